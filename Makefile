@@ -1,0 +1,117 @@
+# sluice: one Makefile. `make help` lists what it does.
+#
+#   make           build sluice and its connectors into build/
+#   make demo      see the main job run (installs what is missing, builds, needs no broker)
+#   make test      all tests, against a real Apache Kafka (installs what is missing)
+#   make check     unit and contract tests only: fast, no broker
+#   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
+#   make bench     sluice beside a bare loop over the same libraries
+#   make deps      install the Debian packages needed to build
+#   make install   obeys DESTDIR, PREFIX, LIBDIR, SYSCONFDIR, MANDIR
+#   make clean
+#
+# Variables: CC=clang, SAN=address,undefined or SAN=thread (own folder below build/), DEVELOPER=1
+# (all warnings are errors), V=1 (show commands).
+
+VERSION   := $(shell cat VERSION)
+PREFIX    ?= /usr/local
+LIBDIR    ?= $(PREFIX)/lib
+BINDIR    ?= $(PREFIX)/bin
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+MANDIR    ?= $(PREFIX)/share/man
+CONNECTORDIR ?= $(LIBDIR)/sluice/connectors
+INSTALL   ?= install
+PKG_CONFIG ?= pkg-config
+CC        ?= cc
+
+comma := ,
+variant := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(notdir $(CC))),-clang)
+B := build$(if $(variant),/variant$(variant))
+
+packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
+ifeq ($(filter help deps clean demo test,$(or $(MAKECMDGOALS),all)),)
+missing := $(shell for p in $(packages) rdkafka; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
+ifneq ($(missing),)
+$(error missing libraries: $(missing) -- `make deps` installs them from Debian)
+endif
+endif
+pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(packages) 2>/dev/null)
+pkg_libs   := $(shell $(PKG_CONFIG) --libs $(packages) 2>/dev/null)
+
+warnings := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter $(if $(DEVELOPER),-Werror)
+hardening := -fstack-protector-strong -fPIC -fno-common -fvisibility=hidden \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+OPT ?= -O2
+CFLAGS ?= -g $(OPT)
+all_cflags = -std=gnu11 $(CFLAGS) $(warnings) $(hardening) -pthread -Iinclude -Isrc \
+	-DSLUICE_VERSION='"$(VERSION)"' -DSLUICE_CONNECTOR_DIRECTORY='"$(CONNECTORDIR)"' \
+	-DSLUICE_CONFIG_DIRECTORY='"$(SYSCONFDIR)/sluice"'
+all_ldflags = $(LDFLAGS) -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
+
+sources := $(sort $(wildcard src/*/*.c))
+objects := $(sources:src/%.c=$(B)/obj/%.o)
+connectors := $(notdir $(patsubst %/,%,$(dir $(wildcard connectors/*/connector.mk))))
+plugins := $(connectors:%=$(B)/connectors/sluice-%.so)
+units := $(sort $(wildcard tests/unit/test_*.c))
+unit_programs := $(units:tests/unit/%.c=$(B)/tests/%)
+contracts := $(sort $(wildcard tests/contract/test_*.c))
+contract_programs := $(contracts:tests/contract/%.c=$(B)/tests/contract_%)
+
+.PHONY: all help deps demo test check lint bench install uninstall clean
+all: $(B)/sluice $(plugins)
+
+# Objects are rebuilt when flags change, through this stamp.
+$(B)/flags: FORCE
+	@mkdir -p $(B) && echo '$(CC) $(all_cflags)' | cmp -s - $@ || echo '$(CC) $(all_cflags)' > $@
+.PHONY: FORCE
+
+$(B)/obj/%.o: src/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(all_cflags) $(pkg_cflags) -MMD -MP -c -o $@ $<
+
+$(B)/libsluice.a: $(filter-out $(B)/obj/cli/main.o,$(objects))
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(B)/sluice: $(B)/obj/cli/main.o $(B)/libsluice.a
+	$(call say,LINK,$@)$(CC) $(all_ldflags) -pie -o $@ $^ $(pkg_libs) -ldl -lm
+
+# A connector: connectors/NAME/connector.mk sets NAME_packages and may set NAME_cflags.
+-include $(connectors:%=connectors/%/connector.mk)
+define connector_rule
+$(1)_sources := $$(sort $$(wildcard connectors/$(1)/*.c))
+$(1)_objects := $$($(1)_sources:%.c=$(B)/obj/%.o)
+$$($(1)_objects): $(B)/obj/%.o: %.c $(B)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$<)$(CC) $$(filter-out -Isrc,$$(all_cflags)) $$(shell $(PKG_CONFIG) --cflags $$($(1)_packages)) -MMD -MP -c -o $$@ $$<
+$(B)/connectors/sluice-$(1).so: $$($(1)_objects)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)$(CC) $(all_ldflags) -shared -o $$@ $$^ $$(shell $(PKG_CONFIG) --libs $$($(1)_packages))
+endef
+$(foreach c,$(connectors),$(eval $(call connector_rule,$(c))))
+
+$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
+
+# Contract tests see only the public headers and tests/contract.
+contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))
+$(B)/tests/contract_%: tests/contract/%.c $(contract_support) $(wildcard tests/contract/*.h) $(plugins)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(shell $(PKG_CONFIG) --cflags rdkafka) -Itests/contract $(all_ldflags) -o $@ $< $(contract_support) -lcmocka -ldl -lm $(shell $(PKG_CONFIG) --libs rdkafka)
+
+check: all $(unit_programs) $(contract_programs)
+	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)
+
+help:
+	@sed -n '/^#/{s/^# \{0,1\}//;p};/^$$/q' Makefile
+
+deps:
+	@tests/dependencies build
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

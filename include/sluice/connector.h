@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ * The connector ABI: all that a plugin author needs.
+ *
+ * A connector is a shared object, `sluice-NAME.so`, that exports one symbol, `sluice_connector`
+ * (see SLUICE_CONNECTOR). It knows one kind of system: it receives messages from it, settles them
+ * with it and publishes to it. Everything else (batches, tokens, retries, dead letters) is the
+ * host's work.
+ *
+ * Threads. One instance is made for each poller of each mapping. The host calls all operations of
+ * one instance from one thread, never two at a time; different instances run on different threads.
+ * Host functions may be called only from that thread, from within an operation, except `log`, which
+ * any thread may call. Signals are blocked in all threads before the first operation.
+ *
+ * Never block. Operations return at once; what takes time is finished later and reported from
+ * within `receive`. Only `check` may block, up to its deadline.
+ *
+ * Life of an instance. `open` (offline) -> `start` -> `receive`... -> `stop` -> `receive`... until
+ * it reports stopped -> `close`. `close` accepts an instance in any state.
+ *
+ * Life of a message. `deliver` -> (headers)* -> settled -> `release`. Every message delivered is
+ * released exactly once, and before that either settled or its lane reported lost.
+ *
+ * Errors never cross this boundary as errno: an operation that fails says why through `state` or a
+ * fault, and returns as documented. A connector never calls exit or abort on bad input, never
+ * writes to stdout or stderr, never changes signal handlers or the locale.
+ *
+ * Versions. The host refuses another major version. Minor versions only append members; the host
+ * copies the smaller of both sizes, and a missing operation is NULL.
+ *   1.0  first version */
+#ifndef SLUICE_CONNECTOR_H
+#define SLUICE_CONNECTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/message.h>
+#include <sluice/option.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SLUICE_ABI_MAJOR 1
+#define SLUICE_ABI_MINOR 0
+#define SLUICE_ABI_MAGIC 0x65636c73u /* "slce" */
+
+/* ---- what a connector can do: bits of `capabilities` ---- */
+#define SLUICE_CAN_SETTLE_UP_TO    0x0001u /* accepting a position accepts all before it in its lane
+                                              (Kafka); without it every message is settled alone */
+#define SLUICE_CAN_DELAY           0x0002u /* RELEASE honours its delay */
+#define SLUICE_CAN_EXTEND          0x0004u /* `extend` renews the lease of unsettled messages */
+#define SLUICE_CAN_PUBLISH         0x0008u
+#define SLUICE_CAN_BROWSE          0x0010u
+#define SLUICE_CAN_PAUSE_LANE      0x0020u
+#define SLUICE_HAS_DELIVERY_COUNT  0x0040u
+#define SLUICE_HAS_MESSAGE_ID      0x0080u
+#define SLUICE_HAS_KEY             0x0100u
+#define SLUICE_IS_ORDERED          0x0200u /* positions of a lane arrive in order */
+#define SLUICE_HAS_STABLE_IDENTITY 0x0400u /* lane and position (or `identity`) name a message across
+                                              redeliveries */
+
+/* ---- states a connector reports, see `state` ---- */
+enum sluice_state {
+    SLUICE_STATE_CONNECTING = 1, /* starting up, or between two tries */
+    SLUICE_STATE_RUNNING,        /* connected; messages arrive when there are any */
+    SLUICE_STATE_UNREACHABLE,    /* no broker answers; retried */
+    SLUICE_STATE_UNAUTHORISED,   /* credentials or permissions refused; retried */
+    SLUICE_STATE_MISSING,        /* topic, queue or vhost does not exist; retried */
+    SLUICE_STATE_FAILED          /* anything else that stops delivery; retried */
+};
+
+/* How much the host can take in now. Zero room is legal and means: keep the session alive, report
+ * lane events, deliver nothing. */
+struct sluice_room {
+    size_t messages;
+    size_t bytes; /* of keys and payloads; one message larger than this may still be delivered if
+                     it is the first */
+};
+
+/* A lane: what the source keeps in order. */
+struct sluice_lane {
+    const char *name;    /* stable and unique within the mapping: `orders/3`; copied by the host */
+    const char *source;  /* topic or queue: `orders`; copied by the host */
+    int32_t partition;   /* number of the partition, -1 where there is none */
+    uint32_t reserved;
+    void *cookie;        /* the connector's own, given back in every call about the lane */
+};
+
+enum sluice_settlement {
+    SLUICE_ACCEPT = 1, /* finished: never deliver it again */
+    SLUICE_RELEASE,    /* give it back, to be delivered again after `delay_us` */
+    SLUICE_REJECT      /* refuse it for good, as the source understands that */
+};
+
+/* One settlement. With SLUICE_CAN_SETTLE_UP_TO the host settles once per lane: ACCEPT of `position`,
+ * a position that was delivered, and all before it; `handle` is NULL. Otherwise one item settles
+ * one message by `handle`. */
+struct sluice_settle_item {
+    void *lane;       /* the connector's cookie of the lane */
+    void *handle;
+    uint64_t position;
+    int64_t delay_us; /* RELEASE only */
+    uint32_t action;  /* enum sluice_settlement */
+    uint32_t result;  /* out: 0 taken over; 1 stale (lane lost, receipt expired): not an error */
+};
+
+/* A message to publish. All memory is the host's and stays valid until `published` is called. */
+struct sluice_publication {
+    const char *destination; /* topic, queue; NULL: the source's own */
+    struct sluice_bytes key;
+    struct sluice_bytes payload;
+    const struct sluice_header *headers;
+    size_t header_count;
+    void *cookie; /* the host's, given back in `published` */
+};
+
+struct sluice_lag {
+    int64_t messages;  /* behind the newest deliverable message; -1 unknown */
+    int64_t oldest_ms; /* timestamp of the oldest unsettled message; -1 unknown */
+};
+
+/* ---- the host's services ---- */
+struct sluice_host;
+
+enum sluice_log_level { SLUICE_LOG_ERROR = 1, SLUICE_LOG_WARNING, SLUICE_LOG_INFO, SLUICE_LOG_DEBUG };
+
+struct sluice_host_api {
+    uint32_t struct_size;
+    uint16_t abi_major, abi_minor;
+    const struct sluice_values_api *values;
+
+    /* Any thread. `event` is a short constant in snake_case; `text` is for people. The host adds
+     * time and mapping and limits repetition. Never pass a secret. */
+    void (*log)(struct sluice_host *host, uint32_t level, const char *event, const char *text);
+
+    /* The instance's state changed. `text` says what was found and what to do, naming brokers and
+     * topics; NULL for CONNECTING and RUNNING. Copied. Repeats are cheap and change nothing. */
+    void (*state)(struct sluice_host *host, uint32_t state, const char *text);
+
+    /* Lane events, only within `receive` and `close`.
+     * opened:   the source gave us the lane. Returns the host's cookie for `sluice_message.lane`.
+     * closing:  the source takes the lane away soon. The host starts no new invocation on it and
+     *           calls `lane_drained` once none is in flight; settling goes on meanwhile. The
+     *           connector waits for that, but not past its own deadline.
+     * lost:     the lane is gone. When this returns, all messages of the lane have been released
+     *           and nothing of it will be settled. Legal with or without `lane_closing` before. */
+    void *(*lane_opened)(struct sluice_host *host, const struct sluice_lane *lane);
+    void (*lane_closing)(struct sluice_host *host, void *lane);
+    void (*lane_lost)(struct sluice_host *host, void *lane);
+
+    /* Within `receive`: hands over messages, those of one lane in order. The array is the
+     * connector's and is copied; the memory that the messages point to is borrowed, see
+     * struct sluice_message. */
+    void (*deliver)(struct sluice_host *host, const struct sluice_message *messages, size_t count);
+
+    /* Within `receive`: the source has durably taken note that everything of the lane before
+     * `position` (exclusive) is finished; told after `lane_opened` for the starting point too where
+     * it is known. Only with SLUICE_CAN_SETTLE_UP_TO. */
+    void (*settled)(struct sluice_host *host, void *lane, uint64_t position);
+
+    /* Within `receive`: a publication is durable (`error` NULL) or failed (`error` says why). */
+    void (*published)(struct sluice_host *host, void *cookie, const char *error);
+
+    /* Within `receive`, after `stop`: all is flushed, `close` may follow. */
+    void (*stopped)(struct sluice_host *host);
+};
+
+/* What `check` found, for people. `report` may be called several times, in order. */
+struct sluice_check {
+    int64_t deadline_us; /* how long the whole check may take, from its start */
+    void *cookie;
+    /* `ok`: what was tried and worked; otherwise what failed and the cure. */
+    void (*report)(void *cookie, bool ok, const char *text);
+};
+
+/* ---- the connector ---- */
+struct sluice_connector {
+    uint32_t magic; /* SLUICE_ABI_MAGIC */
+    uint32_t struct_size;
+    uint16_t abi_major, abi_minor;
+    uint32_t capabilities;
+    const char *name;        /* [a-z0-9-]+, as in `source: { NAME: ... }` and the file's name */
+    const char *version;     /* the connector's own */
+    const char *description; /* one line, with the library and its version */
+    const struct sluice_option *options; /* ends with a NULL name */
+
+    /* Checks the options and makes an instance, without network or threads, so that `sluice check`
+     * can call it. 0, or non-zero after `refuse`, with nothing allocated. */
+    int (*open)(struct sluice_host *host, const struct sluice_host_api *api,
+                const struct sluice_values *values, void **ret_instance);
+
+    /* Begins to connect. 0; or non-zero with a FAILED state reported, and the host tries again
+     * later. `name` is how an operator recognises this consumer at the broker
+     * (`sluice-orders-0@host`). */
+    int (*start)(void *instance, const char *name);
+
+    /* A descriptor that turns readable when `receive` would make progress; the same for the life of
+     * the instance. The connector clears it within `receive`. */
+    int (*descriptor)(void *instance);
+
+    /* Makes progress: delivers up to `room`, reports events. Returns the microseconds after which it
+     * wants to be called again even if the descriptor stays quiet; 0 if more is ready now. The host
+     * calls it at least once a second whatever it returns. */
+    int64_t (*receive)(void *instance, const struct sluice_room *room);
+
+    /* Settles. Never blocks: the connector takes note, `settled` tells of durability. Items of lost
+     * lanes get result 1. */
+    void (*settle)(void *instance, struct sluice_settle_item *items, size_t count);
+
+    /* Frees the memory of messages. */
+    void (*release)(void *instance, void *const *handles, size_t count);
+
+    /* Writes up to `room` headers of an unreleased message and returns how many there are in all.
+     * They are valid as long as the message. */
+    size_t (*headers)(void *instance, void *handle, struct sluice_header *ret_headers, size_t room);
+
+    /* Renews leases so that they last `lease_us` from now. Only with SLUICE_CAN_EXTEND. */
+    void (*extend)(void *instance, void *const *handles, size_t count, int64_t lease_us);
+
+    /* Stops or resumes delivery of one lane; a bounded number of messages already fetched may still
+     * arrive. Only with SLUICE_CAN_PAUSE_LANE. Calling it twice with the same value is fine. */
+    void (*pause_lane)(void *instance, void *lane, bool paused);
+
+    /* After `lane_closing`: the host has nothing of the lane in flight any more. */
+    void (*lane_drained)(void *instance, void *lane);
+
+    /* Publishes; `published` follows. Only with SLUICE_CAN_PUBLISH. Non-zero: refused (queue full),
+     * `published` does not follow, try again after the next `receive`. */
+    int (*publish)(void *instance, const struct sluice_publication *publication);
+
+    /* The lane's lag, from what the connector knows without asking the network. */
+    void (*lag)(void *instance, void *lane, struct sluice_lag *ret_lag);
+
+    /* No new messages; gives lanes back after flushing settlements, then reports `stopped`, at the
+     * latest after `deadline_us` from now. */
+    void (*stop)(void *instance, int64_t deadline_us);
+
+    /* Frees everything. Lanes still open are reported lost first. */
+    void (*close)(void *instance);
+
+    /* Tries the real thing for `sluice check --connect`: may block up to the deadline. Called on an
+     * instance that was opened and not started. 0: all is well. */
+    int (*check)(void *instance, const struct sluice_check *check);
+};
+
+/* Returns the static descriptor of a plugin; the only symbol a plugin exports. */
+typedef const struct sluice_connector *(*sluice_connector_fn)(void);
+
+#define SLUICE_CONNECTOR_SYMBOL "sluice_connector"
+
+/* Put once into a connector: SLUICE_CONNECTOR(my_descriptor) */
+#define SLUICE_CONNECTOR(descriptor)                                                               \
+    __attribute__((visibility("default"))) const struct sluice_connector *sluice_connector(void);  \
+    const struct sluice_connector *sluice_connector(void)                                          \
+    {                                                                                              \
+        return &(descriptor);                                                                      \
+    }
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+#define FIRST_CAPACITY 256
+
+void buffer_init(struct buffer *buffer, size_t cap)
+{
+    *buffer = (struct buffer){.cap = cap};
+}
+
+void buffer_fini(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){.cap = buffer->cap};
+}
+
+void buffer_reset(struct buffer *buffer)
+{
+    buffer->size = 0;
+    buffer->full = false;
+}
+
+bool buffer_reserve(struct buffer *buffer, size_t more)
+{
+    size_t capacity = buffer->capacity;
+
+    if (buffer->full || more > buffer->cap || buffer->size > buffer->cap - more) {
+        buffer->full = true;
+        return false;
+    }
+    if (capacity - buffer->size >= more)
+        return true;
+    if (capacity < FIRST_CAPACITY)
+        capacity = FIRST_CAPACITY;
+    while (capacity - buffer->size < more)
+        capacity *= 2;
+    buffer->data = memory_resize(buffer->data, capacity, 1);
+    buffer->capacity = capacity;
+    return true;
+}
+
+void buffer_format(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments, again;
+    int wanted;
+
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    wanted = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (wanted >= 0 && buffer_reserve(buffer, (size_t)wanted + 1)) {
+        vsnprintf(buffer->data + buffer->size, (size_t)wanted + 1, format, again);
+        buffer->size += (size_t)wanted;
+    }
+    va_end(again);
+}
+
+void buffer_add_number(struct buffer *buffer, int64_t number)
+{
+    char digits[24];
+    char *at = digits + sizeof digits;
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+
+    do
+        *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+        *--at = '-';
+    buffer_add(buffer, at, (size_t)(digits + sizeof digits - at));
+}
+
+const char *buffer_text(struct buffer *buffer)
+{
+    if (buffer->capacity == buffer->size) {
+        bool was_full = buffer->full;
+
+        buffer->full = false;
+        buffer->cap++;
+        if (!buffer_reserve(buffer, 1))
+            return "";
+        buffer->cap--;
+        buffer->full = was_full;
+    }
+    buffer->data[buffer->size] = '\0';
+    return buffer->data;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/dead_letter.h"
+
+const char *dead_letter_class_name(enum dead_letter_class class)
+{
+    switch (class) {
+    case DEAD_ATTEMPTS:
+        return "attempts";
+    case DEAD_POISON:
+        return "poison";
+    case DEAD_NAMED:
+        return "named";
+    case DEAD_PATIENCE:
+        return "patience";
+    case DEAD_AGE:
+        return "age";
+    case DEAD_TOO_LARGE:
+        return "too_large";
+    case DEAD_TOKEN_MISSING:
+        return "token_missing";
+    case DEAD_TOKEN_CONFLICT:
+        return "token_conflict";
+    case DEAD_FILTERED:
+        return "filtered";
+    }
+    return "unknown";
+}

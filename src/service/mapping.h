@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * A mapping and the service's own settings, as read and checked from files. Read-only once made. */
+#ifndef SERVICE_MAPPING_H
+#define SERVICE_MAPPING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "core/settings.h"
+#include "io/http_client.h"
+
+struct sluice_connector;
+struct sluice_values;
+
+struct mapping {
+    char *name;        /* file name without its ending, [a-z0-9][a-z0-9-]*, at most 63 */
+    char *file;        /* path as given */
+    char revision[17]; /* hex digest of the effective mapping, secrets left out */
+    const struct sluice_connector *connector;
+    struct sluice_values *values;
+    char *source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
+    uint32_t pollers;
+    struct rules rules;
+    struct http_settings target;
+    int64_t dead_letter_keep_us; /* 0: for ever */
+    int64_t drain_us;            /* how long a stop waits for what is in flight */
+};
+
+struct service_settings {
+    char *state_directory;
+    char *connector_directory; /* NULL: the built-in search path */
+    char *listen;              /* `127.0.0.1:9090`, `unix:/path`; NULL: no listener */
+    enum log_level log_level;
+    enum log_format log_format;
+    size_t store_bytes; /* how large the token store may grow */
+};
+
+struct configuration {
+    struct service_settings service;
+    struct mapping **mappings; /* sorted by name */
+    size_t mapping_count;
+};
+
+#endif
