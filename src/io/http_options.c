@@ -40,16 +40,15 @@ bool http_options_overrides(const struct http_options *options, const char *head
 
 /* ---- checking ---- */
 
-static int check_header(const char *header, struct fault *fault)
+static int check_header(const char *header, size_t number, struct fault *fault)
 {
     static const char name_characters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
                                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     size_t size = header_name_size(header);
 
-    /* The value may be a secret: only the name is shown. */
+    /* Only what surely is a name is shown: the rest may be a secret. */
     if (!size || header[size] != ':' || strspn(header, name_characters) != size)
-        return fault_set(fault, "header %.*s: expected `Name: value`", (int)(size > 60 ? 60 : size),
-                         has_control(header) ? "?" : header);
+        return fault_set(fault, "the header number %zu is not of the form `Name: value`", number);
     if (has_control(header))
         return fault_set(fault, "header %.*s: the value has a line break or control character",
                          (int)size, header);
@@ -132,8 +131,8 @@ static int check(struct http_options *options, struct fault *fault)
 
     if (check_url(options, fault))
         return -1;
-    for (char **header = settings->headers; header && *header; header++)
-        if (check_header(*header, fault))
+    for (size_t i = 0; settings->headers && settings->headers[i]; i++)
+        if (check_header(settings->headers[i], i + 1, fault))
             return -1;
     if (settings->auth != HTTP_AUTH_NONE && http_options_overrides(options, "Authorization:"))
         return fault_set(fault, "both `auth` and a header Authorization are set: keep one");
