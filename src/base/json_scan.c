@@ -12,10 +12,10 @@ struct scan {
     const struct json_scan_step *path;
     size_t steps;
     struct json_scan_value found;
-    size_t depth;                     /* arrays and objects that are open, */
-    size_t tracked;                   /* and how many of them, from the outside, lie on the path */
-    bool on_path;                     /* whether the next value does */
-    bool is_array[JSON_SCAN_DEPTH];   /* by depth - 1, as is */
+    size_t depth;                   /* arrays and objects that are open, */
+    size_t tracked;                 /* and how many of them, from the outside, lie on the path */
+    bool on_path;                   /* whether the next value does */
+    bool is_array[JSON_SCAN_DEPTH]; /* by depth - 1, as is */
     int64_t index[JSON_SCAN_STEPS + 1]; /* of the present element, in arrays on the path */
 };
 
@@ -54,7 +54,8 @@ static int code_unit(const unsigned char *at, const unsigned char *end)
 }
 
 /* The character of the escape at `at`, and the bytes it takes; 0 bytes where it is not valid. */
-static size_t read_escape(const unsigned char *at, const unsigned char *end, uint32_t *ret_character)
+static size_t read_escape(const unsigned char *at, const unsigned char *end,
+                          uint32_t *ret_character)
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     const char *letter;
@@ -125,7 +126,8 @@ static bool pass_string(struct scan *scan, struct json_scan_value *ret)
             /* No control character, quote, backslash or byte above 0x7f among the eight; a borrow
              * can only come from a byte that fails itself. */
             if (((word - 0x20 * ONES) | word | ((word ^ '"' * ONES) - ONES) |
-                 ((word ^ '\\' * ONES) - ONES)) & 0x80 * ONES)
+                 ((word ^ '\\' * ONES) - ONES)) &
+                0x80 * ONES)
                 break;
             at += 8;
         }
@@ -135,8 +137,9 @@ static bool pass_string(struct scan *scan, struct json_scan_value *ret)
             return false;
         if (*at == '"')
             break;
-        step = *at == '\\' ? read_escape(at, end, &character) :
-               *at >= 0x80 ? json_text_sequence(at, end) : 0;
+        step = *at == '\\'   ? read_escape(at, end, &character)
+               : *at >= 0x80 ? json_text_sequence(at, end)
+                             : 0;
         if (!step)
             return false;
         at += step;
@@ -226,8 +229,8 @@ static bool pass_number(struct scan *scan, struct json_scan_value *ret)
         if (!pass_digits(scan))
             return false;
     }
-    *ret = (struct json_scan_value){JSON_SCAN_NUMBER, (const char *)from,
-                                    (size_t)(scan->at - from)};
+    *ret =
+        (struct json_scan_value){JSON_SCAN_NUMBER, (const char *)from, (size_t)(scan->at - from)};
     return true;
 }
 
@@ -357,7 +360,8 @@ bool json_scan(const void *data, size_t size, const struct json_scan_step *path,
         if (!pass_value(&scan, &value))
             return false;
         if (on_path) /* a later member of the same name overrides, whatever it holds */
-            scan.found = level == scan.steps ? value : (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
+            scan.found =
+                level == scan.steps ? value : (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
         if (scan.depth > level) {
             skip_space(&scan);
             if (!at_byte(&scan, scan.is_array[level] ? ']' : '}')) {

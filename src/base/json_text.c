@@ -97,7 +97,8 @@ static size_t plain_run(const unsigned char *at, const unsigned char *end)
             /* No byte below 0x20, above 0x7f, a quote or a backslash. A borrow can only come from a
              * byte that fails itself. */
             if (!(((word - 0x20 * ONES) | word | ((word ^ '"' * ONES) - ONES) |
-                   ((word ^ '\\' * ONES) - ONES)) & 0x80 * ONES)) {
+                   ((word ^ '\\' * ONES) - ONES)) &
+                  0x80 * ONES)) {
                 at += 8;
                 continue;
             }

@@ -66,7 +66,8 @@ const char *envelope_content_type(const struct envelope_context *context,
 
     if (context->format != ENVELOPE_RAW)
         return "application/json";
-    if (payload->size && (*(const char *)payload->data == '{' || *(const char *)payload->data == '['))
+    if (payload->size &&
+        (*(const char *)payload->data == '{' || *(const char *)payload->data == '['))
         return "application/json";
     return "application/octet-stream";
 }

@@ -3,8 +3,9 @@
  *   {"mapping":"orders","records":[{"token":"orders/3/1507","attempt":1,"source":"orders",
  *     "partition":3,"position":1507,"timestamp":1545084650987,"key":"k","value":{"a":1},
  *     "headers":[{"name":"n","value":"v"}]}]}
- * partition and timestamp are null where there is none. key and header values are strings where they
- * are UTF-8, {"base64":"..."} where not, null where absent; value is embedded where it is JSON. */
+ * partition and timestamp are null where there is none. key and header values are strings where
+ * they are UTF-8, {"base64":"..."} where not, null where absent; value is embedded where it is
+ * JSON. */
 #include "base/base64.h"
 #include "base/json_scan.h"
 #include "core/envelope_shapes.h"
@@ -61,7 +62,8 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
     out = envelope_put_unsigned(out, message->position);
     out = ENVELOPE_PUT(out, ",\"timestamp\":");
     out = message->timestamp_kind == SLUICE_TIMESTAMP_NONE
-              ? ENVELOPE_PUT(out, "null") : envelope_put_number(out, message->timestamp_ms);
+              ? ENVELOPE_PUT(out, "null")
+              : envelope_put_number(out, message->timestamp_ms);
     out = ENVELOPE_PUT(out, ",\"key\":");
     buffer_add(buffer, numbers, (size_t)(out - numbers));
     add_text_or_base64(buffer, &message->key);

@@ -37,8 +37,8 @@ static size_t record_size(const struct envelope_record *record, size_t topic_siz
                   BASE64_SIZE(message->payload.size);
 
     for (size_t i = 0; i < record->header_count; i++)
-        size += sizeof "{\"\":[]}," + json_text_size(record->headers[i].name.data,
-                                                     record->headers[i].name.size) +
+        size += sizeof "{\"\":[]}," +
+                json_text_size(record->headers[i].name.data, record->headers[i].name.size) +
                 header_value_size(&record->headers[i].value);
     return size;
 }

@@ -54,8 +54,10 @@ struct pointer *pointer_compile(const char *text, struct fault *fault)
         step->name = out;
         for (at++; *at && *at != '/'; at++) {
             if (*at == '~' && at[1] != '0' && at[1] != '1') {
-                fault_set(fault, "JSON Pointer `%s`: expected `~0` (for ~) or `~1` (for /) where a "
-                                 "`~` is", text);
+                fault_set(fault,
+                          "JSON Pointer `%s`: expected `~0` (for ~) or `~1` (for /) where a "
+                          "`~` is",
+                          text);
                 goto failed;
             }
             *out++ = *at != '~' ? *at : *++at == '0' ? '~' : '/';

@@ -17,9 +17,9 @@ void pointer_free(struct pointer *pointer); /* NULL is fine */
 
 /* Appends the scalar at the pointer to `ret_token`: strings without their escapes, numbers as they
  * are written (so `1` and `1.0` differ), `true`, `false`.
- * 1: found; 0: absent, null, an object or array, or an empty string (a token that says nothing would
- * make duplicates of strangers); -1: the payload as a whole is not valid JSON, or nested deeper than
- * 128. Of members of the same name the last counts. */
+ * 1: found; 0: absent, null, an object or array, or an empty string (a token that says nothing
+ * would make duplicates of strangers); -1: the payload as a whole is not valid JSON, or nested
+ * deeper than 128. Of members of the same name the last counts. */
 int pointer_find(const struct pointer *pointer, const void *json, size_t size,
                  struct buffer *ret_token);
 

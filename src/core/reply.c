@@ -138,8 +138,9 @@ static int read_kafka(const json_t *item, struct identifier *identifier, struct 
     size_t size = json_string_length(partition), at = size;
 
     if (!json_is_object(item) || !text)
-        return fault_set(fault, "itemIdentifier is %s: expected "
-                                "{\"partition\":\"topic-0\",\"offset\":100}",
+        return fault_set(fault,
+                         "itemIdentifier is %s: expected "
+                         "{\"partition\":\"topic-0\",\"offset\":100}",
                          json_is_object(item) ? "without a string `partition`" : type_name(item));
     while (at && text[at - 1] >= '0' && text[at - 1] <= '9')
         at--;
@@ -167,8 +168,9 @@ static int read_own(const json_t *item, struct identifier *identifier, struct fa
         return 0;
     }
     if (!json_is_object(item))
-        return fault_set(fault, "itemIdentifier is %s: expected the record's token, or "
-                                "{\"source\":...,\"partition\":...,\"position\":...}",
+        return fault_set(fault,
+                         "itemIdentifier is %s: expected the record's token, or "
+                         "{\"source\":...,\"partition\":...,\"position\":...}",
                          json_is_string(item) ? "empty" : type_name(item));
     if (!json_is_string(source))
         return fault_set(fault, "itemIdentifier.source is %s: expected a string",
@@ -199,7 +201,8 @@ static int judge_item(struct judging *judging, const json_t *item, struct fault 
         return -1;
     record = find(judging, &identifier);
     if (!record && identifier.token)
-        return fault_set(fault, "it names \"%.200s\", which was not in the batch", identifier.token);
+        return fault_set(fault, "it names \"%.200s\", which was not in the batch",
+                         identifier.token);
     if (!record)
         return fault_set(fault, "it names partition %.*s-%lld at %llu, which was not in the batch",
                          (int)(identifier.source_size > 200 ? 200 : identifier.source_size),
@@ -229,7 +232,8 @@ static enum reply_kind judge_items(struct judging *judging, const json_t *items,
                   judging->count);
         return REPLY_MALFORMED;
     }
-    json_array_foreach(items, index, item) {
+    json_array_foreach(items, index, item)
+    {
         if (judge_item(judging, item, fault)) {
             fault_prefix(fault, "item %zu of `batchItemFailures`", index + 1);
             return REPLY_MALFORMED;
@@ -251,8 +255,9 @@ static enum reply_kind judge_document(struct judging *judging, const json_t *doc
     if (items)
         return judge_items(judging, items, fault);
     if (json_is_object(document))
-        fault_set(fault, "the answer is an object without `batchItemFailures` (its first member is "
-                         "`%.100s`): misspelt?",
+        fault_set(fault,
+                  "the answer is an object without `batchItemFailures` (its first member is "
+                  "`%.100s`): misspelt?",
                   json_object_iter_key(json_object_iter((json_t *)(uintptr_t)document)));
     else
         fault_set(fault, "the answer is %s: expected {\"batchItemFailures\":[...]} or nothing",

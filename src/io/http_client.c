@@ -182,8 +182,7 @@ static struct connection *connection_of(struct http_client *client, int fd)
     if ((size_t)fd >= client->connection_room) {
         while (room <= (size_t)fd)
             room *= 2;
-        client->connections =
-            memory_resize(client->connections, room, sizeof(struct connection *));
+        client->connections = memory_resize(client->connections, room, sizeof(struct connection *));
         memset(client->connections + client->connection_room, 0,
                (room - client->connection_room) * sizeof(struct connection *));
         client->connection_room = room;
@@ -218,7 +217,8 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *argument, 
         return 0;
     }
     connection = connection_of(client, fd);
-    connection->wanted = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    connection->wanted =
+        (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
     if (!connection->wanted)
         return 0;
     /* Where the kernel refuses, the request ends with its timeout. Telling curl would end all. */
@@ -250,7 +250,8 @@ static int close_socket(void *argument, curl_socket_t fd)
 
 /* Called before every sending of the request, so also before the silent repetition that curl makes
  * when a kept-alive connection dies under it. A repetition is the engine's decision alone. */
-static int before_sending(void *argument, char *remote, char *local, int remote_port, int local_port)
+static int before_sending(void *argument, char *remote, char *local, int remote_port,
+                          int local_port)
 {
     struct transfer *transfer = argument;
 

@@ -22,32 +22,35 @@ enum http_end http_end_classify(const struct http_end_facts *facts)
 static void explain_unreachable(const struct http_end_facts *facts,
                                 const struct http_options *options, char *text, size_t room)
 {
-    char why[96] = "";
+    const char *known = facts->errno_number ? strerrordesc_np((int)facts->errno_number) : NULL;
+    const char *why = known ? known : facts->detail;
 
-    if (facts->errno_number)
-        snprintf(why, sizeof why, "%s", strerrordesc_np((int)facts->errno_number)
-                                            ? strerrordesc_np((int)facts->errno_number)
-                                            : "unknown error");
     switch (facts->code) {
     case CURLE_COULDNT_RESOLVE_HOST:
-        snprintf(text, room, "%s: cannot resolve the name %s; check the spelling and the DNS server",
+        snprintf(text, room,
+                 "%s: cannot resolve the name %s; check the spelling and the DNS server",
                  options->place, options->host);
         break;
     case CURLE_COULDNT_CONNECT:
         snprintf(text, room, "%s: cannot connect: %s; is the function running and listening there?",
-                 options->place, *why ? why : facts->detail);
+                 options->place, why);
         break;
     case CURLE_PEER_FAILED_VERIFICATION:
-        snprintf(text, room, "%s: the server's certificate is not trusted: %s; correct the host "
-                             "name in the url, or name its CA file", options->place, facts->detail);
+        snprintf(text, room,
+                 "%s: the server's certificate is not trusted: %s; correct the host "
+                 "name in the url, or name its CA file",
+                 options->place, facts->detail);
         break;
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
-        snprintf(text, room, "%s: cannot use a certificate or key file: %s; check the files and the "
-                             "key's password", options->place, facts->detail);
+        snprintf(text, room,
+                 "%s: cannot use a certificate or key file: %s; check the files and the "
+                 "key's password",
+                 options->place, facts->detail);
         break;
     case CURLE_SSL_CONNECT_ERROR:
-        snprintf(text, room, "%s: no TLS connection: %s; is it an https port with TLS 1.2 or later?",
+        snprintf(text, room,
+                 "%s: no TLS connection: %s; is it an https port with TLS 1.2 or later?",
                  options->place, *facts->detail ? facts->detail : why);
         break;
     default:
@@ -70,16 +73,20 @@ void http_end_explain(const struct http_end_facts *facts, const struct http_opti
         explain_unreachable(facts, options, text, room);
         return;
     case HTTP_CONNECT_TIMEOUT:
-        snprintf(text, room, "%s: no connection within %s; is the host up, does a firewall drop "
-                             "packets?", options->place,
+        snprintf(text, room,
+                 "%s: no connection within %s; is the host up, does a firewall drop "
+                 "packets?",
+                 options->place,
                  units_print_duration(settings->timeout_us < settings->connect_timeout_us
-                                          ? settings->timeout_us : settings->connect_timeout_us,
+                                          ? settings->timeout_us
+                                          : settings->connect_timeout_us,
                                       amount));
         return;
     case HTTP_TIMEOUT:
-        snprintf(text, room, "%s: no whole answer within %s; make the function faster or its timeout "
-                             "longer", options->place,
-                 units_print_duration(settings->timeout_us, amount));
+        snprintf(text, room,
+                 "%s: no whole answer within %s; make the function faster or its timeout "
+                 "longer",
+                 options->place, units_print_duration(settings->timeout_us, amount));
         return;
     case HTTP_TOO_LARGE:
         snprintf(text, room, "%s: the answer is larger than %s; answer less or allow more",
@@ -87,8 +94,10 @@ void http_end_explain(const struct http_end_facts *facts, const struct http_opti
         return;
     case HTTP_BROKEN:
         if (facts->sendings > 1)
-            snprintf(text, room, "%s: the kept-alive connection was closed while the request was "
-                                 "sent; it may have arrived", options->place);
+            snprintf(text, room,
+                     "%s: the kept-alive connection was closed while the request was "
+                     "sent; it may have arrived",
+                     options->place);
         else if (facts->headers_too_large)
             snprintf(text, room, "%s: the answer's headers are too large", options->place);
         else

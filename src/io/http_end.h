@@ -12,15 +12,15 @@
 /* What is known of a transfer beside curl's code. */
 struct http_end_facts {
     CURLcode code;
-    long errno_number;   /* of the last connect or socket call, 0: none */
-    unsigned sendings;   /* how often curl was about to send the request; above 1 was forbidden */
+    long errno_number; /* of the last connect or socket call, 0: none */
+    unsigned sendings; /* how often curl was about to send the request; above 1 was forbidden */
     bool body_too_large;
     bool headers_too_large;
-    const char *detail;  /* curl's own words, may be "" */
+    const char *detail; /* curl's own words, may be "" */
 };
 
-/* The rule: as long as the request was never about to be sent, nothing was sent. From then on it may
- * have arrived, whatever the error says. */
+/* The rule: as long as the request was never about to be sent, nothing was sent. From then on it
+ * may have arrived, whatever the error says. */
 enum http_end http_end_classify(const struct http_end_facts *facts);
 
 /* For ends other than HTTP_ANSWERED. Holds host and port, no URL and no header. */

@@ -88,7 +88,8 @@ static int check_url(struct http_options *options, struct fault *fault)
 
     code = curl_url_set(parts, CURLUPART_URL, url ? url : "", 0);
     if (code) {
-        fault_set(fault, "the url is not valid (%s): expected http://HOST[:PORT]/PATH or https://...",
+        fault_set(fault,
+                  "the url is not valid (%s): expected http://HOST[:PORT]/PATH or https://...",
                   curl_url_strerror(code));
         goto end;
     }
@@ -193,7 +194,8 @@ int http_options_init(struct http_options *options, const struct http_settings *
     *options = (struct http_options){.settings = settings};
     if (check(options, fault))
         return -1;
-    /* curl would ask before sending a body of over 1 MiB, and wait a second where nobody answers. */
+    /* curl would ask before sending a body of over 1 MiB, and wait a second where nobody answers.
+     */
     add_header(options, "Expect:");
     for (char **header = settings->headers; header && *header; header++)
         add_header(options, *header);
@@ -239,9 +241,9 @@ static CURLcode apply_tls(const struct http_settings *settings, CURL *easy)
     if (!code && settings->certificate_file)
         code = curl_easy_setopt(easy, CURLOPT_SSLCERT, settings->certificate_file);
     if (!code && settings->certificate_file)
-        code = curl_easy_setopt(easy, CURLOPT_SSLKEY,
-                                settings->key_file ? settings->key_file
-                                                   : settings->certificate_file);
+        code =
+            curl_easy_setopt(easy, CURLOPT_SSLKEY,
+                             settings->key_file ? settings->key_file : settings->certificate_file);
     if (!code && settings->key_password)
         code = curl_easy_setopt(easy, CURLOPT_KEYPASSWD, settings->key_password);
     return code;

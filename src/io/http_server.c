@@ -22,7 +22,7 @@
 
 #define BACKLOG           64
 #define TIMEOUT_S         15u
-#define CONNECTION_MEMORY ((size_t)16 * 1024) /* the headers of a request at most */
+#define CONNECTION_MEMORY ((size_t)16 * 1024)        /* the headers of a request at most */
 #define REFUSED_MAX       (16 * HTTP_SERVER_REQUEST) /* read and dropped so that the 413 is seen */
 
 struct http_server {
@@ -169,9 +169,11 @@ static void be_silent(void *argument, const char *format, va_list arguments)
 
 static int refuse_address(const char *listen, struct fault *fault)
 {
-    return fault_set(fault, "listen address %s: expected 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or "
-                            "unix:/PATH (other machines must not reach it; put a proxy with "
-                            "authentication before it for that)", listen);
+    return fault_set(fault,
+                     "listen address %s: expected 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or "
+                     "unix:/PATH (other machines must not reach it; put a proxy with "
+                     "authentication before it for that)",
+                     listen);
 }
 
 /* Fills in the address; returns its size, or -1 with a fault. */
@@ -224,9 +226,9 @@ static int listen_tcp(struct http_server *server, const char *listen_at, struct 
             close(fd);
         return -1;
     }
-    server->port = ntohs(address.ss_family == AF_INET6
-                             ? ((struct sockaddr_in6 *)&address)->sin6_port
-                             : ((struct sockaddr_in *)&address)->sin_port);
+    server->port =
+        ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                            : ((struct sockaddr_in *)&address)->sin_port);
     return fd;
 }
 
@@ -248,8 +250,10 @@ static int clear_path(const struct sockaddr_un *address, struct fault *fault)
     if (fd >= 0)
         close(fd);
     if (!failed || reason == EAGAIN)
-        return fault_set(fault, "cannot listen at unix:%s: another process listens there (is another "
-                                "sluice running?)", address->sun_path);
+        return fault_set(fault,
+                         "cannot listen at unix:%s: another process listens there (is another "
+                         "sluice running?)",
+                         address->sun_path);
     if (reason == ECONNREFUSED && !unlink(address->sun_path))
         return 0;
     return fault_set(fault, "cannot listen at unix:%s: cannot replace the socket that is there: %s",
@@ -262,8 +266,10 @@ static int listen_unix(struct http_server *server, const char *path, struct faul
     int fd;
 
     if (*path != '/' || strlen(path) >= sizeof address.sun_path)
-        return fault_set(fault, "listen address unix:%s: expected an absolute path of at most %zu "
-                                "bytes", path, sizeof address.sun_path - 1);
+        return fault_set(fault,
+                         "listen address unix:%s: expected an absolute path of at most %zu "
+                         "bytes",
+                         path, sizeof address.sun_path - 1);
     strcpy(address.sun_path, path);
     if (clear_path(&address, fault))
         return -1;

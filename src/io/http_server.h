@@ -27,8 +27,8 @@ struct http_server_answer {
     struct buffer body;       /* empty at first; the server frees it */
 };
 
-/* Called on the server's thread, one request at a time; must not block for long. All is valid within
- * the call. */
+/* Called on the server's thread, one request at a time; must not block for long. All is valid
+ * within the call. */
 typedef void (*http_server_fn)(void *argument, const struct http_server_request *request,
                                struct http_server_answer *ret_answer);
 

@@ -122,8 +122,8 @@ int loop_watch(struct loop *loop, int fd, uint32_t events, loop_fd_fn ready, voi
     make_room(loop, fd);
     watch = &loop->watches[fd];
     if (watch->ready) {
-        /* Changes wait for the end of the turn: whoever asks for one thing and then for the opposite
-         * within a turn, as curl does twice a request, costs no system call. */
+        /* Changes wait for the end of the turn: whoever asks for one thing and then for the
+         * opposite within a turn, as curl does twice a request, costs no system call. */
         watch->ready = ready;
         watch->argument = argument;
         watch->wanted = events;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * The floor: what the libraries alone cost for the main job, Kafka to HTTP functions, as the shortest
- * honest loop over them. librdkafka's consumer, AWS's event written without a tree, libcurl's multi
- * interface with so many requests in flight, offsets stored up to the oldest unfinished message. It
- * has no tokens, retries, dead letters, order or limits: sluice is measured against it, and shares no
- * code with it.
+ * The floor: what the libraries alone cost for the main job, Kafka to HTTP functions, as the
+ * shortest honest loop over them. librdkafka's consumer, AWS's event written without a tree,
+ * libcurl's multi interface with so many requests in flight, offsets stored up to the oldest
+ * unfinished message. It has no tokens, retries, dead letters, order or limits: sluice is measured
+ * against it, and shares no code with it.
  *
  *   floor --brokers B --topic T --group G --url U [--batch N] [--in-flight N] [--messages N]
  *         [--window-ms N] [--latency] [-X librdkafka.property=value]...
  *
- * --latency: batch 1, window 0 (the function measures). Ends once --messages are done and prints one
- * JSON object; time and CPU (of all threads) are counted from the first message on. */
+ * --latency: batch 1, window 0 (the function measures). Ends once --messages are done and prints
+ * one JSON object; time and CPU (of all threads) are counted from the first message on. */
 #define _GNU_SOURCE
 #include <getopt.h>
 #include <stdbool.h>
@@ -441,26 +441,48 @@ static void make_consumer(rd_kafka_conf_t *conf)
 
 static void read_options(int count, char **arguments, char **ret_properties, int *ret_count)
 {
-    static const struct option known[] = {
-        {"brokers", 1, NULL, 'b'},   {"topic", 1, NULL, 't'},     {"group", 1, NULL, 'g'},
-        {"url", 1, NULL, 'u'},       {"batch", 1, NULL, 'n'},     {"in-flight", 1, NULL, 'f'},
-        {"messages", 1, NULL, 'm'},  {"window-ms", 1, NULL, 'w'}, {"latency", 0, NULL, 'l'},
-        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"brokers", 1, NULL, 'b'},  {"topic", 1, NULL, 't'},
+                                          {"group", 1, NULL, 'g'},    {"url", 1, NULL, 'u'},
+                                          {"batch", 1, NULL, 'n'},    {"in-flight", 1, NULL, 'f'},
+                                          {"messages", 1, NULL, 'm'}, {"window-ms", 1, NULL, 'w'},
+                                          {"latency", 0, NULL, 'l'},  {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, arguments, "X:", known, NULL)) >= 0) {
         switch (option) {
-        case 'b': options.brokers = optarg; break;
-        case 't': options.topic = optarg; break;
-        case 'g': options.group = optarg; break;
-        case 'u': options.url = optarg; break;
-        case 'n': options.batch = atoi(optarg); break;
-        case 'f': options.in_flight = atoi(optarg); break;
-        case 'm': options.messages = atoll(optarg); break;
-        case 'w': options.window_us = atoll(optarg) * 1000; break;
-        case 'l': options.batch = 1; options.window_us = 0; break;
-        case 'X': ret_properties[(*ret_count)++] = optarg; break;
-        default: exit(64);
+        case 'b':
+            options.brokers = optarg;
+            break;
+        case 't':
+            options.topic = optarg;
+            break;
+        case 'g':
+            options.group = optarg;
+            break;
+        case 'u':
+            options.url = optarg;
+            break;
+        case 'n':
+            options.batch = atoi(optarg);
+            break;
+        case 'f':
+            options.in_flight = atoi(optarg);
+            break;
+        case 'm':
+            options.messages = atoll(optarg);
+            break;
+        case 'w':
+            options.window_us = atoll(optarg) * 1000;
+            break;
+        case 'l':
+            options.batch = 1;
+            options.window_us = 0;
+            break;
+        case 'X':
+            ret_properties[(*ret_count)++] = optarg;
+            break;
+        default:
+            exit(64);
         }
     }
     if (!options.brokers || !options.topic || !options.group || !options.url || options.batch < 1 ||
@@ -506,8 +528,8 @@ int main(int count, char **arguments)
     next_of = calloc((size_t)options.batch, sizeof *next_of);
     make_consumer(conf);
     wait.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    rd_kafka_queue_io_event_enable(rd_kafka_queue_get_consumer(consumer), wait.fd,
-                                   &(uint64_t){1}, 8);
+    rd_kafka_queue_io_event_enable(rd_kafka_queue_get_consumer(consumer), wait.fd, &(uint64_t){1},
+                                   8);
     while (done_messages < options.messages) {
         eventfd_t ignored;
         bool more;

@@ -77,8 +77,8 @@ static bool peer_say(struct peer *peer, const char *text)
     return peer_write(peer, text, strlen(text));
 }
 
-static bool __attribute__((unused)) peer_header(const struct peer *peer, const char *name,
-                                                char *ret_value, size_t room)
+static bool __attribute__((unused))
+peer_header(const struct peer *peer, const char *name, char *ret_value, size_t room)
 {
     char pattern[80];
     const char *at;

@@ -16,8 +16,14 @@
 #include "base/base64.h"
 #include "base/json_text.h"
 
-#define BYTES(text) {(text), sizeof(text) - 1}
-#define ABSENT      {NULL, 0}
+#define BYTES(text)                                                                                \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+#define ABSENT                                                                                     \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
 
 static const struct envelope_context lambda = {ENVELOPE_LAMBDA, "orders", "kafka",
                                                "h1:9092,h2:9092"};
@@ -81,11 +87,12 @@ static void kafka_event(void **state)
 
 static void kafka_event_of_absent_things(void **state)
 {
-    struct sluice_message messages[] = {{.position = 1}, {.position = 2,
-                                                          .key = BYTES(""),
-                                                          .payload = BYTES(""),
-                                                          .timestamp_ms = -5,
-                                                          .timestamp_kind = 1}};
+    struct sluice_message messages[] = {{.position = 1},
+                                        {.position = 2,
+                                         .key = BYTES(""),
+                                         .payload = BYTES(""),
+                                         .timestamp_ms = -5,
+                                         .timestamp_kind = 1}};
     struct envelope_record records[] = {record_of(&messages[0]), record_of(&messages[1])};
     struct envelope_context context = lambda;
 
@@ -126,9 +133,10 @@ static void kafka_event_groups_by_partition(void **state)
     group = json_object_get(groups, "a-1");
     assert_int_equal(json_array_size(group), 3);
     for (size_t i = 0; i < 3; i++)
-        assert_int_equal(
-            json_integer_value(json_object_get(json_array_get(group, i), "offset")),
-            i == 0 ? 1 : i == 1 ? 3 : 6);
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(group, i), "offset")),
+                         i == 0   ? 1
+                         : i == 1 ? 3
+                                  : 6);
     assert_int_equal(json_array_size(json_object_get(groups, "a-1-0")), 1);
     assert_int_equal(json_array_size(json_object_get(groups, "b-10")), 2);
     assert_int_equal(json_array_size(json_object_get(groups, "b-2")), 1);
@@ -204,7 +212,8 @@ static void raw_body(void **state)
 static void obeys_the_cap(void **state)
 {
     struct sluice_header header = {BYTES("name"), BYTES("va\"lue")};
-    struct sluice_message message = {.key = BYTES("key"), .payload = BYTES("{\"some\":\"payload\"}")};
+    struct sluice_message message = {.key = BYTES("key"),
+                                     .payload = BYTES("{\"some\":\"payload\"}")};
     struct envelope_record record = record_of(&message);
     const struct envelope_context *contexts[] = {&lambda, &own, &raw};
 

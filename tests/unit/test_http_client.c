@@ -480,7 +480,8 @@ static void bodies_of_all_sizes(void **state)
         send_body(setup, &result, sizes[i] ? body : NULL, sizes[i]);
         wait_for(setup, &result, i + 1);
         assert_int_equal(result.answer.end, HTTP_ANSWERED);
-        assert_true(result.answer.duration_us < 900 * CLOCK_MS); /* curl's wait for `100 Continue` */
+        assert_true(result.answer.duration_us <
+                    900 * CLOCK_MS); /* curl's wait for `100 Continue` */
         assert_int_equal(seen_body, sizes[i]);
         assert_null(strcasestr(seen, "Expect:"));
         assert_null(strcasestr(seen, "x-www-form-urlencoded"));

@@ -97,8 +97,8 @@ static SSL_CTX *tls_server(const char *name, int most_version, bool want_client)
     char file[32];
 
     snprintf(file, sizeof file, "%s.pem", name);
-    assert_int_equal(
-        SSL_CALL(SSL_CTX_use_certificate_file)(tls, tls_file(file), SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CALL(SSL_CTX_use_certificate_file)(tls, tls_file(file), SSL_FILETYPE_PEM),
+                     1);
     snprintf(file, sizeof file, "%s.key", name);
     assert_int_equal(SSL_CALL(SSL_CTX_use_PrivateKey_file)(tls, tls_file(file), SSL_FILETYPE_PEM),
                      1);
@@ -220,9 +220,12 @@ static void settings_are_checked(void **state)
         {"http://h:99999/", "not valid"},
         {"http://h h/", "not valid"},
     };
-    char *no_colon[] = {(char *)"s3cret", NULL}, *line_break[] = {(char *)"A: s3cret\r\nB: 1", NULL};
-    char *no_name[] = {(char *)": s3cret", NULL}, *double_auth[] = {(char *)"authorization: x", NULL};
-    struct http_settings settings = {.timeout_us = CLOCK_SECOND, .connect_timeout_us = CLOCK_SECOND};
+    char *no_colon[] = {(char *)"s3cret", NULL},
+         *line_break[] = {(char *)"A: s3cret\r\nB: 1", NULL};
+    char *no_name[] = {(char *)": s3cret", NULL},
+         *double_auth[] = {(char *)"authorization: x", NULL};
+    struct http_settings settings = {.timeout_us = CLOCK_SECOND,
+                                     .connect_timeout_us = CLOCK_SECOND};
     char long_path[200];
 
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
@@ -266,7 +269,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(credentials_and_headers),
         cmocka_unit_test_setup_teardown(tls_is_verified, make_certificates, remove_certificates),
-        cmocka_unit_test_setup_teardown(client_certificates, make_certificates, remove_certificates),
+        cmocka_unit_test_setup_teardown(client_certificates, make_certificates,
+                                        remove_certificates),
         cmocka_unit_test(settings_are_checked),
     };
     int failed;

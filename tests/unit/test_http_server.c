@@ -142,11 +142,12 @@ static void bad_requests_do_no_harm(void **state)
 
     expect(server, "\r\n\r\n\x01\x02\r\n\r\n", "", "");
     expect(server, "GET\r\n\r\n", "", "");
-    end = large + sprintf(large, "POST /ok HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n" END,
-                          size);
+    end =
+        large +
+        sprintf(large, "POST /ok HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n" END, size);
     memset(end, 'x', size);
-    assert_non_null(strstr(talk(connect_to(server, NULL), large, (size_t)(end - large) + size),
-                           "413"));
+    assert_non_null(
+        strstr(talk(connect_to(server, NULL), large, (size_t)(end - large) + size), "413"));
     end = large + sprintf(large, "GET /ok HTTP/1.1\r\nHost: localhost\r\nX: ");
     memset(end, 'x', 100000);
     memcpy(end + 100000, "\r\n\r\n", 5);
@@ -184,7 +185,8 @@ static void unix_socket(void **state)
     assert_int_equal(http_server_port(server), 0);
     assert_int_equal(stat(path, &what), 0);
     assert_int_equal(what.st_mode & 0777, 0660);
-    assert_non_null(strstr(ask(server, path, "GET /ok HTTP/1.1\r\nHost: sluice\r\n" END), "200 OK"));
+    assert_non_null(
+        strstr(ask(server, path, "GET /ok HTTP/1.1\r\nHost: sluice\r\n" END), "200 OK"));
     assert_null(http_server_start(listen, handle, NULL, &fault));
     assert_non_null(strstr(fault.text, "another process listens"));
     http_server_stop(server);
@@ -199,9 +201,21 @@ static void unix_socket(void **state)
 
 static void other_addresses_are_refused(void **state)
 {
-    static const char *const addresses[] = {
-        "0.0.0.0:0", "192.0.2.1:80", "[::]:0", "[fe80::1]:80", "*:80", ":80", "80", "", "example:80",
-        "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "127.0.0.1:-1", "::1:80"};
+    static const char *const addresses[] = {"0.0.0.0:0",
+                                            "192.0.2.1:80",
+                                            "[::]:0",
+                                            "[fe80::1]:80",
+                                            "*:80",
+                                            ":80",
+                                            "80",
+                                            "",
+                                            "example:80",
+                                            "127.0.0.1",
+                                            "127.0.0.1:",
+                                            "127.0.0.1:x",
+                                            "127.0.0.1:70000",
+                                            "127.0.0.1:-1",
+                                            "::1:80"};
     struct http_server *server = start("127.0.0.1:0");
     struct fault fault;
     char taken[32];

@@ -295,7 +295,8 @@ static void a_timer_may_clear_another_that_is_due(void **state)
     memset(checks, 0, sizeof checks);
     for (int i = 0; i < 2; i++)
         checks[i] = (struct check){.timer = {.expired = clear_other, .argument = &checks[0]},
-                                   .last = (int64_t *)loop, .calls = &calls};
+                                   .last = (int64_t *)loop,
+                                   .calls = &calls};
     loop_set_timer(loop, &checks[0].timer, 1);
     loop_set_timer(loop, &checks[1].timer, 2);
     turn_now(loop);

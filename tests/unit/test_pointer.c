@@ -50,7 +50,8 @@ static void expect(const char *path, const char *json, int wanted, const char *w
 static void finds_scalars(void **state)
 {
     expect("/order/id", "{\"order\":{\"id\":\"A-1\"}}", 1, "A-1");
-    expect("/order/id", " { \"x\" : [ 1, {\"order\":2} ] , \"order\" : { \"id\" : 17 } } ", 1, "17");
+    expect("/order/id", " { \"x\" : [ 1, {\"order\":2} ] , \"order\" : { \"id\" : 17 } } ", 1,
+           "17");
     expect("/a", "{\"a\":-1.50e+3}", 1, "-1.50e+3");
     expect("/a", "{\"a\":true}", 1, "true");
     expect("/a", "{\"a\":false}", 1, "false");
@@ -100,15 +101,69 @@ static void last_of_a_name_counts(void **state)
 
 static void refuses_what_is_not_json(void **state)
 {
-    static const char *const texts[] = {
-        "", " ", "{", "}", "[", "]", "{\"a\":1", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "{'a':1}",
-        "{\"a\":1}x", "{\"a\":1}{}", "[1,]", "[,1]", "[1 2]", "[1]]", "{\"a\":1]", "[1}", "01", "-",
-        "1.", ".5", "1e", "1e+", "+1", "0x1", "NaN", "Infinity", "-Infinity", "nul", "nulll", "True",
-        "\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"",
-        "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"a\nb\"", "\"a\tb\"", "\"\x01\"", "\"\x80\"",
-        "\"\xc0\x80\"", "\"\xc3\"", "\"\xe0\x80\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
-        "\"\xf8\x88\x80\x80\x80\"", "\xef\xbb\xbf{}", "// c\n1", "[1,/**/2]", "\"01234567\x01\"",
-        "{\"a\":1,\"b\"}", "{\"a\"}", "{1:2}", "{,}", "\f1", "\v1", "1\f"};
+    static const char *const texts[] = {"",
+                                        " ",
+                                        "{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        "{\"a\":1",
+                                        "{\"a\":1,}",
+                                        "{\"a\" 1}",
+                                        "{a:1}",
+                                        "{'a':1}",
+                                        "{\"a\":1}x",
+                                        "{\"a\":1}{}",
+                                        "[1,]",
+                                        "[,1]",
+                                        "[1 2]",
+                                        "[1]]",
+                                        "{\"a\":1]",
+                                        "[1}",
+                                        "01",
+                                        "-",
+                                        "1.",
+                                        ".5",
+                                        "1e",
+                                        "1e+",
+                                        "+1",
+                                        "0x1",
+                                        "NaN",
+                                        "Infinity",
+                                        "-Infinity",
+                                        "nul",
+                                        "nulll",
+                                        "True",
+                                        "\"",
+                                        "\"a",
+                                        "\"\\\"",
+                                        "\"\\x\"",
+                                        "\"\\u12\"",
+                                        "\"\\u12g4\"",
+                                        "\"\\ud800\"",
+                                        "\"\\ud800\\u0041\"",
+                                        "\"\\udc00\"",
+                                        "\"a\nb\"",
+                                        "\"a\tb\"",
+                                        "\"\x01\"",
+                                        "\"\x80\"",
+                                        "\"\xc0\x80\"",
+                                        "\"\xc3\"",
+                                        "\"\xe0\x80\x80\"",
+                                        "\"\xed\xa0\x80\"",
+                                        "\"\xf4\x90\x80\x80\"",
+                                        "\"\xf8\x88\x80\x80\x80\"",
+                                        "\xef\xbb\xbf{}",
+                                        "// c\n1",
+                                        "[1,/**/2]",
+                                        "\"01234567\x01\"",
+                                        "{\"a\":1,\"b\"}",
+                                        "{\"a\"}",
+                                        "{1:2}",
+                                        "{,}",
+                                        "\f1",
+                                        "\v1",
+                                        "1\f"};
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect("/a", texts[i], -1, "");
@@ -175,9 +230,20 @@ static uint32_t draw(uint32_t below)
 
 static void add_random_string(struct buffer *text)
 {
-    static const char *const parts[] = {"a",        "b",    "id",   "0",    "1",
-                                        "\\u0061",  "\\n",  "\\\"", "~",    "/",
-                                        "\xc3\xa9", "\\u00e9", "\\ud83d\\ude00", "\xf0\x9f\x98\x80",
+    static const char *const parts[] = {"a",
+                                        "b",
+                                        "id",
+                                        "0",
+                                        "1",
+                                        "\\u0061",
+                                        "\\n",
+                                        "\\\"",
+                                        "~",
+                                        "/",
+                                        "\xc3\xa9",
+                                        "\\u00e9",
+                                        "\\ud83d\\ude00",
+                                        "\xf0\x9f\x98\x80",
                                         "0123456789abcdef"};
     uint32_t count = draw(3);
 
@@ -257,8 +323,7 @@ static const json_t *walk(const json_t *at, const char *path)
 static void compare(const char *path, struct buffer *text, int *found)
 {
     json_error_t error;
-    json_t *document =
-        json_loadb(text->data, text->size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    json_t *document = json_loadb(text->data, text->size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     const json_t *value;
     struct buffer token;
     int result;
@@ -293,9 +358,9 @@ static void compare(const char *path, struct buffer *text, int *found)
 
 static void agrees_with_jansson(void **state)
 {
-    static const char *const paths[] = {"",     "/a",    "/id",     "/0",         "/1",  "/a/b",
-                                        "/0/1", "/a/id", "/~0/~1",  "/\xc3\xa9",  "/",   "/a/0/b",
-                                        "/0/0", "//",    "/1/a",    "/0123456789abcdef"};
+    static const char *const paths[] = {
+        "",       "/a",        "/id", "/0",     "/1",   "/a/b", "/0/1", "/a/id",
+        "/~0/~1", "/\xc3\xa9", "/",   "/a/0/b", "/0/0", "//",   "/1/a", "/0123456789abcdef"};
     int found = 0;
 
     for (int i = 0; i < RANDOM_TEXTS; i++) {
@@ -315,14 +380,10 @@ static void agrees_with_jansson(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_scalars),
-        cmocka_unit_test(finds_nothing),
-        cmocka_unit_test(last_of_a_name_counts),
-        cmocka_unit_test(refuses_what_is_not_json),
-        cmocka_unit_test(bounds_the_depth),
-        cmocka_unit_test(compile_refuses),
-        cmocka_unit_test(obeys_the_cap),
-        cmocka_unit_test(agrees_with_jansson),
+        cmocka_unit_test(finds_scalars),         cmocka_unit_test(finds_nothing),
+        cmocka_unit_test(last_of_a_name_counts), cmocka_unit_test(refuses_what_is_not_json),
+        cmocka_unit_test(bounds_the_depth),      cmocka_unit_test(compile_refuses),
+        cmocka_unit_test(obeys_the_cap),         cmocka_unit_test(agrees_with_jansson),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

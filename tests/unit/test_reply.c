@@ -24,8 +24,16 @@ static struct sluice_message messages[RECORDS] = {
 static const struct envelope_record records[RECORDS] = {
     {.message = &messages[0], .source = "mytopic", .partition = 0, .token = "a", .token_size = 1},
     {.message = &messages[1], .source = "mytopic", .partition = 0, .token = "ab", .token_size = 2},
-    {.message = &messages[2], .source = "mytopic", .partition = 1, .token = "c\0d", .token_size = 3},
-    {.message = &messages[3], .source = "my-topic-10", .partition = 3, .token = "d", .token_size = 1}};
+    {.message = &messages[2],
+     .source = "mytopic",
+     .partition = 1,
+     .token = "c\0d",
+     .token_size = 3},
+    {.message = &messages[3],
+     .source = "my-topic-10",
+     .partition = 3,
+     .token = "d",
+     .token_size = 1}};
 
 struct row {
     const char *body;
@@ -34,7 +42,7 @@ struct row {
     const char *says;   /* part of the fault */
 };
 
-#define ITEM(item) "{\"batchItemFailures\":[" item "]}"
+#define ITEM(item)  "{\"batchItemFailures\":[" item "]}"
 #define NAMED(name) ITEM("{\"itemIdentifier\":" name "}")
 
 static void judge_rows(const struct envelope_context *context, const struct row *rows, size_t count)
@@ -95,7 +103,8 @@ static void partial(void **state)
         {NAMED("\"c\\u0000d\""), REPLY_PARTIAL, "0010", NULL},
         {NAMED("{\"source\":\"mytopic\",\"partition\":1,\"position\":100}"), REPLY_PARTIAL, "0010",
          NULL},
-        {ITEM("{\"itemIdentifier\":\"d\"},{\"itemIdentifier\":\"a\"}"), REPLY_PARTIAL, "1001", NULL},
+        {ITEM("{\"itemIdentifier\":\"d\"},{\"itemIdentifier\":\"a\"}"), REPLY_PARTIAL, "1001",
+         NULL},
     };
 
     JUDGE(&kafka, rows);
@@ -120,7 +129,8 @@ static void malformed(void **state)
         {"{\"batchItemFailures\":false}", REPLY_MALFORMED, "1111", "expected an array"},
         {"{\"batchItemFailures\":[]", REPLY_MALFORMED, "1111", "not JSON"},
         {"{\"batchItemFailures\":[]}}", REPLY_MALFORMED, "1111", "not JSON"},
-        {"{\"batchItemFailures\":[],\"batchItemFailures\":[]}", REPLY_MALFORMED, "1111", "not JSON"},
+        {"{\"batchItemFailures\":[],\"batchItemFailures\":[]}", REPLY_MALFORMED, "1111",
+         "not JSON"},
         {"{\"a\":\"\xff\"}", REPLY_MALFORMED, "1111", "not JSON"},
         {"<html>502</html>", REPLY_MALFORMED, "1111", "not JSON"},
         {ITEM("null"), REPLY_MALFORMED, "1111", "item 1"},
@@ -194,7 +204,7 @@ static void large_batch(void **state)
     enum { COUNT = 10000 };
     struct sluice_message *many = calloc(COUNT, sizeof *many);
     struct envelope_record *batch = calloc(COUNT, sizeof *batch);
-    char (*tokens)[16] = calloc(COUNT, sizeof *tokens);
+    char(*tokens)[16] = calloc(COUNT, sizeof *tokens);
     bool *failed = calloc(COUNT, sizeof *failed);
     struct buffer body;
     struct fault fault;
@@ -216,14 +226,14 @@ static void large_batch(void **state)
             if (kind)
                 buffer_format(&body, "{\"itemIdentifier\":\"%s\"}", tokens[i]);
             else
-                buffer_format(&body,
-                              "{\"itemIdentifier\":{\"partition\":\"mytopic-%zu\",\"offset\":%llu}}",
-                              i % 5, (unsigned long long)many[i].position);
+                buffer_format(
+                    &body, "{\"itemIdentifier\":{\"partition\":\"mytopic-%zu\",\"offset\":%llu}}",
+                    i % 5, (unsigned long long)many[i].position);
         }
         buffer_add_text(&body, "]}");
-        assert_int_equal(reply_judge(kind ? &own : &kafka, batch, COUNT, body.data, body.size,
-                                     failed, &fault),
-                         REPLY_PARTIAL);
+        assert_int_equal(
+            reply_judge(kind ? &own : &kafka, batch, COUNT, body.data, body.size, failed, &fault),
+            REPLY_PARTIAL);
         for (size_t i = 0; i < COUNT; i++)
             assert_int_equal(failed[i], i % 2 == 0);
         buffer_fini(&body);
@@ -250,9 +260,8 @@ static void deep_nesting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_done),    cmocka_unit_test(partial),
-        cmocka_unit_test(malformed),   cmocka_unit_test(large_batch),
-        cmocka_unit_test(deep_nesting),
+        cmocka_unit_test(all_done),    cmocka_unit_test(partial),      cmocka_unit_test(malformed),
+        cmocka_unit_test(large_batch), cmocka_unit_test(deep_nesting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
