@@ -92,9 +92,21 @@ $(B)/connectors/sluice-$(1).so: $$($(1)_objects)
 endef
 $(foreach c,$(connectors),$(eval $(call connector_rule,$(c))))
 
-$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
+# Connectors that unit tests load: tests/unit/plugins/NAME.c, and one for each way in which bad.c can
+# be wrong.
+bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plugins/bad.c 2>/dev/null)
+test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
+	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
+$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
+$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h) $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) -DBAD='"$*"' $(all_ldflags) -shared -o $@ $<
+
+$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
 # Contract tests see only the public headers and tests/contract.
 contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))
