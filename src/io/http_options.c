@@ -81,7 +81,7 @@ static int check_pem(const char *path, const char *what, struct fault *fault)
 static int check_url(struct http_options *options, struct fault *fault)
 {
     const char *url = options->settings->url;
-    CURLU *parts = curl_url();
+    CURLU *parts = options->url;
     char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
     CURLUcode code;
     int result = -1;
@@ -120,7 +120,6 @@ end:
     curl_free(host);
     curl_free(port);
     curl_free(user);
-    curl_url_cleanup(parts);
     return result;
 }
 
@@ -191,9 +190,11 @@ static char *authorization(const struct http_settings *settings)
 int http_options_init(struct http_options *options, const struct http_settings *settings,
                       struct fault *fault)
 {
-    *options = (struct http_options){.settings = settings};
-    if (check(options, fault))
+    *options = (struct http_options){.settings = settings, .url = curl_url()};
+    if (check(options, fault)) {
+        http_options_fini(options);
         return -1;
+    }
     /* curl would ask before sending a body of over 1 MiB, and wait a second where nobody answers.
      */
     add_header(options, "Expect:");
@@ -214,7 +215,9 @@ void http_options_fini(struct http_options *options)
     for (struct curl_slist *node = options->headers; node; node = node->next)
         explicit_bzero(node->data, strlen(node->data));
     curl_slist_free_all(options->headers);
+    curl_url_cleanup(options->url);
     options->headers = NULL;
+    options->url = NULL;
 }
 
 static long milliseconds(int64_t us)
@@ -256,7 +259,7 @@ int http_options_apply(const struct http_options *options, CURL *easy, struct fa
 
     /* Stops at the first that fails; later ones are then skipped by the `!code`. */
 #define SET(option, value) (code = code ? code : curl_easy_setopt(easy, option, value))
-    SET(CURLOPT_URL, settings->url);
+    SET(CURLOPT_CURLU, options->url);
 #if LIBCURL_VERSION_NUM >= 0x075500
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -264,6 +267,7 @@ int http_options_apply(const struct http_options *options, CURL *easy, struct fa
 #endif
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_NOPROXY, "*"); /* else curl looks through the environment for each request */
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_POST, 1L);

@@ -13,6 +13,7 @@ struct http_options {
     const struct http_settings *settings;
     char place[160];            /* host:port or unix:/path, for people */
     char host[128];             /* without the port */
+    CURLU *url;                 /* parsed once instead of with every request */
     struct curl_slist *headers; /* sent with every request, after the request's own */
 };
 
