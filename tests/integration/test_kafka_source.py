@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib.function import Answer, OK, always
+from lib.function import OK, always
 from lib.jars import OLD_KAFKA, kafka_jars
 from lib.kafka import PASSWORD
 from lib.machine import LONG, free_port

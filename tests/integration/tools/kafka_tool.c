@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT
+ * long: one program made by one call of the compiler; each command is a few lines of its own.
+ *
  * The tests' hands on a Kafka cluster: makes topics, produces, reads, looks at groups. One process
  * for a whole test session, as starting Java's tools costs seconds each.
  *
