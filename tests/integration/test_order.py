@@ -51,7 +51,7 @@ def test_lane_order_with_random_failures(cluster, function, sluice, mapping_for,
     cluster.produce(topic, numbered(1000, partitions=4))
     function.behave = at_random(0.3, seed=1)
     sluice.mapping("m", mapping_for(topic, batch={"size": 10},
-                                    retry={"split": split, "attempts": 4}))
+                                    retry={"split": split, "attempts": 12}))
     sluice.start()
     function.wait_done(ids(1000), 60)
     check_order(function, partition)
@@ -64,7 +64,7 @@ def test_key_order_with_random_failures(cluster, function, sluice, mapping_for):
     cluster.produce(topic, numbered(1000, keys=25))
     function.behave = at_random(0.3, seed=2)
     sluice.mapping("m", mapping_for(topic, order="key", batch={"size": 10},
-                                    retry={"attempts": 4}))
+                                    retry={"attempts": 12}))
     sluice.start()
     function.wait_done(ids(1000), 60)
     check_order(function, key)
@@ -77,7 +77,7 @@ def test_no_order_with_random_failures(cluster, function, sluice, mapping_for):
     cluster.produce(topic, numbered(1000))
     function.behave = at_random(0.3, seed=3)
     sluice.mapping("m", mapping_for(topic, order="none", batch={"size": 1},
-                                    retry={"attempts": 4}))
+                                    retry={"attempts": 12}))
     sluice.start()
     function.wait_done(ids(1000), 60)
     assert sluice.dead() == []

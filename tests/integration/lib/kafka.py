@@ -34,21 +34,44 @@ class Tool:
              "reconnect.backoff.max.ms=500"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    # Errors of a broker that has just started.
+    PASSING = ("in progress", "not available", "Not coordinator")
+
     def call(self, op, before="", **arguments):
         """Sends prepared lines and one command, and returns its answer."""
-        with self._lock:
-            self._process.stdin.write(before + json.dumps({"op": op, **arguments}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        if not line:
-            raise ToolError(f"kafka_tool ended during {op}")
-        answer = json.loads(line)
+        command = json.dumps({"op": op, **arguments}) + "\n"
+        answer = {}
+
+        def answered():
+            answer.update(self._exchange(before + command))
+            return answer["ok"] or before or \
+                not any(text in answer["error"] for text in self.PASSING)
+        until(answered, 20 * PATIENCE, lambda: f"answer to {op} ({answer.get('error')})", every=0.2)
         if not answer["ok"]:
             raise ToolError(f"{op}: {answer['error']}")
         return answer
 
+    def _exchange(self, text):
+        with self._lock:
+            try:
+                self._process.stdin.write(text)
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+            except BrokenPipeError:
+                line = ""
+        if not line:
+            raise ToolError(f"kafka_tool ended with {self._process.wait()} during {text[-300:]}")
+        return json.loads(line)
+
+    @property
+    def alive(self):
+        return self._process.poll() is None
+
     def close(self):
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
         stop_process(self._process)
         self._process.stdout.close()
 
@@ -80,7 +103,7 @@ class Cluster:
 
     @property
     def tool(self):
-        if not self._tool:
+        if not self._tool or not self._tool.alive:
             self._tool = Tool(self.address())
         return self._tool
 
@@ -246,6 +269,7 @@ listener.name.mtls.ssl.client.auth=required
                 return False
 
         until(answers, timeout * PATIENCE, lambda: f"start of Kafka\n{tail(self.log)}", every=0.1)
+        self.tool.call("committed", group="warm-up")  # makes the topic of all groups' offsets
 
     def kill(self):
         """SIGKILL: as a power cut for the process, but its files stay."""
