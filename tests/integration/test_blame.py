@@ -64,8 +64,9 @@ def test_an_outage_costs_no_message(cluster, function, sluice, mapping_for, kind
         pytest.skip("probes come 30 s apart: SLUICE_LONG=1")
     topic = cluster.topic(4)
     outage = Outage(function, OUTAGES[kind])
-    sluice.mapping("m", mapping_for(topic, target={"http": {"timeout": "500ms"}},
-                                    retry={"attempts": 2, "backoff": "10ms..200ms"}))
+    sluice.mapping("m", mapping_for(
+        topic, target={"http": {"timeout": "500ms"}, "report_failures": True},
+        retry={"attempts": 2, "backoff": "10ms..200ms"}))
     cluster.produce(topic, numbered(200, prefix="before", partitions=4))
     sluice.start()
     function.wait_done(ids(200, "before"), 20)

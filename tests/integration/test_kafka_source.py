@@ -89,7 +89,7 @@ def test_a_list_of_topics(cluster, function, sluice, mapping_for):
 def login(cluster, listener, **options):
     changes = {"brokers": cluster.address(listener)}
     if "TLS" in listener:
-        changes["tls"] = {"ca": str(cluster.authority.ca)}
+        changes["tls"] = {"ca_file": str(cluster.authority.ca)}
     for name, value in options.items():
         changes[name] = {**changes.get(name, {}), **value}
     return source(**changes)
@@ -176,8 +176,8 @@ def test_tls(cluster, function, sluice, mapping_for):
 
 def test_mutual_tls(cluster, function, sluice, mapping_for):
     works(cluster, function, sluice, lambda topic: mapping_for(topic, login(
-        cluster, "MTLS", tls={"certificate": cluster.authority.path("client.crt"),
-                              "key": cluster.authority.path("client.key")})))
+        cluster, "MTLS", tls={"certificate_file": cluster.authority.path("client.crt"),
+                              "key_file": cluster.authority.path("client.key")})))
 
 
 def test_an_untrusted_certificate_is_refused(cluster, function, sluice, mapping_for):

@@ -122,7 +122,7 @@ def test_a_slow_message_delays_neither_others_nor_their_record(cluster, function
     cluster.produce(topic, numbered(200))
     function.behave = lambda invocation: \
         Answer(how="hang") if "m-0" in invocation.ids else OK
-    sluice.mapping("m", mapping_for(topic, order="none", batch={"size": 1},
+    sluice.mapping("m", mapping_for(topic, order="none", batch={"size": 1}, drain="1s",
                                     target={"http": {"timeout": "60s"}}))
     sluice.start()
     function.wait_done(ids(200)[1:], 30)

@@ -209,8 +209,7 @@ static void produce(const json_t *command)
             RD_KAFKA_V_PARTITION((int32_t)number_of(command, "partition", RD_KAFKA_PARTITION_UA)),
             RD_KAFKA_V_KEY(key.data, key.size), RD_KAFKA_V_VALUE(value.data, value.size),
             RD_KAFKA_V_TIMESTAMP(number_of(command, "timestamp", 0)),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers),
-            RD_KAFKA_V_END);
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             break;
         rd_kafka_poll(current, 100);
@@ -476,10 +475,10 @@ static void describe_group(const json_t *command)
                                    rd_kafka_MemberDescription_group_instance_id(member),
                                    "partitions", list ? list->cnt : 0));
         }
-        answer(json_pack("{s:s, s:o}", "state",
-                         rd_kafka_consumer_group_state_name(
-                             rd_kafka_ConsumerGroupDescription_state(groups[0])),
-                         "members", members));
+        answer(json_pack(
+            "{s:s, s:o}", "state",
+            rd_kafka_consumer_group_state_name(rd_kafka_ConsumerGroupDescription_state(groups[0])),
+            "members", members));
         rd_kafka_event_destroy(event);
     }
 }
@@ -500,11 +499,11 @@ static void allow(const json_t *command)
 
     for (size_t i = 0; i < sizeof resources / sizeof resources[0]; i++)
         if (json_object_get(command, resources[i].name))
-            binding = rd_kafka_AclBinding_new(
-                resources[i].type, text_of(command, resources[i].name),
-                RD_KAFKA_RESOURCE_PATTERN_LITERAL, text_of(command, "user"), "*",
-                RD_KAFKA_ACL_OPERATION_ALL, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, error,
-                sizeof error);
+            binding =
+                rd_kafka_AclBinding_new(resources[i].type, text_of(command, resources[i].name),
+                                        RD_KAFKA_RESOURCE_PATTERN_LITERAL, text_of(command, "user"),
+                                        "*", RD_KAFKA_ACL_OPERATION_ALL,
+                                        RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, error, sizeof error);
     if (!binding)
         die("allow", error);
     rd_kafka_CreateAcls(plain, &binding, 1, options, queue);
@@ -518,7 +517,8 @@ static void allow(const json_t *command)
 
 /* ---- reading ---- */
 
-/* Assigns all partitions of a topic from the beginning. Returns how many; 0 if there is no topic. */
+/* Assigns all partitions of a topic from the beginning. Returns how many; 0 if there is no topic.
+ */
 static int assign_all(rd_kafka_t *consumer, const char *topic)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(consumer, topic, NULL);
@@ -563,11 +563,10 @@ static void read_topic(const json_t *command)
         else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             open--;
         else if (!message->err)
-            json_array_append_new(records,
-                                  json_pack("[i, I, o, o]", (int)message->partition,
-                                            (json_int_t)message->offset,
-                                            json_of(message->key, message->key_len),
-                                            json_of(message->payload, message->len)));
+            json_array_append_new(records, json_pack("[i, I, o, o]", (int)message->partition,
+                                                     (json_int_t)message->offset,
+                                                     json_of(message->key, message->key_len),
+                                                     json_of(message->payload, message->len)));
         if (message)
             rd_kafka_message_destroy(message);
     }
