@@ -1,11 +1,12 @@
-"""Files under about 600 lines, functions under about 60; "about" is a tenth more. A longer one
-carries a comment `long: REASON` in its first lines, or just above the function."""
+"""Files under about 600 lines, functions under about 60; "about" is a tenth more, and for tests, whose
+tables are long, a half. A longer one carries a comment `long: REASON` in its first lines, or just
+above the function."""
 
 import pathlib
 import re
 import sys
 
-FILE, FUNCTION = 660, 66
+FILE, FUNCTION = 600, 60
 SKIPPED = {"build"}
 
 
@@ -32,13 +33,14 @@ def main():
             if path.parts[0] in SKIPPED:
                 continue
             lines = path.read_text(errors="replace").splitlines()
-            if len(lines) > FILE and not any("long:" in line for line in lines[:12]):
+            about = 1.5 if path.parts[0] == "tests" else 1.1
+            if len(lines) > FILE * about and not any("long:" in line for line in lines[:12]):
                 complaints.append(f"{path}: {len(lines)} lines")
             if path.suffix != ".c":
                 continue
             for begin, end, name in functions(lines):
                 excused = any("long:" in line for line in lines[max(0, begin - 8):begin])
-                if end - begin - 1 > FUNCTION and not excused:
+                if end - begin - 1 > FUNCTION * about and not excused:
                     complaints.append(f"{path}:{begin}: {name} has {end - begin - 1} lines")
     print("\n".join(complaints))
     return bool(complaints)
