@@ -95,7 +95,7 @@ static void for_each_strand(struct engine *engine, struct lane *lane)
 
 void engine_check_drained(struct engine *engine, struct lane *lane)
 {
-    if (lane->closing && !lane->drained && !lane->flying) {
+    if (lane->closing && !lane->drained && !lane->flying && !lane->judged) {
         lane->drained = true;
         engine->ops->lane_drained(engine->argument, lane);
     }
@@ -355,14 +355,17 @@ void engine_finish(struct engine *engine, struct message *message, enum verdict 
             engine_release(engine, message);
         message_list_append(&engine->finished, message);
     }
-    if (message->lane)
+    if (message->lane) {
         engine->unjudged--;
+        message->lane->judged++;
+    }
 }
 
 void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
                  const char *reason)
 {
     message->dead_class = (uint8_t)class;
+    message->reason = memory_text(reason);
     engine->counts.dead++;
     engine->ops->event(engine->argument, ENGINE_DEAD, NULL, message, reason);
     engine_finish(engine, message, VERDICT_DEAD);
@@ -388,12 +391,14 @@ void engine_take_finished(struct engine *engine, struct message_list *ret_list)
     message_list_join(ret_list, &engine->finished);
 }
 
-void engine_take_dead(struct engine *engine, struct message_list *ret_list)
+void engine_take_dead(struct engine *engine, size_t most, size_t most_bytes,
+                      struct message_list *ret_list)
 {
     struct message *message;
 
     /* An orphan's payload is gone; whoever has the lane now gets the message again. */
-    while ((message = message_list_take(&engine->dead)))
+    while (ret_list->count < most && ret_list->bytes < most_bytes &&
+           (message = message_list_take(&engine->dead)))
         if (message->lane)
             message_list_append(ret_list, message);
         else
@@ -410,6 +415,7 @@ static void settle_one(struct engine *engine, struct message *message)
         engine->ops->settle(engine->argument, lane, message, message->source.position);
     engine_release(engine, message);
     unlink_live(message);
+    lane->judged--;
     lane->unfinished--;
     engine->held--;
 }
@@ -428,6 +434,7 @@ void engine_durable(struct engine *engine, struct message_list *list)
             engine->ops->settle(engine->argument, lane, NULL, lane->tracker.watermark);
         lane->to_settle = false;
         check_pause(engine, lane);
+        engine_check_drained(engine, lane);
     }
 }
 

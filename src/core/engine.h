@@ -110,9 +110,10 @@ void engine_resume(struct engine *engine);
  * and lanes (lane_record_write), then gives the list to engine_durable. */
 void engine_take_finished(struct engine *engine, struct message_list *ret_list);
 void engine_durable(struct engine *engine, struct message_list *list);
-/* Takes messages to be written as dead letters; then engine_buried, which passes them on to the
- * finished ones. */
-void engine_take_dead(struct engine *engine, struct message_list *ret_list);
+/* Takes messages to be written as dead letters, at most so many and (past the first) so many bytes;
+ * then engine_buried, which passes them on to the finished ones. */
+void engine_take_dead(struct engine *engine, size_t most, size_t most_bytes,
+                      struct message_list *ret_list);
 void engine_buried(struct engine *engine, struct message_list *list);
 
 /* ---- looking in ---- */

@@ -74,7 +74,7 @@ static void call_back(struct engine *engine, struct message *message, int64_t no
 
 static void give_up(struct engine *engine, struct message *message, enum dead_letter_class class)
 {
-    char reason[160];
+    char reason[256];
     const struct attempt *last = message->history->attempts[message->history->kept - 1];
 
     snprintf(reason, sizeof reason, "%s%s", last->record.error,

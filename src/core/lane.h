@@ -43,6 +43,7 @@ struct lane {
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */
     uint32_t flying;    /* messages in flight */
+    size_t judged;      /* messages with a verdict that is not yet durable */
     size_t unfinished;  /* messages not yet durable */
     struct message *live;  /* all messages of the lane, through live_next */
     struct strand *main; /* the lane's own strand */

@@ -102,6 +102,7 @@ void message_fini(struct message *message)
             attempt_unref(message->history->attempts[i]);
         free(message->history);
     }
+    free(message->reason);
     if (message->token != message->token_inline)
         free(message->token);
 }

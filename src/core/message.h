@@ -50,6 +50,7 @@ struct message {
     bool claimed;            /* holds the claim on its token */
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
+    char *reason;            /* with VERDICT_DEAD: one sentence, owned */
     uint32_t attempts;       /* counted since blame began */
     int64_t first_failed_us; /* for retry.age; 0: never failed */
     int64_t blame_since_us;  /* first failure since the target was last found guilty; 0: none */
@@ -57,6 +58,7 @@ struct message {
     int64_t suspect_since_us;
     uint64_t failed_run;     /* see blame.h */
     uint64_t fingerprint[2]; /* of the payload */
+    void *waiter;            /* the caller's, while it waits for a claim */
     struct history *history; /* NULL until the first failure */
     char *token;             /* token_inline or own memory; NULL with positional tokens */
     uint32_t token_size;
