@@ -2,13 +2,9 @@
 #define _GNU_SOURCE
 #include "io/http_client.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -17,9 +13,11 @@
 #include "base/memory.h"
 #include "io/http_end.h"
 #include "io/http_options.h"
+#include "io/http_sockets.h"
 
 #define HEADERS_MAX       ((size_t)64 * 1024) /* bytes of an answer's headers */
 #define BODY_KEPT_BETWEEN ((size_t)64 * 1024) /* memory that an idle transfer keeps */
+#define STALE_MAX         16                  /* stale connections that one request puts up with */
 
 /* One easy handle and what belongs to its present request. Reused. */
 struct transfer {
@@ -34,25 +32,11 @@ struct transfer {
     size_t header_bytes;
     int64_t begun_us;
     unsigned sendings;
-    bool in_flight, body_too_large, headers_too_large;
+    unsigned stale_count;
+    bool in_flight, stale, body_too_large, headers_too_large;
     char function_error[64];
     int64_t retry_after_us;
     char detail[CURL_ERROR_SIZE];
-};
-
-/* A socket that curl wants watched.
- *
- * curl asks for a connection's socket to be watched at the start of a request, and to be forgotten
- * at its end. Telling the kernel each time would be two system calls a request, so a connection
- * stays registered for reading until it is closed, which the close callback tells. Between two
- * requests nothing is to be read but the end of the connection: then it is unregistered, and curl
- * finds out for itself before it uses the connection again. Other sockets (the resolver's) have no
- * close callback; curl says "remove" before closing those, and is taken at its word. */
-struct connection {
-    struct http_client *client;
-    int fd;
-    bool ours;       /* opened by open_socket, so that close_socket will be called */
-    uint32_t wanted; /* EPOLLIN, EPOLLOUT as curl asked last; 0: none */
 };
 
 struct http_client {
@@ -61,8 +45,7 @@ struct http_client {
     CURLM *multi;
     struct loop_timer timer;
     struct transfer *idle, *newest;
-    struct connection **connections; /* by descriptor number */
-    size_t connection_room;
+    struct http_sockets sockets;
 };
 
 void http_client_global_init(void)
@@ -76,6 +59,18 @@ void http_client_global_fini(void)
 }
 
 /* ---- ends ---- */
+
+/* Begins again where the connection was found unfit before anything was sent: curl has closed it,
+ * and takes another. Whether it was begun. */
+static bool begin_again(struct transfer *transfer)
+{
+    if (!transfer->stale || transfer->sendings || ++transfer->stale_count > STALE_MAX)
+        return false;
+    transfer->stale = false;
+    *transfer->detail = '\0';
+    curl_multi_remove_handle(transfer->client->multi, transfer->easy);
+    return !curl_multi_add_handle(transfer->client->multi, transfer->easy);
+}
 
 static void finish(struct transfer *transfer, CURLcode code)
 {
@@ -123,7 +118,8 @@ static void drain(struct http_client *client)
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-        finish(transfer, code);
+        if (!begin_again(transfer))
+            finish(transfer, code);
     }
 }
 
@@ -154,96 +150,9 @@ static int set_timer(CURLM *multi, long timeout_ms, void *argument)
     return 0;
 }
 
-static void socket_ready(void *argument, uint32_t events)
+static void socket_ready(void *argument, curl_socket_t fd, int events)
 {
-    struct connection *connection = argument;
-    struct http_client *client = connection->client;
-    int ready = 0;
-
-    /* An error is told as ready for what was asked: curl's own read or write then says which. */
-    if (events & (EPOLLERR | EPOLLHUP))
-        events |= connection->wanted;
-    if (events & connection->wanted & EPOLLIN)
-        ready |= CURL_CSELECT_IN;
-    if (events & connection->wanted & EPOLLOUT)
-        ready |= CURL_CSELECT_OUT;
-    if (ready)
-        act(client, connection->fd, ready);
-    else if (connection->wanted)
-        loop_watch(client->loop, connection->fd, connection->wanted, socket_ready, connection);
-    else
-        loop_unwatch(client->loop, connection->fd);
-}
-
-static struct connection *connection_of(struct http_client *client, int fd)
-{
-    size_t room = client->connection_room ? client->connection_room : 64;
-
-    if ((size_t)fd >= client->connection_room) {
-        while (room <= (size_t)fd)
-            room *= 2;
-        client->connections = memory_resize(client->connections, room, sizeof(struct connection *));
-        memset(client->connections + client->connection_room, 0,
-               (room - client->connection_room) * sizeof(struct connection *));
-        client->connection_room = room;
-    }
-    if (!client->connections[fd]) {
-        client->connections[fd] = memory_zero(1, sizeof(struct connection));
-        *client->connections[fd] = (struct connection){.client = client, .fd = fd};
-    }
-    return client->connections[fd];
-}
-
-static void forget_connection(struct http_client *client, int fd)
-{
-    if (fd < 0 || (size_t)fd >= client->connection_room || !client->connections[fd])
-        return;
-    loop_unwatch(client->loop, fd);
-    free(client->connections[fd]);
-    client->connections[fd] = NULL;
-}
-
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *argument, void *unused)
-{
-    struct http_client *client = argument;
-    struct connection *connection;
-
-    if (what == CURL_POLL_REMOVE) {
-        if ((size_t)fd >= client->connection_room || !client->connections[fd])
-            return 0;
-        client->connections[fd]->wanted = 0;
-        if (!client->connections[fd]->ours)
-            forget_connection(client, fd);
-        return 0;
-    }
-    connection = connection_of(client, fd);
-    connection->wanted =
-        (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    if (!connection->wanted)
-        return 0;
-    /* Where the kernel refuses, the request ends with its timeout. Telling curl would end all. */
-    loop_watch(client->loop, fd, connection->wanted | (connection->ours ? EPOLLIN : 0),
-               socket_ready, connection);
-    return 0;
-}
-
-static curl_socket_t open_socket(void *argument, curlsocktype purpose,
-                                 struct curl_sockaddr *address)
-{
-    struct http_client *client = argument;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    forget_connection(client, fd);
-    connection_of(client, fd)->ours = true;
-    return fd;
-}
-
-static int close_socket(void *argument, curl_socket_t fd)
-{
-    forget_connection(argument, fd);
-    return close(fd);
+    act(argument, fd, events);
 }
 
 /* ---- the transfer, as curl calls us ---- */
@@ -254,7 +163,14 @@ static int before_sending(void *argument, char *remote, char *local, int remote_
                           int local_port)
 {
     struct transfer *transfer = argument;
+    long fresh = 0;
 
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &fresh);
+    if (!fresh && !transfer->sendings &&
+        http_sockets_is_stale(&transfer->client->sockets, local, local_port)) {
+        transfer->stale = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
     return ++transfer->sendings > 1 ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -334,10 +250,10 @@ static int set_callbacks(struct transfer *transfer)
     SET(CURLOPT_WRITEDATA, transfer);
     SET(CURLOPT_HEADERFUNCTION, take_header);
     SET(CURLOPT_HEADERDATA, transfer);
-    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    SET(CURLOPT_OPENSOCKETDATA, transfer->client);
-    SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-    SET(CURLOPT_CLOSESOCKETDATA, transfer->client);
+    SET(CURLOPT_OPENSOCKETFUNCTION, http_sockets_open);
+    SET(CURLOPT_OPENSOCKETDATA, &transfer->client->sockets);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, http_sockets_close);
+    SET(CURLOPT_CLOSESOCKETDATA, &transfer->client->sockets);
 #undef SET
     return code ? -1 : 0;
 }
@@ -393,7 +309,8 @@ static int begin(struct transfer *transfer, struct fault *fault)
 
     buffer_reset(&transfer->body);
     transfer->header_bytes = 0;
-    transfer->sendings = 0;
+    transfer->sendings = transfer->stale_count = 0;
+    transfer->stale = false;
     transfer->body_too_large = transfer->headers_too_large = false;
     *transfer->function_error = *transfer->detail = '\0';
     transfer->retry_after_us = 0;
@@ -440,8 +357,8 @@ static int set_multi(struct http_client *client)
     CURLMcode code = CURLM_OK;
 
 #define SET(option, value) (code = code ? code : curl_multi_setopt(multi, option, value))
-    SET(CURLMOPT_SOCKETFUNCTION, watch_socket);
-    SET(CURLMOPT_SOCKETDATA, client);
+    SET(CURLMOPT_SOCKETFUNCTION, http_sockets_watch);
+    SET(CURLMOPT_SOCKETDATA, &client->sockets);
     SET(CURLMOPT_TIMERFUNCTION, set_timer);
     SET(CURLMOPT_TIMERDATA, client);
     SET(CURLMOPT_MAXCONNECTS, connections > 0 ? connections : 1L);
@@ -460,6 +377,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_setting
         free(client);
         return NULL;
     }
+    http_sockets_init(&client->sockets, loop, socket_ready, client);
     client->timer = (struct loop_timer){.expired = timer_expired, .argument = client};
     client->multi = curl_multi_init();
     if (!client->multi || set_multi(client)) {
@@ -488,10 +406,8 @@ void http_client_free(struct http_client *client)
         free(transfer->headers);
         free(transfer);
     }
-    curl_multi_cleanup(client->multi); /* closes the connections: close_socket is still called */
-    for (size_t fd = 0; fd < client->connection_room; fd++)
-        forget_connection(client, (int)fd);
-    free(client->connections);
+    curl_multi_cleanup(client->multi); /* closes the connections, by http_sockets_close */
+    http_sockets_fini(&client->sockets);
     loop_set_timer(client->loop, &client->timer, CLOCK_NEVER);
     http_options_fini(&client->options);
     free(client);

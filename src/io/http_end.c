@@ -31,6 +31,10 @@ static void explain_unreachable(const struct http_end_facts *facts,
                  "%s: cannot resolve the name %s; check the spelling and the DNS server",
                  options->place, options->host);
         break;
+    case CURLE_ABORTED_BY_CALLBACK:
+        snprintf(text, room, "%s: the server sends without being asked on kept-alive connections",
+                 options->place);
+        break;
     case CURLE_COULDNT_CONNECT:
         snprintf(text, room, "%s: cannot connect: %s; is the function running and listening there?",
                  options->place, why);

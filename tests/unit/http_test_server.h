@@ -45,7 +45,7 @@ struct server {
     SSL_CTX *tls;
     int listener, port;
     pthread_t thread;
-    atomic_int connections, requests;
+    atomic_int connections, requests, ended; /* ended: connections closed by the script's end */
     struct peer peers[SERVER_CONNECTIONS];
 };
 
@@ -139,6 +139,7 @@ static void *server_serve(void *argument)
         peer->server->script(peer);
     }
     shutdown(peer->fd, SHUT_RDWR);
+    atomic_fetch_add(&peer->server->ended, 1);
     free(peer->head);
     free(peer->body);
     return NULL;

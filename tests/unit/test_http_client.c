@@ -360,6 +360,79 @@ static void idle_connection_closed_by_the_server(void **state)
     end(setup);
 }
 
+#define ANSWER_200 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define ANSWER_500 "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"
+
+/* Two answers to the first request, 500 to all others. */
+static void answer_too_often(struct peer *peer, const char *first, const char *then)
+{
+    if (!peer_receive(peer))
+        return;
+    if (peer->number == 0) {
+        peer_say(peer, first);
+        if (then)
+            peer_say(peer, then);
+        atomic_fetch_add(&closed, 1);
+    } else {
+        peer_say(peer, ANSWER_500);
+    }
+    while (peer_receive(peer))
+        if (!peer_say(peer, ANSWER_500))
+            return;
+}
+
+static void answer_twice_at_once(struct peer *peer)
+{
+    answer_too_often(peer, ANSWER_200 ANSWER_200, NULL);
+}
+
+static void answer_twice(struct peer *peer)
+{
+    answer_too_often(peer, ANSWER_200, ANSWER_200);
+}
+
+/* What came before a request is sent is no answer to it: taken as one, it would turn a failure into
+ * a success. */
+static void expect_no_mix_up(server_script_fn script, char *unix_path)
+{
+    struct server *server = server_start(script, NULL, unix_path);
+    struct setup *setup;
+    char url[64];
+    struct result result = {0};
+    int64_t until = clock_now() + PATIENCE;
+
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/", server->port);
+    setup = begin_url(url);
+    setup->server = server;
+    setup->settings.unix_socket = unix_path;
+    atomic_store(&closed, 0);
+    send_body(setup, &result, "1", 1);
+    wait_for(setup, &result, 1);
+    assert_int_equal(result.answer.status, 200);
+    while (!atomic_load(&closed) && clock_now() < until)
+        ;
+    send_body(setup, &result, "2", 1);
+    wait_for(setup, &result, 2);
+    assert_int_equal(result.answer.end, HTTP_ANSWERED);
+    assert_int_equal(result.answer.status, 500);
+    assert_int_equal(atomic_load(&setup->server->requests), 2);
+    free(result.body);
+    end(setup);
+}
+
+static void answers_are_not_mixed_up(void **state)
+{
+    char directory[] = "/tmp/sluice-test-XXXXXX", path[64];
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/s", directory);
+    for (int i = 0; i < 4; i++) {
+        expect_no_mix_up(i % 2 ? answer_twice : answer_twice_at_once, i < 2 ? NULL : path);
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
 static void say_302(struct peer *peer)
 {
     while (peer_receive(peer))
@@ -646,6 +719,7 @@ int main(void)
         cmocka_unit_test(plain_http_at_an_https_url),
         cmocka_unit_test(never_sent_twice),
         cmocka_unit_test(idle_connection_closed_by_the_server),
+        cmocka_unit_test(answers_are_not_mixed_up),
         cmocka_unit_test(redirects_are_not_followed),
         cmocka_unit_test(headers_of_answers),
         cmocka_unit_test(retry_after_forms),

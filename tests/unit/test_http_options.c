@@ -165,6 +165,56 @@ static void tls_is_verified(void **state)
     end_tls(setup, HTTP_ANSWERED, "");
 }
 
+static void answer_once(struct peer *peer)
+{
+    if (peer_receive(peer))
+        peer_say(peer, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* The end of a TLS connection begins with bytes to read, which are not mistaken for life. */
+static void tls_closed_while_idle(void **state)
+{
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct setup *setup = begin_tls("server", version, false);
+        SSL_CTX *tls = setup->server->tls;
+        struct result result = {0};
+        int64_t until = clock_now() + PATIENCE;
+
+        setup->server->script = answer_once;
+        for (int i = 1; i <= 4; i++) {
+            send_body(setup, &result, "x", 1);
+            wait_for(setup, &result, i);
+            assert_int_equal(result.answer.end, HTTP_ANSWERED);
+            while (atomic_load(&setup->server->ended) < i && clock_now() < until)
+                ;
+        }
+        assert_int_equal(atomic_load(&setup->server->requests), 4);
+        free(result.body);
+        end(setup);
+        SSL_CALL(SSL_CTX_free)(tls);
+    }
+}
+
+/* Kept alive over TLS too: session tickets and the like are no reason to give a connection up. */
+static void tls_connection_is_kept(void **state)
+{
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct setup *setup = begin_tls("server", version, false);
+        SSL_CTX *tls = setup->server->tls;
+        struct result result = {0};
+
+        for (int i = 1; i <= 20; i++) {
+            send_body(setup, &result, "x", 1);
+            wait_for(setup, &result, i);
+            assert_int_equal(result.answer.end, HTTP_ANSWERED);
+        }
+        assert_int_equal(atomic_load(&setup->server->connections), 1);
+        free(result.body);
+        end(setup);
+        SSL_CALL(SSL_CTX_free)(tls);
+    }
+}
+
 static void client_certificates(void **state)
 {
     struct setup *setup;
@@ -269,6 +319,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(credentials_and_headers),
         cmocka_unit_test_setup_teardown(tls_is_verified, make_certificates, remove_certificates),
+        cmocka_unit_test_setup_teardown(tls_closed_while_idle, make_certificates,
+                                        remove_certificates),
+        cmocka_unit_test_setup_teardown(tls_connection_is_kept, make_certificates,
+                                        remove_certificates),
         cmocka_unit_test_setup_teardown(client_certificates, make_certificates,
                                         remove_certificates),
         cmocka_unit_test(settings_are_checked),
