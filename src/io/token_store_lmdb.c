@@ -23,7 +23,7 @@
 #define BUCKETS_PER_TTL 12
 #define WIDTH_LEAST     (10 * CLOCK_SECOND)
 #define READERS_MOST    1022 /* pollers and whatever else looks up */
-#define MAP_LEAST       ((size_t)1 << 20)
+#define MAP_LEAST       ((size_t)8 << 20)
 #define RESERVE_LEAST   ((size_t)4 << 20) /* see check_room in token_store_lmdb_write.c */
 #define FILTER_SHARE    16                /* filters take at most this part of map_bytes */
 #define FILTER_LEAST    ((size_t)4 << 20)

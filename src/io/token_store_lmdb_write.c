@@ -246,34 +246,41 @@ static bool same_key(const struct token_store_lmdb *store, const struct token_st
 }
 
 /* Pages that LMDB can use again. Walks the list of free pages: only asked near the limit. */
-static size_t free_pages(MDB_txn *txn)
+static size_t free_pages(struct token_store_lmdb *store)
 {
+    size_t pages = 0, some;
     MDB_cursor *cursor;
     MDB_val key, value;
-    size_t pages = 0, some;
+    MDB_txn *txn;
 
-    if (mdb_cursor_open(txn, 0, &cursor) != 0)
+    /* LMDB shows that list (database 0) to reading transactions only. */
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
         return 0;
-    while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-        if (value.mv_size < sizeof some)
-            continue;
-        memcpy(&some, value.mv_data, sizeof some);
-        pages += some;
+    if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+            if (value.mv_size < sizeof some)
+                continue;
+            memcpy(&some, value.mv_data, sizeof some);
+            pages += some;
+        }
+        mdb_cursor_close(cursor);
     }
-    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
     return pages;
 }
 
 /* The map is a little larger than the limit, so that expired buckets can be dropped when it is
  * reached: dropping needs pages too. Puts must leave that reserve alone. */
-static int check_room(struct token_store_lmdb *store, MDB_txn *txn, struct fault *fault)
+static int check_room(struct token_store_lmdb *store, struct fault *fault)
 {
     size_t limit = store->map_bytes / store->page_bytes;
-    size_t wanted = store->pending_count * 4 + store->bytes.size / store->page_bytes + 64;
+    size_t wanted = 2 * store->bytes.size / store->page_bytes + 64;
     MDB_envinfo info;
 
     mdb_env_info(store->env, &info);
-    if (info.me_last_pgno + wanted > limit && free_pages(txn) < wanted)
+    /* Each put may copy the page it lands on, of those that there are. */
+    wanted += store->pending_count < info.me_last_pgno ? store->pending_count : info.me_last_pgno;
+    if (info.me_last_pgno + wanted > limit && free_pages(store) < wanted)
         return token_store_lmdb_fault(store, MDB_MAP_FULL, NULL, fault);
     return 0;
 }
@@ -369,15 +376,14 @@ int token_store_lmdb_commit(struct token_store *base, struct fault *fault)
 
     if (!store->pending_count)
         return 0;
+    if (check_room(store, fault) != 0) {
+        forget_staged(store);
+        return -1;
+    }
     code = mdb_txn_begin(store->env, NULL, 0, &txn);
     if (code) {
         forget_staged(store);
         return token_store_lmdb_fault(store, code, "cannot begin to write", fault);
-    }
-    if (check_room(store, txn, fault) != 0) {
-        mdb_txn_abort(txn);
-        forget_staged(store);
-        return -1;
     }
     code = put_names_and_slots(store, txn);
     if (!code)

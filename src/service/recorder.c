@@ -127,26 +127,36 @@ void recorder_stats(struct recorder *recorder, struct recorder_stats *ret_stats)
 
 /* ---- one group of jobs ---- */
 
-static void note_result(struct recorder *recorder, const char *store, const struct fault *fault)
+/* Counts one commit of a store. */
+static void count_commit(struct recorder *recorder, const struct fault *fault)
 {
-    int64_t failing_since;
-
     pthread_mutex_lock(&recorder->mutex);
-    failing_since = recorder->stats.failing_since_us;
     if (fault) {
         recorder->stats.failures++;
         recorder->stats.last_error = *fault;
-        if (!failing_since)
-            recorder->stats.failing_since_us = clock_now();
     } else {
         recorder->stats.commits++;
-        recorder->stats.failing_since_us = 0;
     }
+    pthread_mutex_unlock(&recorder->mutex);
+}
+
+/* Says when a store begins to fail jobs (`fault`), and when it no longer does. */
+static void note_health(struct recorder *recorder, const char *store, int64_t *since_us,
+                        const struct fault *fault)
+{
+    int64_t before;
+
+    pthread_mutex_lock(&recorder->mutex);
+    before = *since_us;
+    if (!fault)
+        *since_us = 0;
+    else if (!before)
+        *since_us = clock_now();
     pthread_mutex_unlock(&recorder->mutex);
     if (fault)
         log_event(LOG_ERROR, "record_failed", LOG_TEXT("store", store),
                   LOG_TEXT("error", fault->text));
-    else if (failing_since)
+    else if (before)
         log_event(LOG_INFO, "record_recovered", LOG_TEXT("store", store));
 }
 
@@ -209,14 +219,37 @@ static bool has_tokens(const struct record_job *job)
     return job->token_count + job->lane_count > 0;
 }
 
-/* Runs a step for all jobs that need it, in one commit; where that fails, for each alone, so that a
- * record that the store cannot take holds up nobody else's. */
-static void run_step(struct recorder *recorder, const char *store, step_fn step,
+/* Runs a step for each job alone, after it failed for all together, so that a record that the store
+ * cannot take holds up nobody else's. Returns how many jobs failed. */
+static size_t run_alone(struct recorder *recorder, step_fn step, struct record_job **jobs,
+                        size_t count, struct fault *fault)
+{
+    size_t failed = 0;
+    unsigned in_a_row = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (count > 1 && in_a_row < ALONE_FAILURES) {
+            if (step(recorder, &jobs[i], 1, fault) == 0) {
+                in_a_row = 0;
+                count_commit(recorder, NULL);
+                continue;
+            }
+            in_a_row++;
+            count_commit(recorder, fault);
+        }
+        jobs[i]->failed = true;
+        jobs[i]->fault = *fault;
+        failed++;
+    }
+    return failed;
+}
+
+/* Runs a step for all jobs that need it, in one commit if that works. */
+static void run_step(struct recorder *recorder, const char *store, int64_t *since_us, step_fn step,
                      bool (*needs)(const struct record_job *job))
 {
     struct record_job *jobs[GROUP_JOBS];
-    size_t count = 0;
-    unsigned failures = 0;
+    size_t count = 0, failed = 0;
     struct fault fault;
 
     for (size_t i = 0; i < recorder->group_count; i++)
@@ -225,23 +258,12 @@ static void run_step(struct recorder *recorder, const char *store, step_fn step,
     if (!count)
         return;
     if (step(recorder, jobs, count, &fault) == 0) {
-        note_result(recorder, store, NULL);
-        return;
+        count_commit(recorder, NULL);
+    } else {
+        count_commit(recorder, &fault);
+        failed = run_alone(recorder, step, jobs, count, &fault);
     }
-    note_result(recorder, store, &fault);
-    for (size_t i = 0; i < count; i++) {
-        if (count > 1 && failures < ALONE_FAILURES) {
-            if (step(recorder, &jobs[i], 1, &fault) == 0) {
-                failures = 0;
-                note_result(recorder, store, NULL);
-                continue;
-            }
-            failures++;
-            note_result(recorder, store, &fault);
-        }
-        jobs[i]->failed = true;
-        jobs[i]->fault = fault;
-    }
+    note_health(recorder, store, since_us, failed ? &fault : NULL);
 }
 
 static void reply_group(struct recorder *recorder, int64_t duration)
@@ -340,8 +362,10 @@ static void commit_group(struct recorder *recorder)
     }
     recorder->commit_at_us = began + recorder->options.commit_interval_us;
     form_group(recorder);
-    run_step(recorder, "dead_letters", write_letters, has_letters);
-    run_step(recorder, "tokens", write_tokens, has_tokens);
+    run_step(recorder, "dead_letters", &recorder->stats.letters_failing_since_us, write_letters,
+             has_letters);
+    run_step(recorder, "tokens", &recorder->stats.tokens_failing_since_us, write_tokens,
+             has_tokens);
     reply_group(recorder, clock_now() - began);
 }
 

@@ -48,13 +48,14 @@ struct recorder_options {
 };
 
 struct recorder_stats {
-    uint64_t commits;               /* of either store that worked */
-    uint64_t failures;              /* commits that failed */
-    uint64_t jobs, tokens, letters; /* recorded */
-    uint64_t waiting;               /* jobs submitted and not yet answered */
-    int64_t commit_us;              /* how long the last group of commits took */
-    int64_t failing_since_us;       /* monotonic; 0: the last commit worked */
-    struct fault last_error;        /* "" if there was none yet */
+    uint64_t commits;                 /* of either store that worked */
+    uint64_t failures;                /* commits that failed */
+    uint64_t jobs, tokens, letters;   /* recorded */
+    uint64_t waiting;                 /* jobs submitted and not yet answered */
+    int64_t commit_us;                /* how long the last group of commits took */
+    int64_t letters_failing_since_us; /* monotonic; 0: the last commit failed no job */
+    int64_t tokens_failing_since_us;
+    struct fault last_error; /* "" if there was none yet */
 };
 
 struct recorder;
