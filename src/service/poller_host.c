@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What the connector gets from its host. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
