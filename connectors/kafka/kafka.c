@@ -293,7 +293,7 @@ static int64_t kafka_receive(void *instance, const struct sluice_room *room)
         continue_stop(kafka);
     if (more)
         return 0;
-    if (kafka->stopping || kafka->revoke || kafka->lookup || kafka->received_bytes)
+    if (kafka->stopping || kafka->revoke || kafka->lookup || kafka->nudge_until_us)
         return 10000;
     return TICK_US;
 }

@@ -16,6 +16,7 @@
 
 #define KAFKA_TEXT 512
 #define KAFKA_BROKERS_MOST 64
+#define KAFKA_QUEUE_MESSAGES 10000 /* fetched ahead at most, beside fetch.buffer */
 
 enum kafka_start { KAFKA_START_EARLIEST, KAFKA_START_LATEST, KAFKA_START_TIMESTAMP };
 
@@ -46,7 +47,8 @@ struct kafka {
     enum kafka_start start;
     int64_t start_ms;
     bool static_member;
-    int64_t nudge_bytes; /* wake the fetchers each time this much was received; 0: not needed */
+    bool needs_nudges;    /* see messages.c */
+    int64_t fetch_buffer; /* bytes that librdkafka may fetch ahead */
 
     char *name;
     int fd; /* eventfd */
@@ -68,8 +70,7 @@ struct kafka {
 
     int32_t brokers_seen[KAFKA_BROKERS_MOST];
     size_t broker_count;
-    int64_t received_bytes; /* since the last nudge */
-    int64_t nudged_us;
+    int64_t nudged_us, nudge_until_us;
 
     struct kafka_oauth *oauth;
     rd_kafka_t *producer;

@@ -7,6 +7,7 @@
 
 #define DELIVER_MOST 512
 #define NUDGE_US     20000
+#define NUDGE_FOR_US 200000
 
 /* ---- the cure for the fetch stall of librdkafka before 2.2.0 ----
  * A broker thread that found the queue full looks again after a second, unless a request wakes it. */
@@ -33,12 +34,22 @@ static void nudge_broker(struct kafka *kafka, int32_t broker)
     rd_kafka_ConfigResource_destroy(resource);
 }
 
+/* A queue this near to its limit may have been full a moment ago. */
+static void note_queue(struct kafka *kafka, size_t count, size_t bytes)
+{
+    size_t length = rd_kafka_queue_length(kafka->messages);
+
+    if (length >= KAFKA_QUEUE_MESSAGES / 4 ||
+        (count && (int64_t)(length * (bytes / count)) >= kafka->fetch_buffer / 4))
+        kafka->nudge_until_us = kafka_now() + NUDGE_FOR_US;
+}
+
 void kafka_nudge(struct kafka *kafka)
 {
     rd_kafka_event_t *answer;
     int64_t now;
 
-    if (!kafka->nudge_bytes || kafka->received_bytes < kafka->nudge_bytes)
+    if (!kafka->nudge_until_us)
         return;
     now = kafka_now();
     if (now - kafka->nudged_us < NUDGE_US)
@@ -47,9 +58,11 @@ void kafka_nudge(struct kafka *kafka)
         rd_kafka_event_destroy(answer);
     for (size_t i = 0; i < kafka->broker_count; i++)
         nudge_broker(kafka, kafka->brokers_seen[i]);
-    kafka->broker_count = 0;
-    kafka->received_bytes = 0;
     kafka->nudged_us = now;
+    if (now >= kafka->nudge_until_us) {
+        kafka->nudge_until_us = 0;
+        kafka->broker_count = 0;
+    }
 }
 
 /* ---- in ---- */
@@ -124,6 +137,7 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
     struct sluice_message batch[DELIVER_MOST];
     size_t count = 0, bytes = 0;
     size_t most = room->messages < DELIVER_MOST ? room->messages : DELIVER_MOST;
+    struct kafka_lane *last = NULL;
     rd_kafka_message_t *message = NULL;
 
     while (count < most && bytes < room->bytes &&
@@ -137,13 +151,15 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
             rd_kafka_message_destroy(message);
             continue;
         }
-        if (!count && kafka->nudge_bytes)
+        if (kafka->needs_nudges && (!count || lane != last))
             note_broker(kafka, message);
+        last = lane;
         lane->next = message->offset + 1;
         bytes += message->len + message->key_len;
         convert(lane, message, &batch[count++]);
     }
-    kafka->received_bytes += (int64_t)bytes;
+    if (count && kafka->needs_nudges)
+        note_queue(kafka, count, bytes);
     if (count)
         kafka->api->deliver(kafka->host, batch, count);
     return message != NULL;

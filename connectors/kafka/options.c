@@ -39,7 +39,7 @@ const struct sluice_option kafka_options[] = {
      .minimum = SECOND / 20, .maximum = 60 * SECOND, .flags = SLUICE_OPTION_ADVANCED,
      .help = "How often settled offsets are committed."},
     {.name = "fetch.buffer", .type = SLUICE_BYTES, .default_text = "16 MiB",
-     .minimum = 1 << 20, .maximum = 1 << 30, .flags = SLUICE_OPTION_ADVANCED,
+     .minimum = 4 << 20, .maximum = 1 << 30, .flags = SLUICE_OPTION_ADVANCED,
      .help = "Memory for messages fetched ahead, per poller, and again per lane that must wait."},
     {.name = "sasl.mechanism", .type = SLUICE_ENUM, .choices = mechanisms,
      .help = "How to authenticate."},
@@ -84,6 +84,7 @@ static const struct {
     {"partition.assignment.strategy", "use assignment"},
     {"session.timeout.ms", "use session_timeout"},
     {"queued.max.messages.kbytes", "use fetch.buffer"},
+    {"fetch.max.bytes", "use fetch.buffer"},
     {"security.protocol", "it follows from sasl and tls"},
     {"enable.partition.eof", "sluice has no use for it"},
     {"enable.idempotence", "sluice publishes idempotently"},
@@ -308,14 +309,16 @@ static int configure_consumer(struct kafka *kafka)
     failed |= set_number(kafka, "auto.commit.interval.ms",
                          number_of(kafka, "commit_interval") / 1000, "commit_interval");
     failed |= set_number(kafka, "queued.max.messages.kbytes", buffer / 1024, "fetch.buffer");
-    failed |= set(kafka, "queued.min.messages", "50000", "fetch.buffer");
+    failed |= set_number(kafka, "queued.min.messages", KAFKA_QUEUE_MESSAGES, "fetch.buffer");
+    failed |= set_number(kafka, "fetch.max.bytes", buffer / 4, "fetch.buffer");
+    kafka->fetch_buffer = buffer;
     failed |= set(kafka, "statistics.interval.ms", "5000", "group");
     failed |= set(kafka, "socket.nagle.disable", "true", "brokers");
     failed |= set(kafka, "log.connection.close", "false", "brokers");
     if (rd_kafka_version() >= 0x02020000)
         failed |= set(kafka, "fetch.queue.backoff.ms", "10", "fetch.buffer");
     else
-        kafka->nudge_bytes = buffer / 4;
+        kafka->needs_nudges = true;
     return failed;
 }
 
