@@ -720,13 +720,107 @@ static void a_full_tmpfs_is_tried_again(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* ---- `test_token_store bench [DIRECTORY]`: figures, not a test ---- */
+
+#define BENCH_TOKENS 1000000
+
+static void bench_token(char *text, uint64_t number)
+{
+    uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
+
+    x ^= x >> 29;
+    sprintf(text, "%016llx%016llx", (unsigned long long)(x * UINT64_C(0xbf58476d1ce4e5b9)),
+            (unsigned long long)number);
+}
+
+static void bench_puts(struct fixture *fixture, int batch)
+{
+    struct token_record *records = calloc((size_t)batch, sizeof *records);
+    char(*texts)[40] = calloc((size_t)batch, sizeof *texts);
+    int64_t began = clock_now(), slowest = 0;
+
+    for (int done = 0; done < BENCH_TOKENS; done += batch) {
+        int64_t commit = clock_now();
+
+        for (int i = 0; i < batch; i++) {
+            bench_token(texts[i], (uint64_t)(done + i));
+            records[i] = record("orders", texts[i], T0 + (done + i) * INT64_C(43200), 24 * HOUR);
+        }
+        if (put(fixture, records, (size_t)batch) != 0)
+            fail_msg("%s", fixture->fault.text);
+        if (clock_now() - commit > slowest)
+            slowest = clock_now() - commit;
+    }
+    printf("put by %5d: %7.0f/s, slowest commit %.1f ms\n", batch,
+           BENCH_TOKENS * 1e6 / (double)(clock_now() - began), (double)slowest / 1000);
+    free(records);
+    free(texts);
+}
+
+static void bench_finds(struct fixture *fixture, const char *what, uint64_t from, int expected)
+{
+    const struct token_store_ops *ops = fixture->store->ops;
+    struct token_record found;
+    int64_t began = clock_now();
+    char text[40];
+    int wrong = 0;
+
+    for (uint64_t i = 0; i < BENCH_TOKENS; i++) {
+        bench_token(text, from + i * 7919 % BENCH_TOKENS);
+        if (i % 100 == 0)
+            ops->reader_begin(fixture->reader, NULL);
+        wrong += ops->find_token(fixture->reader, "orders", text, 32, T0 + 13 * HOUR, &found,
+                                 NULL) != expected;
+        if (i % 100 == 99)
+            ops->reader_end(fixture->reader);
+    }
+    printf("find %s: %.3f us (%d wrong)\n", what,
+           (double)(clock_now() - began) / BENCH_TOKENS, wrong);
+}
+
+static int bench(const char *directory)
+{
+    static const int batches[] = {100, 1000, 10000};
+    struct fixture fixture = {0};
+    struct stat status;
+    int64_t began;
+    char path[128];
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(fixture.directory, sizeof fixture.directory, "%s/bench-XXXXXX", directory);
+        assert_non_null(mkdtemp(fixture.directory));
+        fixture.store = token_store_lmdb_open(fixture.directory, 8192 * MIB, 24 * HOUR, NULL);
+        fixture.reader = fixture.store->ops->reader_new(fixture.store, NULL);
+        bench_puts(&fixture, batches[i]);
+        snprintf(path, sizeof path, "%s/tokens.mdb", fixture.directory);
+        stat(path, &status);
+        printf("file: %lld MiB\n", (long long)status.st_size >> 20);
+        if (i == 2) {
+            bench_finds(&fixture, "present", 0, 1);
+            bench_finds(&fixture, "absent ", 10 * BENCH_TOKENS, 0);
+            close_store(&fixture);
+            began = clock_now();
+            fixture.store = token_store_lmdb_open(fixture.directory, 8192 * MIB, 24 * HOUR, NULL);
+            printf("open, rebuilding the filters: %.1f ms\n", (double)(clock_now() - began) / 1000);
+            fixture.reader = fixture.store->ops->reader_new(fixture.store, NULL);
+            bench_finds(&fixture, "absent after opening", 10 * BENCH_TOKENS, 0);
+        }
+        began = clock_now();
+        expire_all(&fixture, T0 + 60 * HOUR);
+        printf("expire all: %.1f ms\n", (double)(clock_now() - began) / 1000);
+        close_store(&fixture);
+        nftw(fixture.directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    }
+    return 0;
+}
+
 #define BOTH(test)                                                                                 \
     {#test " (lmdb)", test, setup_lmdb, teardown, NULL},                                           \
     {                                                                                              \
 #test " (memory)", test, setup_memory, teardown, NULL                                      \
     }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         BOTH(finds_what_was_committed),
@@ -752,5 +846,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_tmpfs_is_tried_again, setup_directory, teardown),
     };
 
+    if (argc > 1 && strcmp(argv[1], "bench") == 0)
+        return bench(argc > 2 ? argv[2] : "/var/tmp");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

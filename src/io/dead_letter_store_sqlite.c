@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT
+ * Opening and closing the local dead-letter store, its schema and statements. */
+#define _GNU_SOURCE
+#include "io/dead_letter_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/dead_letter_store_sqlite.h"
+
+#define FORMAT_VERSION 1
+#define APPLICATION_ID 0x736c6463 /* "sldc": a file of sluice's, whatever its name */
+#define BUSY_MS        5000       /* a person's command may hold the write lock that long */
+#define TEXT_MOST      ((size_t)64 << 20)
+
+static const char pragmas[] =
+    "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
+    "PRAGMA wal_autocheckpoint = 2000;"     /* pages: about 8 MiB */
+    "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
+    "PRAGMA cache_size = -16384;"           /* 16 MiB */
+    "PRAGMA temp_store = MEMORY;";
+
+static const char schema[] =
+    "CREATE TABLE mapping (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE lane (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, name TEXT NOT NULL,"
+    "  source TEXT NOT NULL, connector TEXT NOT NULL, partition INTEGER NOT NULL,"
+    "  UNIQUE (mapping, name, source, connector, partition));"
+    "CREATE TABLE error (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE kind (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, class TEXT NOT NULL,"
+    "  status INTEGER NOT NULL, error INTEGER NOT NULL, UNIQUE (mapping, class, status, error));"
+    /* number: time of death in microseconds since 1970, made unique. position: of 64 bits, so it
+     * shows as negative above 2^63. fingerprint: of token, key and payload. seen: how often it
+     * came. */
+    "CREATE TABLE letter (number INTEGER PRIMARY KEY, id TEXT NOT NULL, lane INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL, position INTEGER NOT NULL, fingerprint INTEGER NOT NULL,"
+    "  revision TEXT, message_wall_us INTEGER NOT NULL, token TEXT, reason TEXT,"
+    "  attempt_count INTEGER NOT NULL, first_wall_us INTEGER NOT NULL,"
+    "  last_wall_us INTEGER NOT NULL, replay_count INTEGER NOT NULL,"
+    "  seen INTEGER NOT NULL DEFAULT 1);"
+    "CREATE UNIQUE INDEX letter_message ON letter (lane, position, fingerprint);"
+    "CREATE INDEX letter_kind ON letter (kind);"
+    "CREATE TABLE body (number INTEGER PRIMARY KEY, attempts TEXT, response BLOB, headers BLOB,"
+    "  key BLOB, payload BLOB);"
+    "CREATE TABLE tally (kind INTEGER NOT NULL, hour INTEGER NOT NULL, count INTEGER NOT NULL,"
+    "  first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, hour)) WITHOUT ROWID;"
+    "CREATE VIEW letters AS SELECT letter.id, datetime(letter.number / 1000000, 'unixepoch') AS "
+    "died,"
+    "  mapping.name AS mapping, lane.name AS lane, letter.position, kind.class, kind.status,"
+    "  letter.reason, error.text AS error, letter.attempt_count, letter.token, body.attempts,"
+    "  body.response, body.key, body.payload FROM letter JOIN lane ON lane.number = letter.lane"
+    "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
+    "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
+    "PRAGMA application_id = 1936483427;"
+    "PRAGMA user_version = 1;";
+
+#define ROW_COLUMNS                                                                                \
+    "letter.number, letter.id, mapping.name, letter.revision, lane.connector, lane.name, "         \
+    "lane.source, lane.partition, letter.position, letter.message_wall_us, letter.token, "         \
+    "kind.class, letter.reason, kind.status, letter.attempt_count, letter.first_wall_us, "         \
+    "letter.last_wall_us, letter.replay_count, body.attempts, body.response"
+#define ROW_TABLES                                                                                 \
+    " FROM letter JOIN lane ON lane.number = letter.lane"                                          \
+    " JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"        \
+    " JOIN body ON body.number = letter.number WHERE letter.number = ?1"
+
+static const char *const sql[STATEMENTS] = {
+    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+    [STATEMENT_COMMIT] = "COMMIT",
+    [STATEMENT_ROLLBACK] = "ROLLBACK",
+    [STATEMENT_NEWEST] = "SELECT max(number) FROM letter",
+    [STATEMENT_TAKEN] = "SELECT 1 FROM letter WHERE number = ?1",
+    [STATEMENT_FIND_MAPPING] = "SELECT number FROM mapping WHERE name = ?1",
+    [STATEMENT_ADD_MAPPING] = "INSERT INTO mapping (name) VALUES (?1)",
+    [STATEMENT_FIND_LANE] = "SELECT number FROM lane WHERE mapping = ?1 AND name = ?2 AND"
+                            " source = ?3 AND connector = ?4 AND partition = ?5",
+    [STATEMENT_ADD_LANE] = "INSERT INTO lane (mapping, name, source, connector, partition)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5)",
+    [STATEMENT_FIND_ERROR] = "SELECT number FROM error WHERE text = ?1",
+    [STATEMENT_ADD_ERROR] = "INSERT INTO error (text) VALUES (?1)",
+    [STATEMENT_COUNT_ERRORS] = "SELECT max(number) FROM error",
+    [STATEMENT_FIND_KIND] = "SELECT number FROM kind WHERE mapping = ?1 AND class = ?2 AND"
+                            " status = ?3 AND error = ?4",
+    [STATEMENT_ADD_KIND] = "INSERT INTO kind (mapping, class, status, error)"
+                           " VALUES (?1, ?2, ?3, ?4)",
+    [STATEMENT_ADD_LETTER] =
+        "INSERT INTO letter (number, id, lane, position, fingerprint, kind, revision,"
+        " message_wall_us, token, reason, attempt_count, first_wall_us, last_wall_us, replay_count)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+        " ON CONFLICT (lane, position, fingerprint) DO NOTHING",
+    [STATEMENT_FIND_LETTER] = "SELECT number, id, kind FROM letter WHERE lane = ?1 AND"
+                              " position = ?2 AND fingerprint = ?3",
+    [STATEMENT_UPDATE_LETTER] =
+        "UPDATE letter SET kind = ?6, revision = ?7, reason = ?10, attempt_count = ?11,"
+        " last_wall_us = ?13, replay_count = max(replay_count, ?14), seen = seen + 1"
+        " WHERE number = ?1",
+    [STATEMENT_ADD_BODY] = "INSERT INTO body (number, attempts, response, headers, key, payload)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [STATEMENT_UPDATE_BODY] = "UPDATE body SET attempts = ?2, response = ?3 WHERE number = ?1",
+    [STATEMENT_ADD_TALLY] = "INSERT INTO tally (kind, hour, count, first, last)"
+                            " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (kind, hour) DO UPDATE SET"
+                            " count = count + excluded.count, first = min(first, excluded.first),"
+                            " last = max(last, excluded.last)",
+    [STATEMENT_FIX_TALLY] =
+        "UPDATE tally SET count = count - ?3,"
+        " first = coalesce((SELECT min(number) FROM letter WHERE kind = ?1 AND"
+        "  number >= ?2 * 3600000000 AND number < (?2 + 1) * 3600000000), first),"
+        " last = coalesce((SELECT max(number) FROM letter WHERE kind = ?1 AND"
+        "  number >= ?2 * 3600000000 AND number < (?2 + 1) * 3600000000), last)"
+        " WHERE kind = ?1 AND hour = ?2",
+    [STATEMENT_CLEAN_TALLY] = "DELETE FROM tally WHERE kind = ?1 AND hour = ?2 AND count <= 0",
+    [STATEMENT_ANY_OLD] =
+        "SELECT kind.number FROM mapping JOIN kind ON kind.mapping = mapping.number"
+        " JOIN tally ON tally.kind = kind.number"
+        " WHERE mapping.name = ?1 AND tally.first < ?2 LIMIT 1",
+    [STATEMENT_OLD_LETTERS] = "SELECT number FROM letter WHERE kind = ?1 AND number < ?2"
+                              " ORDER BY number LIMIT ?3",
+    [STATEMENT_DELETE_LETTER] = "DELETE FROM letter WHERE number = ?1",
+    [STATEMENT_DELETE_BODY] = "DELETE FROM body WHERE number = ?1",
+    [STATEMENT_PAGE] = "SELECT number FROM letter WHERE number >= ?2 AND number < ?3"
+                       " ORDER BY number DESC LIMIT ?4",
+    [STATEMENT_PAGE_OF_KIND] = "SELECT number FROM letter WHERE kind = ?1 AND number >= ?2 AND"
+                               " number < ?3 ORDER BY number DESC LIMIT ?4",
+    [STATEMENT_KINDS] = "SELECT kind.number FROM kind JOIN mapping ON mapping.number = kind.mapping"
+                        " WHERE (?1 IS NULL OR mapping.name = ?1) AND"
+                        " (?2 IS NULL OR kind.class = ?2) AND (?3 = 0 OR kind.status = ?3)",
+    [STATEMENT_ROW] = "SELECT " ROW_COLUMNS ROW_TABLES,
+    [STATEMENT_ROW_WITH_PAYLOAD] =
+        "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload" ROW_TABLES,
+    [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
+};
+
+sqlite3_stmt *dead_letter_sqlite_statement(struct dead_letter_sqlite *store,
+                                           enum dead_letter_statement which)
+{
+    if (!store->statements[which] &&
+        sqlite3_prepare_v3(store->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
+                           &store->statements[which], NULL) != SQLITE_OK)
+        return NULL;
+    return store->statements[which];
+}
+
+int dead_letter_sqlite_finish(sqlite3_stmt *statement)
+{
+    int code = sqlite3_step(statement);
+
+    sqlite3_reset(statement);
+    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+int dead_letter_sqlite_run(struct dead_letter_sqlite *store, enum dead_letter_statement which)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, which);
+
+    return statement ? dead_letter_sqlite_finish(statement) : sqlite3_errcode(store->db);
+}
+
+int dead_letter_sqlite_fault(struct dead_letter_sqlite *store, const char *what,
+                             struct fault *fault)
+{
+    int code = store->db ? sqlite3_extended_errcode(store->db) : SQLITE_NOMEM;
+    const char *text = store->db ? sqlite3_errmsg(store->db) : "out of memory";
+    int system = store->db ? sqlite3_system_errno(store->db) : 0;
+
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return fault_set(fault, "%s: %s: no space left; free some, writing goes on by itself",
+                         store->path, what);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return fault_set(fault,
+                         "%s: %s: the file is damaged or not a dead-letter store (%s); save what "
+                         "can be read with `sqlite3 FILE .recover`, and move it away",
+                         store->path, what, text);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return fault_set(fault, "%s: %s: another process holds it for more than %d s", store->path,
+                         what, BUSY_MS / 1000);
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return fault_set(fault, "%s: %s: %s%s%s; run as the user that sluice runs as, or as root",
+                         store->path, what, text, system ? ": " : "",
+                         system ? strerror(system) : "");
+    case SQLITE_IOERR:
+        return fault_set(fault,
+                         "%s: %s: %s (%s); if the disk is not full, look at the kernel's log",
+                         store->path, what, text, system ? strerror(system) : "no further reason");
+    default:
+        return fault_set(fault, "%s: %s: %s", store->path, what, text);
+    }
+}
+
+static int64_t ask_number(struct dead_letter_sqlite *store, const char *question)
+{
+    sqlite3_stmt *statement;
+    int64_t number = -1;
+
+    if (sqlite3_prepare_v2(store->db, question, -1, &statement, NULL) != SQLITE_OK)
+        return -1;
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return number;
+}
+
+/* 1: a store of ours, 0: empty, -1 with a fault. */
+static int check_version(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    int64_t tables = ask_number(store, "SELECT count(*) FROM sqlite_schema");
+    int64_t application = ask_number(store, "PRAGMA application_id");
+    int64_t version = ask_number(store, "PRAGMA user_version");
+
+    if (tables < 0 || application < 0 || version < 0)
+        return dead_letter_sqlite_fault(store, "cannot open", fault);
+    if (!tables && !application)
+        return 0;
+    if (application != APPLICATION_ID)
+        return fault_set(fault, "%s: an SQLite file, but not a dead-letter store; move it away",
+                         store->path);
+    if (version > FORMAT_VERSION)
+        return fault_set(fault,
+                         "%s: written by a newer sluice (format %lld, this one knows up to %d); "
+                         "install that version again, or use another state directory",
+                         store->path, (long long)version, FORMAT_VERSION);
+    return 1;
+}
+
+static int open_connection(struct dead_letter_sqlite *store, const char *name, int flags)
+{
+    int code;
+
+    if (store->db)
+        sqlite3_close(store->db);
+    store->db = NULL;
+    code = sqlite3_open_v2(name, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    if (store->db) {
+        sqlite3_busy_timeout(store->db, BUSY_MS);
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    }
+    return code;
+}
+
+static int open_writer(struct dead_letter_sqlite *store, const char *directory, struct fault *fault)
+{
+    int fd, known;
+
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST)
+        return fault_set(fault, "%s: cannot make the state directory: %s", directory,
+                         strerror(errno));
+    /* Made here so that nobody else can read it, not even for a moment. */
+    fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
+                         strerror(errno));
+    close(fd);
+    if (open_connection(store, store->path, SQLITE_OPEN_READWRITE) != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot open", fault);
+    known = check_version(store, fault);
+    if (known < 0)
+        return -1;
+    if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot set up", fault);
+    if (!known && (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK))
+        return dead_letter_sqlite_fault(store, "cannot make", fault);
+    store->numbers = memory_zero(DEAD_LETTER_NUMBERS, sizeof *store->numbers);
+    if (getrandom(&store->random, sizeof store->random, 0) != sizeof store->random)
+        store->random = (uint64_t)clock_wall() ^ (uint64_t)getpid() << 40;
+    return 0;
+}
+
+static char *immutable_name(const char *path)
+{
+    char *name = memory_new(strlen(path) * 3 + 32), *at = name + sprintf(name, "file:");
+
+    for (; *path; path++) {
+        if (*path == '?' || *path == '#' || *path == '%')
+            at += sprintf(at, "%%%02x", (unsigned char)*path);
+        else
+            *at++ = *path;
+    }
+    strcpy(at, "?immutable=1");
+    return name;
+}
+
+/* A reader of a WAL file needs to write beside it, unless nobody writes and all of the WAL has been
+ * taken over into the file. */
+static int open_unwritable(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    char *wal = memory_format("%s-wal", store->path), *name;
+    struct stat status;
+    bool pending = stat(wal, &status) == 0 && status.st_size > 0;
+    int code;
+
+    free(wal);
+    if (pending)
+        return dead_letter_sqlite_fault(
+            store,
+            "what was written last is not yet in the file, and reading it takes the right "
+            "to write here",
+            fault);
+    name = immutable_name(store->path);
+    code = open_connection(store, name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    free(name);
+    if (code != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot open", fault);
+    return check_version(store, fault);
+}
+
+static int open_reader(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    int known, code;
+
+    if (access(store->path, R_OK) != 0)
+        return fault_set(fault, "%s: %s%s", store->path, strerror(errno),
+                         errno == ENOENT ? "; there is no dead-letter store yet"
+                                         : "; run as the user that sluice runs as, or as root");
+    if (open_connection(store, store->path, SQLITE_OPEN_READONLY) != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot open", fault);
+    known = check_version(store, fault);
+    code = sqlite3_errcode(store->db);
+    if (known < 0 && (code == SQLITE_CANTOPEN || code == SQLITE_READONLY))
+        known = open_unwritable(store, fault);
+    if (known < 0)
+        return -1;
+    if (!known)
+        return fault_set(fault, "%s: there is nothing in it yet", store->path);
+    sqlite3_exec(store->db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;", NULL, NULL,
+                 NULL);
+    return 0;
+}
+
+static void store_close(struct dead_letter_store *base)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+
+    for (unsigned i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(store->statements[i]);
+    sqlite3_close(store->db);
+    buffer_fini(&store->text);
+    free(store->numbers);
+    free(store->path);
+    free(store);
+}
+
+static const struct dead_letter_store_ops ops = {
+    .add = dead_letter_sqlite_add,
+    .list = dead_letter_sqlite_list,
+    .group = dead_letter_sqlite_group,
+    .count = dead_letter_sqlite_count,
+    .expire = dead_letter_sqlite_expire,
+    .close = store_close,
+};
+
+struct dead_letter_store *dead_letter_store_sqlite_open(const char *directory,
+                                                        enum dead_letter_access access,
+                                                        struct fault *fault)
+{
+    struct dead_letter_sqlite *store = memory_zero(1, sizeof *store);
+    int result;
+
+    store->base.ops = &ops;
+    store->path = memory_format("%s/dead-letters.sqlite", directory);
+    buffer_init(&store->text, TEXT_MOST);
+    if (access == DEAD_LETTER_WRITE)
+        result = open_writer(store, directory, fault);
+    else
+        result = open_reader(store, fault);
+    if (result != 0) {
+        store_close(&store->base);
+        return NULL;
+    }
+    return &store->base;
+}
