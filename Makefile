@@ -97,6 +97,7 @@ $(foreach c,$(connectors),$(eval $(call connector_rule,$(c))))
 bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plugins/bad.c 2>/dev/null)
 test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
 	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
+.SECONDARY: $(test_plugins)
 $(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<

@@ -24,9 +24,10 @@ static const struct arguments_option options[] = {
 static const struct arguments_usage usage = {
     .command = "connectors",
     .synopsis = "[OPTION...] [NAME]",
-    .description = "Lists the connectors that can be used; with NAME, the options of one.\n"
-                   "They are looked for in $SLUICE_CONNECTORS, in connectors/ beside the program, and\n"
-                   "in " SLUICE_CONNECTOR_DIRECTORY ".",
+    .description =
+        "Lists the connectors that can be used; with NAME, the options of one.\n"
+        "They are looked for in $SLUICE_CONNECTORS, in connectors/ beside the program, and\n"
+        "in " SLUICE_CONNECTOR_DIRECTORY ".",
     .options = options,
     .examples = "  sluice connectors\n"
                 "  sluice connectors kafka\n"
@@ -37,11 +38,16 @@ static const struct {
     uint32_t bit;
     const char *name;
 } capabilities[] = {
-    {SLUICE_CAN_SETTLE_UP_TO, "settle-up-to"},   {SLUICE_CAN_DELAY, "delay"},
-    {SLUICE_CAN_EXTEND, "extend"},               {SLUICE_CAN_PUBLISH, "publish"},
-    {SLUICE_CAN_BROWSE, "browse"},               {SLUICE_CAN_PAUSE_LANE, "pause-lane"},
-    {SLUICE_HAS_DELIVERY_COUNT, "delivery-count"}, {SLUICE_HAS_MESSAGE_ID, "message-id"},
-    {SLUICE_HAS_KEY, "key"},                     {SLUICE_IS_ORDERED, "ordered"},
+    {SLUICE_CAN_SETTLE_UP_TO, "settle-up-to"},
+    {SLUICE_CAN_DELAY, "delay"},
+    {SLUICE_CAN_EXTEND, "extend"},
+    {SLUICE_CAN_PUBLISH, "publish"},
+    {SLUICE_CAN_BROWSE, "browse"},
+    {SLUICE_CAN_PAUSE_LANE, "pause-lane"},
+    {SLUICE_HAS_DELIVERY_COUNT, "delivery-count"},
+    {SLUICE_HAS_MESSAGE_ID, "message-id"},
+    {SLUICE_HAS_KEY, "key"},
+    {SLUICE_IS_ORDERED, "ordered"},
     {SLUICE_HAS_STABLE_IDENTITY, "stable-identity"},
 };
 
@@ -51,11 +57,11 @@ static const struct {
 
 static json_t *option_json(const struct sluice_option *option)
 {
-    json_t *object = json_pack(
-        "{s:s, s:s, s:b, s:b, s:s*, s:s}", "name", option->name, "type",
-        options_type_name(option->type), "required", option->flags & SLUICE_OPTION_REQUIRED ? 1 : 0,
-        "advanced", option->flags & SLUICE_OPTION_ADVANCED ? 1 : 0, "default", option->default_text,
-        "help", option->help);
+    json_t *object = json_pack("{s:s, s:s, s:b, s:b, s:s*, s:s}", "name", option->name, "type",
+                               options_type_name(option->type), "required",
+                               option->flags & SLUICE_OPTION_REQUIRED ? 1 : 0, "advanced",
+                               option->flags & SLUICE_OPTION_ADVANCED ? 1 : 0, "default",
+                               option->default_text, "help", option->help);
     const char *const *choice;
 
     if (option->minimum || option->maximum) {
@@ -175,9 +181,9 @@ static int list_all(const char *directory, bool json)
             code = EX_CONFIG;
             fprintf(stderr, "sluice connectors: %s\n", found->fault.text);
             if (json)
-                json_array_append_new(document, json_pack("{s:s, s:s, s:s}", "name", found->name,
-                                                          "path", found->path, "error",
-                                                          found->fault.text));
+                json_array_append_new(document,
+                                      json_pack("{s:s, s:s, s:s}", "name", found->name, "path",
+                                                found->path, "error", found->fault.text));
         } else if (json) {
             json_array_append_new(document, plugin_json(found->plugin, false));
         } else {

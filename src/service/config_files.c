@@ -64,6 +64,11 @@ static void set_service(struct config_files *files, char *path, struct problems 
     free(path);
 }
 
+void config_files_want_directory(struct config_files *files, char *path)
+{
+    add_path(&files->directories, &files->directory_count, path);
+}
+
 /* ---- directories ---- */
 
 static bool has_ending(const char *name, const char *ending)
@@ -120,14 +125,14 @@ static void find_in_directory(struct config_files *files, const char *path,
         files->wants_all = 1;
         service = NULL;
     } else if (is_directory(mappings)) {
-        add_path(&files->directories, &files->directory_count, mappings);
+        config_files_want_directory(files, mappings);
         mappings = NULL;
     } else {
         if (is_there(above)) {
             set_service(files, above, problems);
             above = NULL;
         }
-        add_path(&files->directories, &files->directory_count, memory_text(path));
+        config_files_want_directory(files, memory_text(path));
     }
     free(service);
     free(mappings);
@@ -137,8 +142,7 @@ static void find_in_directory(struct config_files *files, const char *path,
 /* ---- single files ---- */
 
 /* The settings that hold for a mapping file: beside it, or beside its mappings.d. */
-static void find_service_of(struct config_files *files, const char *path,
-                            struct problems *problems)
+static void find_service_of(struct config_files *files, const char *path, struct problems *problems)
 {
     const char *base = base_of(path);
     char *directory = base == path ? memory_text("") : memory_text_n(path, (size_t)(base - path));
