@@ -107,7 +107,7 @@ $(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/
 
 $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
+	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_SOURCE='"$(CURDIR)"' -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
 # Contract tests see only the public headers and tests/contract.
 contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))

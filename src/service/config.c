@@ -28,7 +28,7 @@ const struct sluice_option service_table[] = {
     {"state_directory", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Where tokens and dead letters are kept; $STATE_DIRECTORY, else /var/lib/sluice, if unset."},
     {"connector_directory", OPTION_PATH, SLUICE_OPTION_ADVANCED, NULL, 0, 0, NULL,
-     "The only directory to load connectors from; see sluice-connectors(1) for where they are "
+     "The only directory to load connectors from; `sluice connectors --help` tells where they are "
      "looked for if unset."},
     {"mappings", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Directory of the mapping files; mappings.d beside sluice.yaml if unset."},

@@ -716,6 +716,27 @@ static void test_paths_that_are_not_there(void **state)
     expect("no directory", "etc", "etc/mappings.d: cannot be read: No such file or directory\n");
 }
 
+/* All of config/ as it is installed, by the real connector where it is built. */
+static void test_samples(void **state)
+{
+    const char *build = getenv("SLUICE_BUILD"), *path = TEST_SOURCE "/config";
+    char *real = memory_format("%s/connectors", build ? build : "");
+    char *file = memory_format("%s/sluice-kafka.so", real);
+    const struct overrides over = {.connector_directory =
+                                       access(file, R_OK) == 0 ? real : TEST_PLUGINS};
+    struct problems problems = {0};
+    struct configuration *configuration;
+
+    configuration = configuration_load(&path, 1, &over, &problems);
+    if (!configuration || problems.count)
+        fail_msg("%s", print_problems(&problems));
+    assert_true(configuration->mapping_count >= 4);
+    configuration_free(configuration);
+    problem_free_all(&problems);
+    free(real);
+    free(file);
+}
+
 /* ---- rubbish ---- */
 
 static uint32_t random_state = 2463534242;
@@ -800,6 +821,7 @@ int main(void)
         cmocka_unit_test(test_file_names),
         cmocka_unit_test(test_other_files),
         cmocka_unit_test(test_paths_that_are_not_there),
+        cmocka_unit_test(test_samples),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_every_prefix),
     };

@@ -180,7 +180,7 @@ static void test_list(void **state)
         else
             assert_non_null(strstr(list[i].fault.text, list[i].name));
     }
-    assert_int_equal(good, 4);
+    assert_int_equal(good, 5);
     plugin_free_list(list, count);
 }
 
