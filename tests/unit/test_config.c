@@ -627,6 +627,41 @@ static void test_all_mistakes_at_once(void **state)
     free(four);
 }
 
+/* However a file is named, the same sluice.yaml is found, and named without detours. */
+static void test_ways_to_name_a_file(void **state)
+{
+    static const char *const paths[][2] = {
+        {"etc/mappings.d/orders.yaml", "etc/sluice.yaml"},
+        {"etc/mappings.d/", "etc/sluice.yaml"},
+        {"etc//", "etc/sluice.yaml"},
+        {"./etc/mappings.d/../mappings.d/orders.yaml", "./etc/mappings.d/../sluice.yaml"},
+    };
+    const char *both[] = {"etc", "etc/mappings.d/orders.yaml"};
+    struct problems problems = {0};
+    struct configuration *configuration;
+    size_t i;
+
+    make_service("log: loud\n");
+    for (i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        char *lines = memory_format(
+            "%s:1:6: log: found \"loud\", expected a map of level, format\n", paths[i][1]);
+
+        expect(paths[i][0], paths[i][0], lines);
+        free(lines);
+    }
+    make_service("listen: localhost:1\n");
+    configuration = configuration_load(both, 2, &overrides, &problems);
+    assert_non_null(configuration);
+    assert_int_equal(configuration->mapping_count, 1);
+    configuration_free(configuration);
+    assert_int_equal(chdir("etc/mappings.d"), 0);
+    configuration = load_good("orders.yaml");
+    configuration_free(configuration);
+    configuration = load_good(".");
+    configuration_free(configuration);
+    assert_int_equal(chdir("../.."), 0);
+}
+
 static void test_mistake_in_the_defaults_is_told_once(void **state)
 {
     make_service("defaults:\n  retry: { attempts: none }\n");
@@ -816,6 +851,7 @@ int main(void)
         cmocka_unit_test(test_files_that_are_no_mappings),
         cmocka_unit_test(test_service_mistakes),
         cmocka_unit_test(test_all_mistakes_at_once),
+        cmocka_unit_test(test_ways_to_name_a_file),
         cmocka_unit_test(test_mistake_in_the_defaults_is_told_once),
         cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_file_names),

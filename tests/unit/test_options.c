@@ -256,10 +256,9 @@ static void test_our_tables(void **state)
 /* The words of a manual page, its macros and line breaks taken out. */
 static char *read_manual(const char *name)
 {
-    char *command =
-        memory_format("mandoc -T ascii %s/src/%s | col -bx | tr -s ' \\n' "
-                      "' '",
-                      TEST_SOURCE, name);
+    char *command = memory_format("mandoc -T ascii %s/src/%s | col -bx | tr -s ' \\n' "
+                                  "' '",
+                                  TEST_SOURCE, name);
     FILE *pipe = popen(command, "r");
     char *text = memory_zero(1, 1 << 18);
 
