@@ -13,7 +13,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    /* {"run", "Run all mappings as a service", cmd_run}, */
+    {"run", "Run all mappings as a service", cmd_run},
     {"check", "Check mapping files, with --connect against the real thing", cmd_check},
     /* {"dlq", "Look into dead letters, replay or discard them", cmd_dlq}, */
     /* {"demo", "See it work, without a broker", cmd_demo}, */

@@ -242,6 +242,8 @@ static void read_rules(struct mapping *mapping, struct problems *problems)
     rules->retry.attempts = (uint32_t)options_number(settings, "retry.attempts");
     rules->retry.backoff_first_us = options_number(settings, "retry.backoff");
     rules->retry.backoff_most_us = options_most(settings, "retry.backoff");
+    rules->retry.probe_first_us = options_number(settings, "retry.probe");
+    rules->retry.probe_most_us = options_most(settings, "retry.probe");
     rules->retry.age_us = options_number(settings, "retry.age");
     rules->retry.patience_us = options_number(settings, "retry.patience");
     rules->retry.split = options_number(settings, "retry.split");

@@ -191,7 +191,11 @@ static void explain_down(struct writer *writer, const struct mapping *mapping)
             DURATION(mapping->rules.retry.age_us));
     else
         say(writer, "There is no limit to that: an outage of any length makes no dead letters.");
-    say(writer, "401, 403, 404 and 410 pause the mapping, which tries again every 30 s to 10 min.");
+    say(writer,
+        "401, 403, 404 and 410 pause the mapping, which probes the function again after %s, then "
+        "after growing pauses of up to %s.",
+        DURATION(mapping->rules.retry.probe_first_us),
+        DURATION(mapping->rules.retry.probe_most_us));
     end_paragraph(writer, "Function down");
 }
 

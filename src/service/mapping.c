@@ -93,6 +93,8 @@ const struct sluice_option mapping_table[] = {
      "Counted attempts of a message before it may be given up."},
     {"retry.backoff", OPTION_DURATION_RANGE, 0, "200ms..30s", CLOCK_MS, CLOCK_DAY, NULL,
      "Pause before the second attempt, and the longest; it doubles between, with jitter."},
+    {"retry.probe", OPTION_DURATION_RANGE, 0, "30s..10m", CLOCK_MS, CLOCK_DAY, NULL,
+     "How long a paused mapping waits before it tries a single invocation again: first..most."},
     {"retry.age", SLUICE_DURATION, 0, "0s", 0, 366 * CLOCK_DAY, NULL,
      "How long after its first failure a message is tried at most; 0: no limit."},
     {"retry.patience", SLUICE_DURATION, 0, "2m", 0, CLOCK_DAY, NULL,

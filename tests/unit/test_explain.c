@@ -77,6 +77,8 @@ static void test_sentences(void **state)
         {"order: none\n", "No order is kept"},
         {"", "If the function is down (no connection, 429, 503), no attempt is counted"},
         {"", "an outage of any length makes no dead letters."},
+        {"retry: {probe: 10s..3m}\n",
+         "which probes the function again after 10s, then after growing pauses of up to 3m."},
         {"retry: {age: 2h}\n",
          "Messages that wait longer than retry.age (2h) become dead letters."},
         {"retry: {attempts: 1}\n", "A message that fails is tried 1 time, after"},

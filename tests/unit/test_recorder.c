@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "service/recorder.h"
+
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+#define TTL CLOCK_HOUR
+
+/* ---- a dead-letter store that fails as told ---- */
+
+struct fake {
+    struct dead_letter_store base;
+    atomic_int fail; /* refuse all */
+    atomic_int adds, letters, expired;
+    const char *hated; /* refuse whatever holds this token */
+};
+
+static int fake_add(struct dead_letter_store *store, struct dead_letter *letters, size_t count,
+                    struct fault *fault)
+{
+    struct fake *fake = (struct fake *)store;
+
+    if (fake->fail)
+        return fault_set(fault, "disk full");
+    for (size_t i = 0; i < count; i++)
+        if (fake->hated && strcmp(letters[i].token, fake->hated) == 0)
+            return fault_set(fault, "cannot take %s", fake->hated);
+    for (size_t i = 0; i < count; i++)
+        snprintf(letters[i].id, sizeof letters[i].id, "ID-%s", letters[i].token);
+    fake->adds++;
+    fake->letters += (int)count;
+    return 0;
+}
+
+static int64_t fake_expire(struct dead_letter_store *store, const char *mapping,
+                           int64_t before_wall_us, uint32_t most, struct fault *fault)
+{
+    struct fake *fake = (struct fake *)store;
+    int64_t age = clock_wall() - before_wall_us;
+
+    if (strcmp(mapping, "orders") == 0 && age > 59 * CLOCK_SECOND && age < 61 * CLOCK_SECOND)
+        fake->expired++;
+    return 0;
+}
+
+static const struct dead_letter_store_ops fake_ops = {.add = fake_add, .expire = fake_expire};
+
+/* ---- a poller ---- */
+
+struct fixture {
+    struct token_store *tokens;
+    struct token_reader *reader;
+    struct fake letters;
+    struct recorder *recorder;
+    struct mailbox replies;
+    struct fault fault;
+};
+
+struct job {
+    struct record_job record; /* first: replies are cast back */
+    struct token_record token;
+    struct lane_record lane;
+    struct dead_letter letter;
+    char text[32];
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    const struct recorder_options options = {.expire_interval_us = 20 * CLOCK_MS};
+
+    fixture->letters.base.ops = &fake_ops;
+    fixture->tokens = token_store_memory_open();
+    fixture->reader = fixture->tokens->ops->reader_new(fixture->tokens, NULL);
+    assert_int_equal(mailbox_init(&fixture->replies, NULL), 0);
+    fixture->recorder =
+        recorder_new(fixture->tokens, &fixture->letters.base, &options, &fixture->fault);
+    assert_non_null(fixture->recorder);
+    assert_int_equal(recorder_start(fixture->recorder, &fixture->fault), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    recorder_free(fixture->recorder);
+    mailbox_fini(&fixture->replies);
+    fixture->tokens->ops->reader_free(fixture->reader);
+    fixture->tokens->ops->close(fixture->tokens);
+    free(fixture);
+    return 0;
+}
+
+static struct job *job_new(struct mailbox *replies, const char *token, int with_letter)
+{
+    struct job *job = calloc(1, sizeof *job);
+
+    snprintf(job->text, sizeof job->text, "%s", token);
+    job->token = (struct token_record){.mapping = "orders",
+                                       .token = job->text,
+                                       .token_size = strlen(job->text),
+                                       .recorded_wall_us = clock_wall(),
+                                       .expires_wall_us = clock_wall() + TTL};
+    job->lane =
+        (struct lane_record){"orders", "orders/0", job->text, strlen(job->text), CLOCK_NEVER};
+    job->letter = (struct dead_letter){.mapping = "orders", .token = job->text};
+    job->record = (struct record_job){.reply_to = replies,
+                                      .tokens = &job->token,
+                                      .token_count = 1,
+                                      .lanes = &job->lane,
+                                      .lane_count = 1,
+                                      .letters = &job->letter,
+                                      .letter_count = with_letter ? 1 : 0};
+    return job;
+}
+
+/* Waits until `count` jobs came back and returns them, oldest first. */
+static struct job *await(struct mailbox *replies, size_t count)
+{
+    struct mailbox_item *first = NULL, **end = &first;
+
+    for (size_t got = 0; got < count;) {
+        struct pollfd poll_for = {.fd = mailbox_fd(replies), .events = POLLIN};
+
+        if (poll(&poll_for, 1, 10000) != 1)
+            fail_msg("%zu of %zu replies within 10 s", got, count);
+        for (*end = mailbox_take_all(replies); *end; end = &(*end)->next)
+            got++;
+    }
+    return (struct job *)first;
+}
+
+static int recorded(struct fixture *fixture, const char *token)
+{
+    struct token_record found;
+    int result;
+
+    fixture->tokens->ops->reader_begin(fixture->reader, NULL);
+    result = fixture->tokens->ops->find_token(fixture->reader, "orders", token, strlen(token),
+                                              clock_wall(), &found, NULL);
+    fixture->tokens->ops->reader_end(fixture->reader);
+    return result;
+}
+
+static void records_all_parts_then_replies(void **state)
+{
+    struct fixture *fixture = *state;
+    struct job *job = job_new(&fixture->replies, "a", 1);
+    struct recorder_stats stats;
+
+    recorder_submit(fixture->recorder, &job->record);
+    assert_ptr_equal(await(&fixture->replies, 1), job);
+    assert_false(job->record.failed);
+    assert_string_equal(job->letter.id, "ID-a");
+    assert_int_equal(recorded(fixture, "a"), 1);
+    recorder_stats(fixture->recorder, &stats);
+    assert_int_equal(stats.commits, 2);
+    assert_int_equal(stats.jobs, 1);
+    assert_int_equal(stats.letters, 1);
+    assert_int_equal(stats.waiting, 0);
+    assert_string_equal(stats.last_error.text, "");
+    free(job);
+}
+
+static void a_failing_letter_store_fails_only_letters(void **state)
+{
+    struct fixture *fixture = *state;
+    struct job *with = job_new(&fixture->replies, "with", 1);
+    struct job *without = job_new(&fixture->replies, "without", 0);
+    struct recorder_stats stats;
+
+    fixture->letters.fail = 1;
+    recorder_submit(fixture->recorder, &with->record);
+    recorder_submit(fixture->recorder, &without->record);
+    await(&fixture->replies, 2);
+    assert_true(with->record.failed);
+    assert_string_equal(with->record.fault.text, "disk full");
+    assert_false(without->record.failed);
+    /* Its lane may not call finished what is not on the disk. */
+    assert_int_equal(recorded(fixture, "with"), 0);
+    assert_int_equal(recorded(fixture, "without"), 1);
+    recorder_stats(fixture->recorder, &stats);
+    assert_true(stats.failures > 0);
+    assert_true(stats.letters_failing_since_us > 0);
+    assert_int_equal(stats.tokens_failing_since_us, 0);
+    assert_string_equal(stats.last_error.text, "disk full");
+    fixture->letters.fail = 0;
+    recorder_submit(fixture->recorder, &with->record);
+    await(&fixture->replies, 1);
+    assert_false(with->record.failed);
+    assert_int_equal(recorded(fixture, "with"), 1);
+    recorder_stats(fixture->recorder, &stats);
+    assert_int_equal(stats.letters_failing_since_us, 0);
+    free(with);
+    free(without);
+}
+
+static void one_bad_job_does_not_fail_the_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct job *jobs[50];
+    static char longest[TOKEN_MAX + 1];
+
+    fixture->letters.hated = "t13";
+    for (int i = 0; i < 50; i++) {
+        char token[8];
+
+        snprintf(token, sizeof token, "t%d", i);
+        jobs[i] = job_new(&fixture->replies, token, i % 2);
+        if (i == 20) {
+            jobs[i]->token.token = longest;
+            jobs[i]->token.token_size = sizeof longest;
+        }
+        recorder_submit(fixture->recorder, &jobs[i]->record);
+    }
+    await(&fixture->replies, 50);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(jobs[i]->record.failed, i == 13 || i == 20);
+        if (i != 20)
+            assert_int_equal(recorded(fixture, jobs[i]->text), i != 13);
+        free(jobs[i]);
+    }
+}
+
+static void waiting_jobs_share_a_commit(void **state)
+{
+    struct fixture *fixture = *state;
+    struct job *jobs[2000];
+    struct recorder_stats stats;
+    int64_t began = clock_now();
+    char value[32];
+    size_t size;
+
+    for (int i = 0; i < 2000; i++) {
+        char token[8];
+
+        snprintf(token, sizeof token, "t%d", i);
+        jobs[i] = job_new(&fixture->replies, token, 0);
+        recorder_submit(fixture->recorder, &jobs[i]->record);
+    }
+    await(&fixture->replies, 2000);
+    recorder_stats(fixture->recorder, &stats);
+    /* One at once, then one every 2 ms. */
+    assert_true(stats.commits <= 3 + (uint64_t)(clock_now() - began) / (2 * CLOCK_MS));
+    fixture->tokens->ops->reader_begin(fixture->reader, NULL);
+    assert_int_equal(fixture->tokens->ops->find_lane(fixture->reader, "orders", "orders/0", 0,
+                                                     value, sizeof value, &size, NULL),
+                     1);
+    fixture->tokens->ops->reader_end(fixture->reader);
+    assert_memory_equal(value, "t1999", 5);
+    for (int i = 0; i < 2000; i++)
+        free(jobs[i]);
+}
+
+static void stop_finishes_what_was_submitted(void **state)
+{
+    struct fixture *fixture = *state;
+    struct job *jobs[100];
+
+    for (int i = 0; i < 100; i++) {
+        jobs[i] = job_new(&fixture->replies, "x", 1);
+        recorder_submit(fixture->recorder, &jobs[i]->record);
+    }
+    recorder_stop(fixture->recorder);
+    await(&fixture->replies, 100);
+    for (int i = 0; i < 100; i++) {
+        assert_false(jobs[i]->record.failed);
+        free(jobs[i]);
+    }
+    assert_int_equal(fixture->letters.letters, 100);
+}
+
+static void letters_expire_as_their_mapping_says(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t until = clock_now() + 10 * CLOCK_SECOND;
+
+    recorder_set_keep(fixture->recorder, "payments", 0);
+    recorder_set_keep(fixture->recorder, "orders", 60 * CLOCK_SECOND);
+    while (fixture->letters.expired < 2 && clock_now() < until)
+        poll(NULL, 0, 1);
+    assert_true(fixture->letters.expired >= 2);
+}
+
+struct submitter {
+    struct fixture *fixture;
+    int failed;
+};
+
+static void *submit_many(void *argument)
+{
+    struct submitter *submitter = argument;
+    struct mailbox replies;
+
+    mailbox_init(&replies, NULL);
+    for (int round = 0; round < 50; round++) {
+        for (int i = 0; i < 20; i++)
+            recorder_submit(submitter->fixture->recorder,
+                            &job_new(&replies, "t", i % 3 == 0)->record);
+        for (struct mailbox_item *item = &await(&replies, 20)->record.item; item;) {
+            struct job *job = (struct job *)item;
+
+            item = item->next;
+            submitter->failed += job->record.failed;
+            free(job);
+        }
+    }
+    mailbox_fini(&replies);
+    return NULL;
+}
+
+static void several_pollers_submit(void **state)
+{
+    struct submitter submitters[3];
+    pthread_t threads[3];
+
+    for (int i = 0; i < 3; i++) {
+        submitters[i] = (struct submitter){*state, 0};
+        pthread_create(&threads[i], NULL, submit_many, &submitters[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(submitters[i].failed, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(records_all_parts_then_replies, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failing_letter_store_fails_only_letters, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_bad_job_does_not_fail_the_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_jobs_share_a_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(stop_finishes_what_was_submitted, setup, teardown),
+        cmocka_unit_test_setup_teardown(letters_expire_as_their_mapping_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(several_pollers_submit, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,756 @@
+/* SPDX-License-Identifier: MIT
+ * One contract, two stores; then what only the embedded one promises. */
+#define _GNU_SOURCE
+#include "io/token_store.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+#define MIB  ((size_t)1 << 20)
+#define HOUR CLOCK_HOUR
+#define T0   (INT64_C(1700000000) * CLOCK_SECOND)
+
+struct fixture {
+    char directory[64];
+    bool durable;
+    struct token_store *store;
+    struct token_reader *reader;
+    struct fault fault;
+};
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+static struct fixture *fixture_new(bool durable)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    strcpy(fixture->directory, "/tmp/test-token-store-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    fixture->durable = durable;
+    return fixture;
+}
+
+static void open_store(struct fixture *fixture)
+{
+    fixture->store = fixture->durable ? token_store_lmdb_open(fixture->directory, 64 * MIB,
+                                                              24 * HOUR, &fixture->fault)
+                                      : token_store_memory_open();
+    if (!fixture->store)
+        fail_msg("%s", fixture->fault.text);
+    fixture->reader = fixture->store->ops->reader_new(fixture->store, &fixture->fault);
+    assert_non_null(fixture->reader);
+}
+
+static void close_store(struct fixture *fixture)
+{
+    if (!fixture->store)
+        return;
+    fixture->store->ops->reader_free(fixture->reader);
+    fixture->store->ops->close(fixture->store);
+    fixture->store = NULL;
+}
+
+static int setup_lmdb(void **state)
+{
+    struct fixture *fixture = fixture_new(true);
+
+    open_store(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int setup_memory(void **state)
+{
+    struct fixture *fixture = fixture_new(false);
+
+    open_store(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int setup_directory(void **state)
+{
+    *state = fixture_new(true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    close_store(fixture);
+    chmod(fixture->directory, 0700);
+    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    free(fixture);
+    return 0;
+}
+
+static struct token_record record(const char *mapping, const char *token, int64_t recorded,
+                                  int64_t ttl)
+{
+    struct token_record record = {.mapping = mapping,
+                                  .token = token,
+                                  .token_size = strlen(token),
+                                  .fingerprint = {7, 9},
+                                  .recorded_wall_us = recorded,
+                                  .expires_wall_us = recorded + ttl,
+                                  .place = "orders/3/1507"};
+
+    return record;
+}
+
+static int put(struct fixture *fixture, const struct token_record *records, size_t count)
+{
+    const struct token_store_ops *ops = fixture->store->ops;
+
+    if (ops->begin(fixture->store, &fixture->fault) != 0 ||
+        ops->put_tokens(fixture->store, records, count, &fixture->fault) != 0)
+        return -1;
+    return ops->commit(fixture->store, &fixture->fault);
+}
+
+static void put_one(struct fixture *fixture, const char *mapping, const char *token,
+                    int64_t recorded, int64_t ttl)
+{
+    struct token_record one = record(mapping, token, recorded, ttl);
+
+    if (put(fixture, &one, 1) != 0)
+        fail_msg("%s", fixture->fault.text);
+}
+
+static int find_n(struct fixture *fixture, const char *mapping, const char *token, size_t size,
+                  int64_t wall, struct token_record *ret_record)
+{
+    const struct token_store_ops *ops = fixture->store->ops;
+    struct token_record unused;
+    int found;
+
+    assert_int_equal(ops->reader_begin(fixture->reader, &fixture->fault), 0);
+    found = ops->find_token(fixture->reader, mapping, token, size, wall,
+                            ret_record ? ret_record : &unused, &fixture->fault);
+    ops->reader_end(fixture->reader);
+    if (found < 0)
+        fail_msg("%s", fixture->fault.text);
+    return found;
+}
+
+static int find(struct fixture *fixture, const char *mapping, const char *token, int64_t wall)
+{
+    return find_n(fixture, mapping, token, strlen(token), wall, NULL);
+}
+
+static int put_lane(struct fixture *fixture, const char *mapping, const char *lane,
+                    const char *value, int64_t expires)
+{
+    const struct token_store_ops *ops = fixture->store->ops;
+    struct lane_record lane_record = {mapping, lane, value, value ? strlen(value) : 0, expires};
+
+    assert_int_equal(ops->begin(fixture->store, &fixture->fault), 0);
+    assert_int_equal(ops->put_lanes(fixture->store, &lane_record, 1, &fixture->fault), 0);
+    return ops->commit(fixture->store, &fixture->fault);
+}
+
+static const char *lane(struct fixture *fixture, const char *mapping, const char *name,
+                        int64_t wall)
+{
+    static char value[256];
+    const struct token_store_ops *ops = fixture->store->ops;
+    size_t size = 0;
+    int found;
+
+    assert_int_equal(ops->reader_begin(fixture->reader, &fixture->fault), 0);
+    found = ops->find_lane(fixture->reader, mapping, name, wall, value, sizeof value - 1, &size,
+                           &fixture->fault);
+    ops->reader_end(fixture->reader);
+    assert_true(found >= 0);
+    value[size < sizeof value ? size : sizeof value - 1] = '\0';
+    return found ? value : NULL;
+}
+
+static void expire_all(struct fixture *fixture, int64_t wall)
+{
+    int more;
+
+    while ((more = fixture->store->ops->expire(fixture->store, wall, &fixture->fault)) == 1)
+        ;
+    if (more != 0)
+        fail_msg("%s", fixture->fault.text);
+}
+
+/* ---- the contract ---- */
+
+static void finds_what_was_committed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct token_record found;
+
+    assert_int_equal(find(fixture, "orders", "a", T0), 0);
+    put_one(fixture, "orders", "a", T0, HOUR);
+    assert_int_equal(find_n(fixture, "orders", "a", 1, T0, &found), 1);
+    assert_string_equal(found.mapping, "orders");
+    assert_int_equal(found.token_size, 1);
+    assert_true(found.fingerprint[0] == 7 && found.fingerprint[1] == 9);
+    assert_true(found.recorded_wall_us == T0 && found.expires_wall_us == T0 + HOUR);
+    assert_string_equal(found.place, "orders/3/1507");
+    assert_int_equal(find(fixture, "orders", "b", T0), 0);
+    assert_int_equal(find(fixture, "payments", "a", T0), 0);
+    assert_int_equal(find(fixture, "order", "sa", T0), 0);
+}
+
+static void a_token_ends_when_it_expires(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_one(fixture, "orders", "a", T0, HOUR);
+    assert_int_equal(find(fixture, "orders", "a", T0 + HOUR - 1), 1);
+    assert_int_equal(find(fixture, "orders", "a", T0 + HOUR), 0);
+    put_one(fixture, "orders", "a", T0 + 5 * HOUR, HOUR);
+    assert_int_equal(find(fixture, "orders", "a", T0 + 5 * HOUR), 1);
+}
+
+static void expiry_drops_only_what_expired(void **state)
+{
+    struct fixture *fixture = *state;
+    char token[32];
+
+    for (int hour = 1; hour <= 48; hour++) {
+        snprintf(token, sizeof token, "%d", hour);
+        put_one(fixture, "orders", token, T0, hour * HOUR);
+    }
+    for (int now = 0; now <= 49; now++) {
+        expire_all(fixture, T0 + now * HOUR);
+        for (int hour = 1; hour <= 48; hour++) {
+            snprintf(token, sizeof token, "%d", hour);
+            assert_int_equal(find(fixture, "orders", token, T0 + now * HOUR), hour > now);
+        }
+    }
+}
+
+static void any_bytes_and_lengths_are_tokens(void **state)
+{
+    struct fixture *fixture = *state;
+    char token[TOKEN_MAX + 1];
+    struct token_record records[TOKEN_MAX + 1];
+
+    for (size_t size = 0; size <= TOKEN_MAX; size++) {
+        memset(token, 0, sizeof token);
+        records[size] = record("orders", "", T0, HOUR);
+        records[size].token = memset(malloc(TOKEN_MAX), 0xff, TOKEN_MAX);
+        ((char *)records[size].token)[size / 2] = '\0';
+        records[size].token_size = size;
+    }
+    assert_int_equal(put(fixture, records, TOKEN_MAX + 1), 0);
+    for (size_t size = 0; size <= TOKEN_MAX; size++) {
+        assert_int_equal(find_n(fixture, "orders", records[size].token, size, T0, NULL), 1);
+        if (size) {
+            memcpy(token, records[size].token, size);
+            token[size - 1] ^= 1;
+            assert_int_equal(find_n(fixture, "orders", token, size, T0, NULL), 0);
+        }
+        free((char *)records[size].token);
+    }
+}
+
+static void too_long_a_token_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct token_record records[2] = {record("orders", "good", T0, HOUR),
+                                      record("orders", "long", T0, HOUR)};
+    char token[TOKEN_MAX + 1] = {0};
+
+    records[1].token = token;
+    records[1].token_size = sizeof token;
+    assert_int_equal(put(fixture, records, 2), -1);
+    assert_non_null(strstr(fixture->fault.text, "1025 bytes"));
+    /* Nothing of the transaction is left for the next one. */
+    put_one(fixture, "orders", "other", T0, HOUR);
+    assert_int_equal(find(fixture, "orders", "good", T0), 0);
+    assert_int_equal(find(fixture, "orders", "other", T0), 1);
+}
+
+static void the_last_record_of_a_token_counts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct token_record records[2] = {record("orders", "a", T0, HOUR),
+                                      record("orders", "a", T0, HOUR)};
+    struct token_record found;
+
+    records[1].fingerprint[0] = 8;
+    strcpy(records[1].place, "second");
+    assert_int_equal(put(fixture, records, 2), 0);
+    assert_int_equal(find_n(fixture, "orders", "a", 1, T0, &found), 1);
+    assert_string_equal(found.place, "second");
+    records[0].recorded_wall_us += 20 * HOUR;
+    records[0].expires_wall_us += 20 * HOUR;
+    strcpy(records[0].place, "third");
+    assert_int_equal(put(fixture, records, 1), 0);
+    assert_int_equal(find_n(fixture, "orders", "a", 1, T0, &found), 1);
+    assert_string_equal(found.place, "third");
+}
+
+static void an_aborted_transaction_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct token_store_ops *ops = fixture->store->ops;
+    struct token_record one = record("orders", "a", T0, HOUR);
+    struct lane_record lane_record = {"orders", "orders/0", "x", 1, CLOCK_NEVER};
+
+    assert_int_equal(ops->begin(fixture->store, &fixture->fault), 0);
+    assert_int_equal(ops->put_tokens(fixture->store, &one, 1, &fixture->fault), 0);
+    assert_int_equal(ops->put_lanes(fixture->store, &lane_record, 1, &fixture->fault), 0);
+    ops->abort(fixture->store);
+    assert_int_equal(find(fixture, "orders", "a", T0), 0);
+    put_one(fixture, "payments", "b", T0, HOUR);
+    assert_int_equal(find(fixture, "orders", "a", T0), 0);
+    assert_null(lane(fixture, "orders", "orders/0", T0));
+    assert_int_equal(find(fixture, "payments", "b", T0), 1);
+}
+
+static void lanes_are_replaced_and_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    char longest[600];
+
+    memset(longest, 'q', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    assert_null(lane(fixture, "orders", "orders/0", T0));
+    assert_int_equal(put_lane(fixture, "orders", "orders/0", "one", T0 + HOUR), 0);
+    assert_int_equal(put_lane(fixture, "orders", longest, "long", CLOCK_NEVER), 0);
+    assert_string_equal(lane(fixture, "orders", "orders/0", T0), "one");
+    assert_string_equal(lane(fixture, "orders", longest, T0), "long");
+    assert_null(lane(fixture, "payments", "orders/0", T0));
+    assert_null(lane(fixture, "orders", "orders/0", T0 + HOUR));
+    assert_int_equal(put_lane(fixture, "orders", "orders/0", "two", T0 + 2 * HOUR), 0);
+    assert_string_equal(lane(fixture, "orders", "orders/0", T0), "two");
+    expire_all(fixture, T0 + HOUR);
+    assert_string_equal(lane(fixture, "orders", "orders/0", T0), "two");
+    expire_all(fixture, T0 + 2 * HOUR);
+    assert_null(lane(fixture, "orders", "orders/0", T0));
+    assert_int_equal(put_lane(fixture, "orders", longest, NULL, 0), 0);
+    assert_null(lane(fixture, "orders", longest, T0));
+    assert_int_equal(put_lane(fixture, "orders", longest, NULL, 0), 0);
+}
+
+static void many_lanes_expire_in_steps(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct token_store_ops *ops = fixture->store->ops;
+    char name[32];
+
+    assert_int_equal(ops->begin(fixture->store, &fixture->fault), 0);
+    for (int i = 0; i < 5000; i++) {
+        struct lane_record one = {"orders", name, "v", 1, T0 + (i % 2 ? HOUR : 2 * HOUR)};
+
+        snprintf(name, sizeof name, "queue/%d", i);
+        assert_int_equal(ops->put_lanes(fixture->store, &one, 1, &fixture->fault), 0);
+    }
+    assert_int_equal(ops->commit(fixture->store, &fixture->fault), 0);
+    expire_all(fixture, T0 + HOUR);
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name, sizeof name, "queue/%d", i);
+        assert_int_equal(lane(fixture, "orders", name, T0) != NULL, i % 2 == 0);
+    }
+}
+
+struct looker {
+    struct token_store *store;
+    atomic_int *committed;
+    int failed;
+};
+
+#define ROUNDS 300
+
+static void *look(void *argument)
+{
+    struct looker *looker = argument;
+    const struct token_store_ops *ops = looker->store->ops;
+    struct token_reader *reader = ops->reader_new(looker->store, NULL);
+    struct token_record found;
+    char token[32];
+    int done;
+
+    do {
+        done = atomic_load(looker->committed);
+        ops->reader_begin(reader, NULL);
+        for (int i = done > 20 ? done - 20 : 0; i < done; i++) {
+            snprintf(token, sizeof token, "t%d", i);
+            if (ops->find_token(reader, "orders", token, strlen(token), T0, &found, NULL) != 1)
+                looker->failed = i + 1;
+        }
+        if (ops->find_token(reader, "orders", "never", 5, T0, &found, NULL) != 0)
+            looker->failed = -1;
+        ops->reader_end(reader);
+    } while (done < ROUNDS && !looker->failed);
+    ops->reader_free(reader);
+    return NULL;
+}
+
+/* What commit returned for, every thread sees from then on, while buckets come and go. */
+static void readers_see_commits_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_int committed = 0;
+    struct looker lookers[2];
+    pthread_t threads[2];
+    char token[32];
+
+    for (int i = 0; i < 2; i++) {
+        lookers[i] = (struct looker){fixture->store, &committed, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, look, &lookers[i]), 0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        snprintf(token, sizeof token, "t%d", i);
+        put_one(fixture, "orders", token, T0, 24 * HOUR);
+        atomic_store(&committed, i + 1);
+        snprintf(token, sizeof token, "old%d", i);
+        put_one(fixture, "orders", token, T0 - 100 * HOUR + i * HOUR / 10, HOUR);
+        expire_all(fixture, T0 - 99 * HOUR + i * HOUR / 10);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(lookers[i].failed, 0);
+    }
+}
+
+/* ---- the embedded store alone ---- */
+
+static void all_is_there_after_reopening(void **state)
+{
+    struct fixture *fixture = *state;
+    char token[32];
+
+    for (int i = 0; i < 200; i++) {
+        snprintf(token, sizeof token, "%d", i);
+        put_one(fixture, i % 2 ? "orders" : "payments", token, T0, (1 + i % 40) * HOUR);
+    }
+    assert_int_equal(put_lane(fixture, "orders", "orders/0", "value", CLOCK_NEVER), 0);
+    close_store(fixture);
+    open_store(fixture);
+    for (int i = 0; i < 200; i++) {
+        snprintf(token, sizeof token, "%d", i);
+        assert_int_equal(find(fixture, i % 2 ? "orders" : "payments", token, T0), 1);
+        assert_int_equal(find(fixture, i % 2 ? "payments" : "orders", token, T0), 0);
+    }
+    assert_string_equal(lane(fixture, "orders", "orders/0", T0), "value");
+    put_one(fixture, "third", "x", T0, HOUR);
+    assert_int_equal(find(fixture, "orders", "x", T0), 0);
+}
+
+/* Ttls that no bucket was made for, more of them than there are buckets. */
+static void odd_expiries_are_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    char token[32];
+
+    for (int i = 0; i < 400; i++) {
+        snprintf(token, sizeof token, "%d", i);
+        put_one(fixture, "orders", token, T0 + i * HOUR, (i % 7 ? i : i * 500) * HOUR + 1);
+        assert_int_equal(find(fixture, "orders", token, T0 + i * HOUR), 1);
+    }
+    for (int i = 0; i < 400; i++) {
+        snprintf(token, sizeof token, "%d", i);
+        assert_int_equal(
+            find(fixture, "orders", token, T0 + i * HOUR + (i % 7 ? i : i * 500) * HOUR), 1);
+    }
+    put_one(fixture, "orders", "for ever", T0, CLOCK_NEVER - T0);
+    assert_int_equal(find(fixture, "orders", "for ever", T0 + 1000000 * HOUR), 1);
+}
+
+static void another_process_is_refused_by_pid(void **state)
+{
+    struct fixture *fixture = *state;
+    int tell[2], status;
+    char text[600] = "", pid[32];
+    pid_t child;
+
+    assert_int_equal(pipe(tell), 0);
+    child = fork();
+    if (child == 0) {
+        struct fault fault = {"opened"};
+
+        token_store_lmdb_open(fixture->directory, 64 * MIB, HOUR, &fault);
+        status = write(tell[1], fault.text, strlen(fault.text)) < 0;
+        _exit(status);
+    }
+    close(tell[1]);
+    assert_true(read(tell[0], text, sizeof text - 1) > 0);
+    close(tell[0]);
+    waitpid(child, &status, 0);
+    snprintf(pid, sizeof pid, "pid %d", (int)getpid());
+    assert_non_null(strstr(text, pid));
+    assert_non_null(strstr(text, fixture->directory));
+}
+
+static void set_version(const char *directory, const char *version)
+{
+    char path[128];
+    MDB_val key = {7, "version"}, value = {strlen(version), (void *)version};
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi meta;
+
+    snprintf(path, sizeof path, "%s/tokens.mdb", directory);
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 4);
+    assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "meta", MDB_CREATE, &meta), 0);
+    assert_int_equal(mdb_put(txn, meta, &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void refused(struct fixture *fixture, const char *what, const char *cure)
+{
+    struct token_store *store =
+        token_store_lmdb_open(fixture->directory, 64 * MIB, HOUR, &fixture->fault);
+
+    assert_null(store);
+    if (!strstr(fixture->fault.text, what) || !strstr(fixture->fault.text, cure))
+        fail_msg("'%s' names neither '%s' nor '%s'", fixture->fault.text, what, cure);
+}
+
+static void a_newer_version_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_store(fixture);
+    close_store(fixture);
+    set_version(fixture->directory, "2");
+    refused(fixture, "format 2", "install");
+    set_version(fixture->directory, "1");
+    open_store(fixture);
+}
+
+static char *data_path(struct fixture *fixture)
+{
+    static char path[128];
+
+    snprintf(path, sizeof path, "%s/tokens.mdb", fixture->directory);
+    return path;
+}
+
+static void a_damaged_file_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char junk[8192];
+    int fd;
+
+    open_store(fixture);
+    for (int i = 0; i < 20; i++)
+        put_one(fixture, "orders", "a", T0 + i * HOUR, HOUR);
+    close_store(fixture);
+    /* Cut short: reading it would be SIGBUS. */
+    assert_int_equal(truncate(data_path(fixture), 12288), 0);
+    refused(fixture, "cut short", "move it away");
+    memset(junk, 0x5a, sizeof junk);
+    fd = open(data_path(fixture), O_WRONLY);
+    assert_int_equal(pwrite(fd, junk, sizeof junk, 0), sizeof junk);
+    close(fd);
+    refused(fixture, "damaged", "move it away");
+}
+
+static void a_read_only_directory_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    int status;
+    pid_t child;
+
+    assert_int_equal(chmod(fixture->directory, 0555), 0);
+    child = fork(); /* root may write anywhere, so become nobody */
+    if (child == 0) {
+        if (getuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+            _exit(2);
+        refused(fixture, fixture->directory, "must own its state directory");
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void files_are_private(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat status;
+
+    umask(0);
+    strcat(fixture->directory, "/state");
+    open_store(fixture);
+    assert_int_equal(stat(fixture->directory, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    assert_int_equal(stat(data_path(fixture), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    close_store(fixture);
+    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    *strrchr(fixture->directory, '/') = '\0';
+}
+
+/* Puts bulky transactions until one is refused. Returns how many were taken. */
+static int fill(struct fixture *fixture, int round, int most)
+{
+    struct token_record records[500];
+    char tokens[500][400];
+    int taken;
+
+    for (taken = 0; taken < most; taken++) {
+        for (int i = 0; i < 500; i++) {
+            memset(tokens[i], 'x', sizeof tokens[i] - 1);
+            snprintf(tokens[i] + 200, 200, "%d/%d/%d", round, taken, i);
+            records[i] = record("orders", tokens[i], T0 + round * 24 * HOUR, HOUR);
+        }
+        if (put(fixture, records, 500) != 0)
+            break;
+    }
+    return taken;
+}
+
+static void a_full_store_waits_for_expiry(void **state)
+{
+    struct fixture *fixture = *state;
+    int first, again;
+
+    fixture->store = token_store_lmdb_open(fixture->directory, 8 * MIB, 24 * HOUR, &fixture->fault);
+    fixture->reader = fixture->store->ops->reader_new(fixture->store, &fixture->fault);
+    put_one(fixture, "orders", "before", T0, 100 * HOUR);
+    first = fill(fixture, 0, 1000);
+    assert_in_range(first, 2, 999);
+    assert_non_null(strstr(fixture->fault.text, "full"));
+    assert_non_null(strstr(fixture->fault.text, "raise"));
+    assert_int_equal(fill(fixture, 0, 1), 0);
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+    for (int round = 1; round < 20; round++) {
+        expire_all(fixture, T0 + round * 24 * HOUR - 12 * HOUR);
+        expire_all(fixture, T0 + round * 24 * HOUR - 12 * HOUR);
+        again = fill(fixture, round, 1000);
+        assert_true(again >= first / 2);
+    }
+    close_store(fixture);
+    open_store(fixture);
+}
+
+/* A disk as full as RLIMIT_FSIZE makes it: the write that does not fit fails. */
+static void a_full_disk_is_tried_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before, limit;
+
+    signal(SIGXFSZ, SIG_IGN);
+    open_store(fixture);
+    put_one(fixture, "orders", "before", T0, HOUR);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    limit.rlim_cur = 2 * MIB;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_in_range(fill(fixture, 0, 100), 1, 99);
+    assert_non_null(strstr(fixture->fault.text, "tokens.mdb"));
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(fill(fixture, 2, 10), 10);
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+    close_store(fixture);
+    open_store(fixture);
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+}
+
+static int on_small_disk(struct fixture *fixture)
+{
+    char ballast[128];
+    int fd, taken;
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("small", fixture->directory, "tmpfs", 0, "size=4m") != 0)
+        return 77;
+    open_store(fixture);
+    put_one(fixture, "orders", "before", T0, HOUR);
+    snprintf(ballast, sizeof ballast, "%s/ballast", fixture->directory);
+    fd = open(ballast, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(fallocate(fd, 0, 0, 2 * MIB), 0);
+    taken = fill(fixture, 0, 100);
+    assert_in_range(taken, 1, 99);
+    assert_non_null(strstr(fixture->fault.text, "no space left"));
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+    unlink(ballast);
+    close(fd);
+    assert_int_equal(fill(fixture, 1, 1), 1);
+    close_store(fixture);
+    open_store(fixture);
+    assert_int_equal(find(fixture, "orders", "before", T0), 1);
+    close_store(fixture);
+    return 0;
+}
+
+static void a_full_tmpfs_is_tried_again(void **state)
+{
+    struct fixture *fixture = *state;
+    int status;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(on_small_disk(fixture));
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("skipped: mounting a tmpfs is not permitted here\n");
+        skip();
+    }
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+#define BOTH(test)                                                                                 \
+    {#test " (lmdb)", test, setup_lmdb, teardown, NULL},                                           \
+    {                                                                                              \
+#test " (memory)", test, setup_memory, teardown, NULL                                      \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(finds_what_was_committed),
+        BOTH(a_token_ends_when_it_expires),
+        BOTH(expiry_drops_only_what_expired),
+        BOTH(any_bytes_and_lengths_are_tokens),
+        BOTH(too_long_a_token_is_refused),
+        BOTH(the_last_record_of_a_token_counts),
+        BOTH(an_aborted_transaction_leaves_nothing),
+        BOTH(lanes_are_replaced_and_forgotten),
+        BOTH(many_lanes_expire_in_steps),
+        BOTH(readers_see_commits_at_once),
+        cmocka_unit_test_setup_teardown(all_is_there_after_reopening, setup_lmdb, teardown),
+        cmocka_unit_test_setup_teardown(odd_expiries_are_kept, setup_lmdb, teardown),
+        cmocka_unit_test_setup_teardown(another_process_is_refused_by_pid, setup_lmdb, teardown),
+        cmocka_unit_test_setup_teardown(a_newer_version_is_refused, setup_directory, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_refused, setup_directory, teardown),
+        cmocka_unit_test_setup_teardown(a_read_only_directory_is_refused, setup_directory,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(files_are_private, setup_directory, teardown),
+        cmocka_unit_test_setup_teardown(a_full_store_waits_for_expiry, setup_directory, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_tried_again, setup_directory, teardown),
+        cmocka_unit_test_setup_teardown(a_full_tmpfs_is_tried_again, setup_directory, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
