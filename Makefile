@@ -97,6 +97,7 @@ $(foreach c,$(connectors),$(eval $(call connector_rule,$(c))))
 bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plugins/bad.c 2>/dev/null)
 test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
 	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
+.SECONDARY: $(test_plugins)
 $(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
@@ -106,7 +107,7 @@ $(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/
 
 $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
+	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_SOURCE='"$(CURDIR)"' -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
 # Contract tests see only the public headers and tests/contract.
 contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))

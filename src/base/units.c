@@ -29,8 +29,8 @@ static const struct unit byte_units[] = {
 };
 
 static const struct unit duration_units[] = {
-    {"d", CLOCK_DAY},     {"h", CLOCK_HOUR}, {"m", CLOCK_MINUTE}, {"s", CLOCK_SECOND},
-    {"ms", CLOCK_MS},     {"us", 1},         {NULL, 0},
+    {"d", CLOCK_DAY}, {"h", CLOCK_HOUR}, {"m", CLOCK_MINUTE}, {"s", CLOCK_SECOND},
+    {"ms", CLOCK_MS}, {"us", 1},         {NULL, 0},
 };
 
 /* A decimal number: whole part, and fraction as `fraction / fraction_scale`. */
@@ -148,8 +148,8 @@ const char *units_print_bytes(int64_t bytes, char text[UNITS_TEXT])
     for (unit = byte_units; unit->name; unit++)
         if (bytes == 0 ? unit->size == 1 : bytes % unit->size == 0) {
             char candidate[UNITS_TEXT];
-            int length = snprintf(candidate, sizeof candidate, "%" PRId64 " %s",
-                                  bytes / unit->size, unit->name);
+            int length = snprintf(candidate, sizeof candidate, "%" PRId64 " %s", bytes / unit->size,
+                                  unit->name);
 
             if (!best || (size_t)length < strlen(text))
                 memcpy(text, candidate, sizeof candidate);

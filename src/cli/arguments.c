@@ -72,8 +72,8 @@ static int refuse_option(const struct arguments *arguments, const char *name)
     return arguments_refuse(arguments, "unknown option --%s", name);
 }
 
-/* The option that `--name`, `--name=value`, `-x` or `-xvalue` is; -1: none. `*value` is what follows
- * within the word, NULL: nothing. */
+/* The option that `--name`, `--name=value`, `-x` or `-xvalue` is; -1: none. `*value` is what
+ * follows within the word, NULL: nothing. */
 static int find_option(const struct arguments *arguments, const char *word, const char **value)
 {
     const struct arguments_option *table = arguments->usage->options;
@@ -111,8 +111,8 @@ static int read_option(struct arguments *arguments, const char *word, int *ret_e
     }
     if (option->value && !arguments->value) {
         if (arguments->at == arguments->argc) {
-            *ret_exit = arguments_refuse(arguments, "--%s needs a value: %s", option->name,
-                                         option->value);
+            *ret_exit =
+                arguments_refuse(arguments, "--%s needs a value: %s", option->name, option->value);
             return ARGUMENTS_DONE;
         }
         arguments->value = arguments->argv[arguments->at++];

@@ -11,11 +11,11 @@ struct arguments_option {
 };
 
 struct arguments_usage {
-    const char *command;     /* `check` */
-    const char *synopsis;    /* what follows it: `[--connect] PATH...` */
-    const char *description; /* lines of text */
+    const char *command;                    /* `check` */
+    const char *synopsis;                   /* what follows it: `[--connect] PATH...` */
+    const char *description;                /* lines of text */
     const struct arguments_option *options; /* --help is always there */
-    const char *examples;    /* lines, NULL: none */
+    const char *examples;                   /* lines, NULL: none */
 };
 
 /* The state of reading; set by arguments_begin. */

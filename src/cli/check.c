@@ -24,7 +24,8 @@
 enum { CONNECT, EXPLAIN, JSON, CONFIG, CONNECTORS, TIMEOUT };
 
 static const struct arguments_option options[] = {
-    [CONNECT] = {"connect", 'c', NULL, "Try the source and the function for real, invoking nothing."},
+    [CONNECT] = {"connect", 'c', NULL,
+                 "Try the source and the function for real, invoking nothing."},
     [EXPLAIN] = {"explain", 'e', NULL, "Tell in plain sentences what each mapping will do."},
     [JSON] = {"json", 'j', NULL, "Print one JSON document instead of text."},
     [CONFIG] = {"config", 0, "DIR", "Take settings and defaults from DIR/sluice.yaml."},
@@ -38,7 +39,8 @@ static const struct arguments_usage usage = {
     .synopsis = "[OPTION...] [PATH...]",
     .description =
         "Reads mapping files as `sluice run` would, and prints all mistakes with their places.\n"
-        "PATH is a directory with sluice.yaml and mappings.d (default " SLUICE_CONFIG_DIRECTORY "),\n"
+        "PATH is a directory with sluice.yaml and mappings.d (default " SLUICE_CONFIG_DIRECTORY
+        "),\n"
         "a directory of mapping files, or a mapping file. Exits with 0 if all is fine, 78 if not,\n"
         "and 69 if only --connect found something.",
     .options = options,
@@ -174,8 +176,10 @@ int cmd_check(int argc, char **argv)
         else if (option == TIMEOUT &&
                  (units_parse_duration(arguments.value, &wishes.timeout_us) != 0 ||
                   wishes.timeout_us == 0))
-            return arguments_refuse(&arguments, "--timeout: found \"%s\", expected a duration such as "
-                                    "10s", arguments.value);
+            return arguments_refuse(&arguments,
+                                    "--timeout: found \"%s\", expected a duration such as "
+                                    "10s",
+                                    arguments.value);
     }
     if (option == ARGUMENTS_DONE)
         return code;

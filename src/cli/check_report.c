@@ -57,8 +57,7 @@ void check_report_problems(struct check_report *report, const struct problems *p
                     problem->warning ? "warning: " : "", paint(report, PLAIN), problem->text);
     }
     if (!report->document && problems->errors + problems->warnings > problems->count)
-        fprintf(stderr, "and %zu more\n",
-                problems->errors + problems->warnings - problems->count);
+        fprintf(stderr, "and %zu more\n", problems->errors + problems->warnings - problems->count);
 }
 
 /* The effective settings, by dotted name. */
@@ -74,8 +73,7 @@ static json_t *settings_of(const struct sluice_values *values)
             continue;
         buffer_init(&text, 64 * 1024);
         options_print(values, option->name, &text);
-        json_object_set_new(object, option->name,
-                            json_stringn(buffer_text(&text), text.size));
+        json_object_set_new(object, option->name, json_stringn(buffer_text(&text), text.size));
         buffer_fini(&text);
     }
     return object;

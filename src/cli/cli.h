@@ -8,6 +8,7 @@ int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_dlq(int argc, char **argv);
+int cmd_keys(int argc, char **argv);
 int cmd_connectors(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

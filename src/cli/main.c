@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {"check", "Check mapping files, with --connect against the real thing", cmd_check},
     /* {"dlq", "Look into dead letters, replay or discard them", cmd_dlq}, */
     /* {"demo", "See it work, without a broker", cmd_demo}, */
+    {"keys", "List the keys of a mapping file", cmd_keys},
     {"connectors", "List connectors and their options", cmd_connectors},
     {"version", "Print versions", cmd_version},
 };

@@ -42,8 +42,8 @@ int cmd_version(int argc, char **argv)
         {"verbose", 'v', NULL, "Print the libraries' versions and the built-in paths too."},
         {0},
     };
-    static const struct arguments_usage usage = {
-        "version", "[--verbose]", "Prints the version of sluice.", options, NULL};
+    static const struct arguments_usage usage = {"version", "[--verbose]",
+                                                 "Prints the version of sluice.", options, NULL};
     struct arguments arguments;
     int option, code, verbose = 0;
 

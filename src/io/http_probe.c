@@ -37,7 +37,8 @@ static int check_parts(CURLU *url, struct fault *fault)
         result = fault_set(fault, "found a user name or password in it; put them into "
                                   "target.http.auth.basic");
     else if (has_part(url, CURLUPART_FRAGMENT))
-        result = fault_set(fault, "found a fragment (#...) in it, which is never sent; take it out");
+        result =
+            fault_set(fault, "found a fragment (#...) in it, which is never sent; take it out");
     curl_free(scheme);
     return result;
 }
@@ -126,8 +127,8 @@ int http_probe_connect(const struct http_settings *settings, int64_t deadline_us
 {
     CURL *easy = curl_easy_init();
     char detail[CURL_ERROR_SIZE] = "";
-    int64_t limit = settings->connect_timeout_us < deadline_us ? settings->connect_timeout_us
-                                                               : deadline_us;
+    int64_t limit =
+        settings->connect_timeout_us < deadline_us ? settings->connect_timeout_us : deadline_us;
     CURLcode code;
 
     if (!easy)

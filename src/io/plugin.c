@@ -53,12 +53,16 @@ static void find_places(const char *directory, struct places *places)
         add_place(places, list, length);
         list += length + (list[length] == ':');
     }
-    size = readlink("/proc/self/exe", program, sizeof program - sizeof "connectors");
+    size = readlink("/proc/self/exe", program, sizeof program - 1);
     if (size > 0) {
+        char *beside;
+
         program[size] = '\0';
-        strcpy(strrchr(program, '/') + 1, "connectors");
-        if (access(program, F_OK) == 0)
-            add_place(places, program, strlen(program));
+        *strrchr(program, '/') = '\0';
+        beside = memory_format("%s/connectors", program);
+        if (access(beside, F_OK) == 0)
+            add_place(places, beside, strlen(beside));
+        free(beside);
     }
     add_place(places, SLUICE_CONNECTOR_DIRECTORY, strlen(SLUICE_CONNECTOR_DIRECTORY));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Connectors as plugins: finds `sluice-NAME.so`, loads it and refuses what is not a connector of
- * this ABI. A plugin stays loaded to the end of the process, as threads of its libraries may outlive
- * every use. Main thread, before others use connectors. */
+ * this ABI. A plugin stays loaded to the end of the process, as threads of its libraries may
+ * outlive every use. Main thread, before others use connectors. */
 #ifndef IO_PLUGIN_H
 #define IO_PLUGIN_H
 
@@ -15,16 +15,16 @@ struct plugin {
     char *name; /* as in the file's name */
     char *path; /* of the file */
     /* The plugin's descriptor, of the smaller size, zero beyond it. Operations that a plugin may
-     * leave out are filled in: `headers` (none), `lane_drained` (nothing), `lag` (unknown). `extend`,
-     * `pause_lane` and `publish` are there with their capability, `check` may be NULL. */
+     * leave out are filled in: `headers` (none), `lane_drained` (nothing), `lag` (unknown).
+     * `extend`, `pause_lane` and `publish` are there with their capability, `check` may be NULL. */
     struct sluice_connector connector;
     struct plugin *next;
 };
 
-/* Loads the connector `name`; a name with a slash is the path of a file. `directory`: the only place
- * to look (NULL: $SLUICE_CONNECTORS, colons between directories; `connectors/` beside the running
- * program; the directory it was built for). The same file is loaded once. NULL with a fault naming
- * file, what was found, what was expected and the cure. */
+/* Loads the connector `name`; a name with a slash is the path of a file. `directory`: the only
+ * place to look (NULL: $SLUICE_CONNECTORS, colons between directories; `connectors/` beside the
+ * running program; the directory it was built for). The same file is loaded once. NULL with a fault
+ * naming file, what was found, what was expected and the cure. */
 const struct plugin *plugin_load(const char *name, const char *directory, struct fault *fault);
 
 /* One file that looks like a connector. */

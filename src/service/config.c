@@ -28,7 +28,7 @@ const struct sluice_option service_table[] = {
     {"state_directory", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Where tokens and dead letters are kept; $STATE_DIRECTORY, else /var/lib/sluice, if unset."},
     {"connector_directory", OPTION_PATH, SLUICE_OPTION_ADVANCED, NULL, 0, 0, NULL,
-     "The only directory to load connectors from; see sluice-connectors(1) for where they are "
+     "The only directory to load connectors from; `sluice connectors --help` tells where they are "
      "looked for if unset."},
     {"mappings", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Directory of the mapping files; mappings.d beside sluice.yaml if unset."},
@@ -149,11 +149,10 @@ static void list_mappings(struct loading *loading)
 
     if (files->wants_all) {
         const char *written = options_text(loading->settings, "mappings");
-        char *directory = written ? memory_text(written)
-                                  : secret_path_beside(files->service, "mappings.d");
 
-        config_files_add_directory(files, directory, loading->problems);
-        free(directory);
+        config_files_want_directory(files, written
+                                               ? memory_text(written)
+                                               : secret_path_beside(files->service, "mappings.d"));
     }
     for (i = 0; i < files->directory_count; i++)
         config_files_add_directory(files, files->directories[i], loading->problems);
@@ -199,11 +198,8 @@ static void load_mappings(struct loading *loading)
 
 static void complain_none(const struct loading *loading)
 {
-    const struct config_files *files = &loading->files;
-    const char *where = files->directory_count ? files->directories[0] : files->service;
-
-    problem_add(loading->problems, (struct place){where, 0, 0},
-                "no mapping here; put a file such as orders.yaml into its mappings.d");
+    problem_add(loading->problems, (struct place){loading->files.directories[0], 0, 0},
+                "no mapping in here; put a file such as orders.yaml into it");
 }
 
 struct configuration *configuration_load(const char *const *paths, size_t count,

@@ -50,6 +50,14 @@ static void add_path(char ***list, size_t *count, char *path)
     (*list)[(*count)++] = path;
 }
 
+static bool is_same_file(const char *one, const char *other)
+{
+    struct stat a, b;
+
+    return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 /* Takes over `path`. Two different ones cannot both hold. */
 static void set_service(struct config_files *files, char *path, struct problems *problems)
 {
@@ -57,11 +65,16 @@ static void set_service(struct config_files *files, char *path, struct problems 
         files->service = path;
         return;
     }
-    if (strcmp(files->service, path) != 0)
+    if (!is_same_file(files->service, path))
         problem_add(problems, (struct place){path, 0, 0},
                     "these settings and those of %s cannot both hold; name one of them",
                     files->service);
     free(path);
+}
+
+void config_files_want_directory(struct config_files *files, char *path)
+{
+    add_path(&files->directories, &files->directory_count, path);
 }
 
 /* ---- directories ---- */
@@ -108,26 +121,36 @@ void config_files_add_directory(struct config_files *files, const char *director
     closedir(stream);
 }
 
+/* sluice.yaml in the directory that `directory` is in: memory of the caller's. */
+static char *service_above(const char *directory)
+{
+    const char *base = base_of(directory);
+
+    if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        return memory_format("%s/../" SERVICE_FILE, directory);
+    return memory_format("%.*s" SERVICE_FILE, (int)(base - directory), directory);
+}
+
 static void find_in_directory(struct config_files *files, const char *path,
                               struct problems *problems)
 {
     char *service = memory_format("%s/" SERVICE_FILE, path);
     char *mappings = memory_format("%s/" MAPPINGS, path);
-    char *above = memory_format("%s/../" SERVICE_FILE, path);
+    char *above = service_above(path);
 
     if (is_there(service)) {
         set_service(files, service, problems);
         files->wants_all = 1;
         service = NULL;
     } else if (is_directory(mappings)) {
-        add_path(&files->directories, &files->directory_count, mappings);
+        config_files_want_directory(files, mappings);
         mappings = NULL;
     } else {
         if (is_there(above)) {
             set_service(files, above, problems);
             above = NULL;
         }
-        add_path(&files->directories, &files->directory_count, memory_text(path));
+        config_files_want_directory(files, memory_text(path));
     }
     free(service);
     free(mappings);
@@ -137,21 +160,18 @@ static void find_in_directory(struct config_files *files, const char *path,
 /* ---- single files ---- */
 
 /* The settings that hold for a mapping file: beside it, or beside its mappings.d. */
-static void find_service_of(struct config_files *files, const char *path,
-                            struct problems *problems)
+static void find_service_of(struct config_files *files, const char *path, struct problems *problems)
 {
     const char *base = base_of(path);
-    char *directory = base == path ? memory_text("") : memory_text_n(path, (size_t)(base - path));
-    char *beside = memory_format("%s" SERVICE_FILE, directory);
-    char *above = memory_format("%s../" SERVICE_FILE, directory);
-    size_t size = strlen(directory);
+    char *directory = base == path ? memory_text(".")
+                                   : memory_text_n(path, (size_t)(base - path) - (base - path > 1));
+    char *beside = memory_format("%.*s" SERVICE_FILE, (int)(base - path), path);
+    char *above = service_above(directory);
 
-    if (size)
-        directory[size - 1] = '\0';
     if (is_there(beside)) {
         set_service(files, beside, problems);
         beside = NULL;
-    } else if (size && strcmp(base_of(directory), MAPPINGS) == 0 && is_there(above)) {
+    } else if (strcmp(base_of(directory), MAPPINGS) == 0 && is_there(above)) {
         set_service(files, above, problems);
         above = NULL;
     }
@@ -199,8 +219,16 @@ void config_files_find(struct config_files *files, const char *const *paths, siz
         free(files->service);
         files->service = NULL;
     }
-    for (i = 0; i < count; i++)
-        find_path(files, paths[i], problems);
+    for (i = 0; i < count; i++) {
+        size_t size = strlen(paths[i]);
+        char *path;
+
+        while (size > 1 && paths[i][size - 1] == '/')
+            size--;
+        path = memory_text_n(paths[i], size);
+        find_path(files, path, problems);
+        free(path);
+    }
 }
 
 static void free_list(char **list, size_t count)

@@ -20,6 +20,8 @@ struct config_files {
  * added. */
 void config_files_find(struct config_files *files, const char *const *paths, size_t count,
                        const char *service, struct problems *problems);
+/* Adds to `directories`; takes over the path. */
+void config_files_want_directory(struct config_files *files, char *path);
 /* Adds the mapping files of a directory; warns of files that are none. */
 void config_files_add_directory(struct config_files *files, const char *directory,
                                 struct problems *problems);

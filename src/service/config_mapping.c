@@ -21,7 +21,7 @@
 #include "service/options.h"
 #include "service/trial.h"
 
-#define NAME_LONGEST  63
+#define NAME_LONGEST 63
 #define TOKEN_EXPECTED                                                                             \
     "position, message_id, key, hash, header:NAME or a JSON Pointer such as /order/id"
 
@@ -75,16 +75,16 @@ static void refuse_token(const struct sluice_values *settings, struct problems *
     size_t i;
 
     if (*text == '/') {
-        problem_add(problems, place,
-                    "idempotency.token: found %s, expected a JSON Pointer (RFC 6901), in which ~ is "
-                    "written ~0 and / within a name ~1",
-                    option_value_found(options_node(settings, "idempotency.token")));
+        problem_add(
+            problems, place,
+            "idempotency.token: found %s, expected a JSON Pointer (RFC 6901), in which ~ is "
+            "written ~0 and / within a name ~1",
+            option_value_found(options_node(settings, "idempotency.token")));
         return;
     }
     if (strncasecmp(text, "header", 6) == 0 || strcmp(text, "pointer") == 0 || !*text) {
         problem_add(problems, place, "idempotency.token: found \"%.40s\", expected %s", text,
-                    strcmp(text, "pointer") == 0
-                        ? "the JSON Pointer itself, such as /order/id"
+                    strcmp(text, "pointer") == 0 ? "the JSON Pointer itself, such as /order/id"
                     : *text ? "the name of a header with it, as header:order-id"
                             : TOKEN_EXPECTED);
         return;
@@ -93,8 +93,8 @@ static void refuse_token(const struct sluice_values *settings, struct problems *
         suggest_offer(&suggest, words[i]);
     problem_add(problems, place, "idempotency.token: found %s, expected " TOKEN_EXPECTED "%s%s%s",
                 option_value_found(options_node(settings, "idempotency.token")),
-                suggest.nearest ? "; did you mean \"" : "",
-                suggest.nearest ? suggest.nearest : "", suggest.nearest ? "\"?" : "");
+                suggest.nearest ? "; did you mean \"" : "", suggest.nearest ? suggest.nearest : "",
+                suggest.nearest ? "\"?" : "");
 }
 
 static void read_token(const struct sluice_values *settings, struct token_settings *token,
@@ -147,8 +147,8 @@ static bool is_header_name(const char *name)
 /* NULL, or why this header cannot be sent. */
 static const char *find_header_fault(const char *name, const char *value)
 {
-    static const char *const ours[] = {"Content-Length", "Transfer-Encoding", "Connection", "Expect",
-                                       "Content-Type", "Idempotency-Key"};
+    static const char *const ours[] = {"Content-Length", "Transfer-Encoding", "Connection",
+                                       "Expect",         "Content-Type",      "Idempotency-Key"};
     size_t i;
 
     if (!is_header_name(name))
@@ -205,9 +205,9 @@ static void read_target(struct mapping *mapping, struct problems *problems)
     target->username = copy_text(settings, "target.http.auth.basic.username");
     target->password = copy_text(settings, "target.http.auth.basic.password");
     target->token = copy_text(settings, "target.http.auth.bearer");
-    target->auth = target->token                             ? HTTP_AUTH_BEARER
+    target->auth = target->token                          ? HTTP_AUTH_BEARER
                    : target->username || target->password ? HTTP_AUTH_BASIC
-                                                             : HTTP_AUTH_NONE;
+                                                          : HTTP_AUTH_NONE;
     read_headers(settings, target, problems);
     target->ca_file = copy_text(settings, "target.http.tls.ca_file");
     target->certificate_file = copy_text(settings, "target.http.tls.certificate_file");
@@ -253,11 +253,12 @@ static void read_rules(struct mapping *mapping, struct problems *problems)
     rules->buffer_messages =
         options_is_set(settings, "buffer.messages")
             ? (uint32_t)options_number(settings, "buffer.messages")
-            : (uint32_t)clamp(INT64_C(2) * rules->batch.size * rules->concurrency.most, 1000, 100000);
-    rules->buffer_bytes = options_is_set(settings, "buffer.bytes")
-                              ? (size_t)options_number(settings, "buffer.bytes")
-                              : (size_t)clamp(INT64_C(2) * (int64_t)rules->batch.bytes,
-                                              INT64_C(64) << 20, INT64_MAX);
+            : (uint32_t)clamp(INT64_C(2) * rules->batch.size * rules->concurrency.most, 1000,
+                              100000);
+    rules->buffer_bytes =
+        options_is_set(settings, "buffer.bytes")
+            ? (size_t)options_number(settings, "buffer.bytes")
+            : (size_t)clamp(INT64_C(2) * (int64_t)rules->batch.bytes, INT64_C(64) << 20, INT64_MAX);
     read_token(settings, &rules->token, problems);
 }
 
@@ -320,11 +321,11 @@ static void read_source(const struct mapping_context *context, struct mapping *m
     mapping->connector = &plugin->connector;
     before = context->problems->errors;
     prefix = memory_format("source.%s", plugin->name);
-    mapping->values = options_read(
-        plugin->connector.options, prefix,
-        config_tree_merge(context->pool, config_tree_find(defaults, plugin->name), entry->value,
-                          NULL),
-        entry->place, context->problems);
+    mapping->values =
+        options_read(plugin->connector.options, prefix,
+                     config_tree_merge(context->pool, config_tree_find(defaults, plugin->name),
+                                       entry->value, NULL),
+                     entry->place, context->problems);
     free(prefix);
     if (context->problems->errors == before)
         trial_open(mapping->connector, mapping->values, entry->place, context->problems);

@@ -41,8 +41,7 @@ static bool are_fine(const struct check *check, const char *one, const char *oth
 /* The place of the first of two keys that was written. */
 static struct place place_of(const struct check *check, const char *one, const char *other)
 {
-    return options_place(check->settings,
-                         options_is_written(check->settings, one) ? one : other);
+    return options_place(check->settings, options_is_written(check->settings, one) ? one : other);
 }
 
 #define REFUSE(check_, one_, other_, ...)                                                          \
@@ -82,12 +81,13 @@ static void check_age(const struct check *check)
                "would be tried twice; make it longer, or leave it out",
                age_text, units_print_duration(rules->retry.backoff_first_us, other));
     else if (age < rules->retry.backoff_most_us && are_fine(check, "retry.age", "retry.backoff"))
-        WARN(check, "retry.age", "retry.backoff",
-             "retry.age: %s is shorter than the longest pause of retry.backoff (%s), which is never "
-             "waited for",
-             age_text, units_print_duration(rules->retry.backoff_most_us, other));
-    if (age < check->mapping->target.timeout_us && are_fine(check, "retry.age",
-                                                             "target.http.timeout"))
+        WARN(
+            check, "retry.age", "retry.backoff",
+            "retry.age: %s is shorter than the longest pause of retry.backoff (%s), which is never "
+            "waited for",
+            age_text, units_print_duration(rules->retry.backoff_most_us, other));
+    else if (age < check->mapping->target.timeout_us &&
+             are_fine(check, "retry.age", "target.http.timeout"))
         WARN(check, "retry.age", "target.http.timeout",
              "retry.age: %s is shorter than target.http.timeout (%s), so a message may be given up "
              "after its second invocation timed out",
@@ -154,17 +154,17 @@ static void check_order(const struct check *check)
                "order: key, but messages of %s have no keys; use lane or none",
                connector_name(check));
     if (check->mapping->rules.order == ORDER_LANE && !can(check, SLUICE_IS_ORDERED))
-        WARN(check, "order", "order",
-             "order: lane, but %s keeps no order itself; messages are invoked in the order in which "
-             "they arrive, one batch of a lane at a time",
-             connector_name(check));
+        WARN(
+            check, "order", "order",
+            "order: lane, but %s keeps no order itself; messages are invoked in the order in which "
+            "they arrive, one batch of a lane at a time",
+            connector_name(check));
 }
 
 static void check_token(const struct check *check)
 {
     const struct token_settings *token = &check->mapping->rules.token;
     const char *name = "idempotency.token", *connector = connector_name(check);
-    char one[UNITS_TEXT], other[UNITS_TEXT];
 
     if (options_is_wrong(check->settings, name) ||
         (token->source == TOKEN_POSITION &&
@@ -186,7 +186,8 @@ static void check_token(const struct check *check)
     if (token->source == TOKEN_POSITION || token->source == TOKEN_HASH) {
         if (is_own(check, "idempotency.on_missing"))
             WARN(check, "idempotency.on_missing", name,
-                 "idempotency.on_missing: has no effect, as every message has a position and a hash");
+                 "idempotency.on_missing: has no effect, as every message has a position and a "
+                 "hash");
         if (is_own(check, "idempotency.on_conflict"))
             WARN(check, "idempotency.on_conflict", name,
                  "idempotency.on_conflict: has no effect, as this token names one payload only");
@@ -196,13 +197,6 @@ static void check_token(const struct check *check)
                "idempotency.on_missing: position, but %s gives a message another one each time; "
                "use dead_letter",
                connector);
-    if (token->ttl_us < check->mapping->target.timeout_us && are_fine(check, "idempotency.ttl",
-                                                                      "target.http.timeout"))
-        REFUSE(check, "idempotency.ttl", "target.http.timeout",
-               "idempotency.ttl: %s is shorter than target.http.timeout (%s), so a token could be "
-               "forgotten while its message is being handled",
-               units_print_duration(token->ttl_us, one),
-               units_print_duration(check->mapping->target.timeout_us, other));
 }
 
 /* ---- target ---- */

@@ -6,8 +6,8 @@
 #include "service/mapping.h"
 #include "service/problem.h"
 
-/* Adds errors and warnings about a mapping whose settings and connector were read. The connector may
- * be NULL, where it could not be loaded. */
+/* Adds errors and warnings about a mapping whose settings and connector were read. The connector
+ * may be NULL, where it could not be loaded. */
 void config_rules_check(const struct mapping *mapping, struct problems *problems);
 
 #endif

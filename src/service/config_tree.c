@@ -94,8 +94,8 @@ static const struct node *keep(struct reader *reader, const struct node *node)
 
 /* ---- anchors ---- */
 
-/* Remembers the anchor of a node whose reading begins. Returns its slot, -1: it has none, -2 with an
- * error added. */
+/* Remembers the anchor of a node whose reading begins. Returns its slot, -1: it has none, -2 with
+ * an error added. */
 static int begin_anchor(struct reader *reader, const yaml_char_t *name, struct place place)
 {
     if (!name)
@@ -149,8 +149,8 @@ static bool is_null(const char *text)
 /* What a tag makes of a node. False with an error added where it is unknown or does not fit. */
 static bool apply_tag(struct reader *reader, const yaml_char_t *yaml_tag, struct node *node)
 {
-    static const char *const standard[] = {[NODE_NULL] = "null", [NODE_TEXT] = "str",
-                                           [NODE_LIST] = "seq", [NODE_MAP] = "map"};
+    static const char *const standard[] = {
+        [NODE_NULL] = "null", [NODE_TEXT] = "str", [NODE_LIST] = "seq", [NODE_MAP] = "map"};
     const char *tag = (const char *)yaml_tag;
 
     if (!tag || strcmp(tag, "!") == 0) {
@@ -175,8 +175,8 @@ static bool apply_tag(struct reader *reader, const yaml_char_t *yaml_tag, struct
         if (node->kind == NODE_TEXT && !node->quoted &&
             (strcmp(name, "int") == 0 || strcmp(name, "float") == 0 || strcmp(name, "bool") == 0))
             return true;
-        problem_add(reader->problems, node->place,
-                    "tag !!%.40s does not belong here; leave it out", name);
+        problem_add(reader->problems, node->place, "tag !!%.40s does not belong here; leave it out",
+                    name);
         return false;
     }
     problem_add(reader->problems, node->place,
@@ -189,8 +189,8 @@ static bool apply_tag(struct reader *reader, const yaml_char_t *yaml_tag, struct
 static const struct node *read_text(struct reader *reader, const yaml_event_t *event)
 {
     const char *text = (const char *)event->data.scalar.value;
-    struct node node = {.kind = NODE_TEXT, .place = place_of(reader, &event->start_mark),
-                        .weight = 1};
+    struct node node = {
+        .kind = NODE_TEXT, .place = place_of(reader, &event->start_mark), .weight = 1};
     int anchor = begin_anchor(reader, event->data.scalar.anchor, node.place);
 
     if (anchor == -2 || !account(reader, node.place, 1))
@@ -303,13 +303,13 @@ static const struct node *read_collection(struct reader *reader, const yaml_even
         problem_add(reader->problems, node.place, "nested more than %d deep", CONFIG_DEPTH_MAX);
         return NULL;
     }
-    good = apply_tag(
-               reader,
-               is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag, &node) &&
-           read_entries(reader, &entries, node.kind, depth + 1);
+    good =
+        apply_tag(reader, is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag,
+                  &node) &&
+        read_entries(reader, &entries, node.kind, depth + 1);
     if (good) {
-        node.entries = config_pool_take(reader->pool, entries.items,
-                                        entries.count * sizeof *entries.items);
+        node.entries =
+            config_pool_take(reader->pool, entries.items, entries.count * sizeof *entries.items);
         node.count = entries.count;
         node.weight = reader->nodes - before;
     }
@@ -478,8 +478,8 @@ const struct node *config_tree_merge(struct config_pool *pool, const struct node
         struct node_entry entry = over->entries[i];
 
         if (!is_named(whole, entry.name))
-            entry.value = config_tree_merge(pool, config_tree_find(base, entry.name), entry.value,
-                                            whole);
+            entry.value =
+                config_tree_merge(pool, config_tree_find(base, entry.name), entry.value, whole);
         entries[merged.count++] = entry;
     }
     for (i = 0; i < base->count; i++)

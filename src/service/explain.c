@@ -164,16 +164,18 @@ static void explain_order(struct writer *writer, const struct mapping *mapping)
                     "while different lanes go on beside each other.");
         break;
     case ORDER_KEY:
-        say(writer, "Messages with the same key are invoked in order, one after the other; different "
-                    "keys go on beside each other.");
+        say(writer,
+            "Messages with the same key are invoked in order, one after the other; different "
+            "keys go on beside each other.");
         break;
     case ORDER_NONE:
         say(writer, "No order is kept: batches are invoked beside each other.");
         break;
     }
     if (mapping->rules.order != ORDER_NONE)
-        say(writer, "A message that steps aside as a suspect, or becomes a dead letter, does not hold "
-                    "up those after it.");
+        say(writer,
+            "A message that steps aside as a suspect, or becomes a dead letter, does not hold "
+            "up those after it.");
     end_paragraph(writer, "Order");
 }
 
@@ -181,14 +183,19 @@ static void explain_order(struct writer *writer, const struct mapping *mapping)
 
 static void explain_down(struct writer *writer, const struct mapping *mapping)
 {
-    say(writer, "If the function is down (no connection, 429, 503), no attempt is counted: messages "
-                "wait at their source, single probes go out, and work goes on when one succeeds.");
+    say(writer,
+        "If the function is down (no connection, 429, 503), no attempt is counted: messages "
+        "wait at their source, single probes go out, and work goes on when one succeeds.");
     if (mapping->rules.retry.age_us)
         say(writer, "Messages that wait longer than retry.age (%s) become dead letters.",
             DURATION(mapping->rules.retry.age_us));
     else
         say(writer, "There is no limit to that: an outage of any length makes no dead letters.");
-    say(writer, "401, 403, 404 and 410 pause the mapping, which tries again every 30 s to 10 min.");
+    say(writer,
+        "401, 403, 404 and 410 pause the mapping, which probes the function again after %s, then "
+        "after growing pauses of up to %s.",
+        DURATION(mapping->rules.retry.probe_first_us),
+        DURATION(mapping->rules.retry.probe_most_us));
     end_paragraph(writer, "Function down");
 }
 
@@ -201,13 +208,16 @@ static void explain_bad(struct writer *writer, const struct mapping *mapping)
         retry->attempts, plural(retry->attempts), DURATION(retry->backoff_first_us),
         DURATION(retry->backoff_most_us));
     if (mapping->rules.batch.size > 1 && retry->split)
-        say(writer, "A failing batch is tried again in halves, which costs no attempt, until the bad "
-                    "message stands alone.");
+        say(writer,
+            "A failing batch is tried again in halves, which costs no attempt, until the bad "
+            "message stands alone.");
     if (mapping->rules.partial_response)
-        say(writer, "Where the function names the messages that failed, only those are tried again.");
+        say(writer,
+            "Where the function names the messages that failed, only those are tried again.");
     if (retry->patience_us)
         say(writer,
-            "Before it is given up, it steps aside until a later message succeeds, so that an outage "
+            "Before it is given up, it steps aside until a later message succeeds, so that an "
+            "outage "
             "is not taken for a bad message; if none comes within %s, it is given up all the same.",
             DURATION(retry->patience_us));
     else
@@ -257,12 +267,15 @@ static void explain_duplicate(struct writer *writer, const struct mapping *mappi
 
     describe_token(token, name, sizeof name);
     if (token->source == TOKEN_POSITION) {
-        say(writer, "A message is named by %s: one that the source delivers again after it was done "
-                    "is a duplicate, and is not invoked again.", name);
+        say(writer,
+            "A message is named by %s: one that the source delivers again after it was done "
+            "is a duplicate, and is not invoked again.",
+            name);
         say(writer, "The same content sent twice is two messages.");
     } else {
         say(writer,
-            "A message is named by %s: another with the same within %s of the first being done is a "
+            "A message is named by %s: another with the same within %s of the first being done is "
+            "a "
             "duplicate, and is not invoked.",
             name, DURATION(token->ttl_us));
         if (token->source != TOKEN_HASH) {
@@ -287,7 +300,8 @@ static void explain_memory(struct writer *writer, const struct mapping *mapping)
     size_t mib = (bound >> 20) + 1;
 
     say(writer,
-        "For each poller at most %" PRIu32 " messages or %s are received and unfinished, and at most "
+        "For each poller at most %" PRIu32
+        " messages or %s are received and unfinished, and at most "
         "%" PRIu32 " invocations are in flight: about %zu MiB at the very most, besides the "
         "connector's own buffers.",
         rules->buffer_messages, AMOUNT(rules->buffer_bytes), rules->concurrency.most, mib);
@@ -301,7 +315,8 @@ static void explain_restart(struct writer *writer, const struct mapping *mapping
 {
     say(writer,
         "A stop waits up to %s for invocations in flight. Whatever was not finished, also after a "
-        "crash or power loss, is delivered by the source again and invoked with the same token; what "
+        "crash or power loss, is delivered by the source again and invoked with the same token; "
+        "what "
         "was finished is not.",
         DURATION(mapping->drain_us));
     end_paragraph(writer, "Restart");

@@ -38,7 +38,8 @@ const struct sluice_option mapping_table[] = {
      "How long a batch waits for more, from its oldest message on; 0: it does not wait."},
 
     {"order", SLUICE_ENUM, 0, NULL, 0, 0, orders,
-     "What is kept in order: each lane, the messages of each key, or nothing; lane where the source "
+     "What is kept in order: each lane, the messages of each key, or nothing; lane where the "
+     "source "
      "is ordered, else none."},
 
     {"idempotency.token", SLUICE_STRING, 0, "position", 0, 0, NULL,
@@ -74,8 +75,7 @@ const struct sluice_option mapping_table[] = {
      "Certificate (PEM) that sluice shows to the function."},
     {"target.http.tls.key_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Private key (PEM) of certificate_file."},
-    {"target.http.tls.key_password", SLUICE_SECRET, 0, NULL, 0, 0, NULL,
-     "Password of key_file."},
+    {"target.http.tls.key_password", SLUICE_SECRET, 0, NULL, 0, 0, NULL, "Password of key_file."},
     {"target.http.tls.verify", SLUICE_BOOL, 0, "true", 0, 0, NULL,
      "Whether the function's certificate is checked; false only for tests."},
     {"target.http.response_limit", SLUICE_BYTES, ADVANCED, "1 MiB", KIB, 64 * MIB, NULL,
@@ -83,7 +83,8 @@ const struct sluice_option mapping_table[] = {
     {"target.http.unix_socket", OPTION_PATH, ADVANCED, NULL, 0, 0, NULL,
      "Connect to this Unix socket instead of the address in the URL."},
     {"target.format", SLUICE_ENUM, 0, "json", 0, 0, formats,
-     "The body: AWS Lambda's event for the kind of source, sluice's own JSON, or the payload of one "
+     "The body: AWS Lambda's event for the kind of source, sluice's own JSON, or the payload of "
+     "one "
      "message as it is."},
     {"target.report_failures", SLUICE_BOOL, 0, "false", 0, 0, NULL,
      "Whether the function's answer names the messages that failed (batchItemFailures)."},
@@ -110,10 +111,12 @@ const struct sluice_option mapping_table[] = {
     {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
      "Consumers that this mapping joins the source with, each on a thread of its own."},
     {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 1, 10000000, NULL,
-     "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 to "
+     "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 "
+     "to "
      "100000, if unset."},
     {"buffer.bytes", SLUICE_BYTES, ADVANCED, NULL, KIB, 64 * 1024 * MIB, NULL,
-     "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice batch.bytes "
+     "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
+     "batch.bytes "
      "if unset."},
     {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1, 10000000, NULL,
      "Messages of a lane between the oldest unfinished and the newest received; at the bound the "

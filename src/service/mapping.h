@@ -22,7 +22,8 @@ struct mapping {
     const struct sluice_connector *connector;
     struct sluice_values *values;   /* the connector's options */
     struct sluice_values *settings; /* the mapping's own keys, by mapping_table, as written */
-    char *source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
+    char *
+        source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
     uint32_t pollers;
     struct rules rules;
     struct http_settings target;

@@ -59,7 +59,10 @@ static void print_choices(const struct sluice_option *option, struct buffer *buf
 
     for (; *choice; choice++)
         buffer_format(buffer, "%s%s",
-                      choice == option->choices ? "" : choice[1] ? ", " : " or ", *choice);
+                      choice == option->choices ? ""
+                      : choice[1]               ? ", "
+                                                : " or ",
+                      *choice);
 }
 
 void options_print_expected(const struct sluice_option *option, struct buffer *buffer)

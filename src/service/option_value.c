@@ -141,8 +141,7 @@ static int set_text(const struct sluice_option *option, const char *text,
         value->text = memory_text(text);
         return 0;
     }
-    return result == 0 && in_range(option, value->number) && in_range(option, value->most) ? 0
-                                                                                           : -1;
+    return result == 0 && in_range(option, value->number) && in_range(option, value->most) ? 0 : -1;
 }
 
 /* ---- nodes to values ---- */
@@ -175,9 +174,8 @@ static char *read_scalar(const char *path, const struct node *node, struct probl
     return text;
 }
 
-static bool read_list(const struct sluice_option *option, const char *path,
-                      const struct node *node, struct option_value *value,
-                      struct problems *problems)
+static bool read_list(const struct sluice_option *option, const char *path, const struct node *node,
+                      struct option_value *value, struct problems *problems)
 {
     size_t i;
 
@@ -231,9 +229,8 @@ static bool read_map(const char *path, const struct node *node, struct option_va
     return true;
 }
 
-static bool read_text(const struct sluice_option *option, const char *path,
-                      const struct node *node, struct option_value *value,
-                      struct problems *problems)
+static bool read_text(const struct sluice_option *option, const char *path, const struct node *node,
+                      struct option_value *value, struct problems *problems)
 {
     bool unquoted_only = option->type == SLUICE_INT || option->type == SLUICE_BOOL;
     char *text = read_scalar(path, node, problems);

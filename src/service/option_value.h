@@ -21,7 +21,7 @@ struct option_value {
     size_t count;            /* LIST, MAP */
     char **items;            /* LIST: the items, MAP: the keys */
     char **map_values;
-    bool *referred;          /* MAP: whether the value stands elsewhere, so is likely a secret */
+    bool *referred; /* MAP: whether the value stands elsewhere, so is likely a secret */
 };
 
 /* Reads a written value; mistakes are added with `path` before them, and `value->wrong` is set. */

@@ -18,6 +18,7 @@ struct sluice_values {
     bool *suggested; /* an unknown key was taken for this one */
     char *prefix;    /* "" or `source.kafka.` */
     struct place place;
+    const struct node *map; /* what was written, NULL: nothing */
 };
 
 static _Thread_local struct problems *refusals;
@@ -294,8 +295,7 @@ static void complain_unknown(struct sluice_values *values, const char *group,
         problem_add(problems, entry->place, "%s%s%s%.80s: no such key; did you mean \"%s\"?",
                     values->prefix, group, dot, entry->name, suggest.nearest);
     } else if (elsewhere) {
-        problem_add(problems, entry->place,
-                    "%s%s%s%.80s: no such key here; did you mean \"%s%s\", a level apart?",
+        problem_add(problems, entry->place, "%s%s%s%.80s: no such key here; did you mean \"%s%s\"?",
                     values->prefix, group, dot, entry->name, values->prefix, elsewhere);
     } else {
         problem_add(problems, entry->place, "%s%s%s%.80s: no such key; known here: %s",
@@ -319,8 +319,11 @@ static void read_group(struct sluice_values *values, const char *group, const st
         buffer_init(&known, 4096);
         list_children(values, group, &known);
         problem_add(problems, map->place, "%.*s%s%sfound %s, expected a map of %s",
-                    (int)(*group ? size : size ? size - 1 : 0), values->prefix, group,
-                    *group || size ? ": " : "", option_value_found(map), buffer_text(&known));
+                    (int)(*group ? size
+                          : size ? size - 1
+                                 : 0),
+                    values->prefix, group, *group || size ? ": " : "", option_value_found(map),
+                    buffer_text(&known));
         buffer_fini(&known);
         return;
     }
@@ -338,11 +341,32 @@ static void read_group(struct sluice_values *values, const char *group, const st
         else if (!strchr(entry->name, '.') && has_group(values, name))
             read_group(values, name, entry->value, problems);
         else if (options_known(values, name))
-            problem_add(problems, entry->place,
-                        "%s: a dotted key; write the parts as nested maps", path);
+            problem_add(problems, entry->place, "%s: a dotted key; write the parts as nested maps",
+                        path);
         else
             complain_unknown(values, group, entry, problems);
     }
+}
+
+/* Where a missing option would stand: at the key of the group around it, as far as that is written.
+ * Nothing is missing within something that is no map, which has an error already: false. */
+static bool find_place(const struct sluice_values *values, const char *name,
+                       struct place *ret_place)
+{
+    const struct node *map = values->map;
+    const char *dot;
+
+    *ret_place = values->place;
+    for (; map && map->kind == NODE_MAP && (dot = strchr(name, '.')); name = dot + 1) {
+        char *group = memory_text_n(name, (size_t)(dot - name));
+        const struct node *inner = config_tree_find(map, group);
+
+        free(group);
+        if (inner)
+            *ret_place = inner->place;
+        map = inner;
+    }
+    return !map || map->kind == NODE_MAP || map->kind == NODE_NULL;
 }
 
 static void fill_defaults(struct sluice_values *values, struct problems *problems)
@@ -352,13 +376,17 @@ static void fill_defaults(struct sluice_values *values, struct problems *problem
     for (i = 0; i < values->count; i++) {
         const struct sluice_option *option = &values->table[i];
         struct option_value *value = &values->values[i];
+        struct place place;
 
         if (value->set)
             continue;
-        if (!value->node && (option->flags & SLUICE_OPTION_REQUIRED) && !values->suggested[i])
-            problem_add(problems, values->place, "%s%s: missing. %s", values->prefix,
-                        option->name, option->help);
-        else if (!option_value_default(option, value))
+        if (!value->node && (option->flags & SLUICE_OPTION_REQUIRED) && !values->suggested[i]) {
+            if (find_place(values, option->name, &place))
+                problem_add(problems, place, "%s%s: missing. %s", values->prefix, option->name,
+                            option->help);
+            continue;
+        }
+        if (!option_value_default(option, value))
             problem_add(problems, values->place,
                         "%s%s: its own default \"%s\" does not fit; the connector has a mistake",
                         values->prefix, option->name, option->default_text);
@@ -377,6 +405,7 @@ struct sluice_values *options_read(const struct sluice_option *table, const char
     values->suggested = memory_zero(values->count, sizeof *values->suggested);
     values->prefix = prefix ? memory_format("%s.", prefix) : memory_text("");
     values->place = place;
+    values->map = map;
     if (map)
         read_group(values, "", map, problems);
     fill_defaults(values, problems);

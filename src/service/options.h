@@ -25,7 +25,8 @@ enum option_type {
 
 /* Reads `map` (NULL: nothing was written) by `table`. `prefix` goes before names in messages
  * (`source.kafka`, NULL: none), `place` is told where something is missing. Always returns values:
- * with a mistake, of which there is an error then, an option has its default. Nodes are borrowed. */
+ * with a mistake, of which there is an error then, an option has its default. Nodes are borrowed.
+ */
 struct sluice_values *options_read(const struct sluice_option *table, const char *prefix,
                                    const struct node *map, struct place place,
                                    struct problems *problems);

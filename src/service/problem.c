@@ -42,7 +42,8 @@ static void add(struct problems *problems, struct place where, char *text, bool 
     problems->items[problems->count++] = (struct problem){place, text, warning};
 }
 
-static char *format_text(const char *format, va_list arguments)
+__attribute__((format(printf, 1, 0))) static char *format_text(const char *format,
+                                                               va_list arguments)
 {
     char *text;
 

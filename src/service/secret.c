@@ -13,9 +13,8 @@
 #include "base/memory.h"
 #include "base/units.h"
 
-static const char *const tags[] = {[REFERENCE_CREDENTIAL] = "!credential",
-                                   [REFERENCE_ENV] = "!env",
-                                   [REFERENCE_FILE] = "!file"};
+static const char *const tags[] = {
+    [REFERENCE_CREDENTIAL] = "!credential", [REFERENCE_ENV] = "!env", [REFERENCE_FILE] = "!file"};
 
 void secret_free(char *value)
 {

@@ -12,8 +12,8 @@
 #define SECRET_MAX ((size_t)64 * 1024) /* bytes of one value */
 
 /* Reads the value that `node` refers to: its own text where it is no reference. One newline at the
- * end of a file is not part of the value. A relative PATH counts from the directory of the file that
- * names it. Returns memory of its own, or NULL with a fault. */
+ * end of a file is not part of the value. A relative PATH counts from the directory of the file
+ * that names it. Returns memory of its own, or NULL with a fault. */
 char *secret_read(const struct node *node, struct fault *fault);
 
 /* Wipes and frees. NULL is fine. */

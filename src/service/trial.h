@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tries a connector without running it: offline, so that a check of the configuration finds what the
- * connector itself would refuse, and for real, for `sluice check --connect`. */
+ * Tries a connector without running it: offline, so that a check of the configuration finds what
+ * the connector itself would refuse, and for real, for `sluice check --connect`. */
 #ifndef SERVICE_TRIAL_H
 #define SERVICE_TRIAL_H
 
@@ -13,8 +13,9 @@
 int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
                struct place place, struct problems *problems);
 
-/* Opens an instance, calls its `check` with `check`, and closes it. 0: all is well; 1: the connector
- * has no check; -1: `check->report` was told what failed. May block up to the deadline. */
+/* Opens an instance, calls its `check` with `check`, and closes it. 0: all is well; 1: the
+ * connector has no check; -1: `check->report` was told what failed. May block up to the deadline.
+ */
 int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
                 const struct sluice_check *check);
 
