@@ -307,7 +307,7 @@ def test_an_outage_longer_than_max_poll_interval_keeps_the_group(cluster, functi
     group = group_of(topic)
     interval_s = 12 if LONG else 6
     sluice.mapping("m", mapping_for(topic, {"source": {"kafka": {"properties": {
-        "max.poll.interval.ms": str(interval_s * 1000), "session.timeout.ms": "6000"}}}}))
+        "max.poll.interval.ms": str(interval_s * 1000)}}}}))
     cluster.produce(topic, numbered(20, prefix="before", partitions=2))
     sluice.start()
     function.wait_done(ids(20, "before"), 20)
