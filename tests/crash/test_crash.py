@@ -35,8 +35,7 @@ def test_kill_9_at_random_moments(cluster, function, sluice, mapping_for, order)
     # Slow enough that the kills fall among invocations.
     function.behave = lambda invocation: Answer(200, delay=dice.random() * 0.01)
     sluice.mapping("m", mapping_for(
-        topic, {"source": {"kafka": {"properties": {"session.timeout.ms": "6000"},
-                                     "instance": "crash"}}},
+        topic, {"source": {"kafka": {"instance_id": "crash"}}},
         order=order, batch={"size": 20, "window": "5ms"},
         idempotency={"token": "/token", "ttl": "1h"},
         target={"http": {"concurrency": "1..16"}}))
@@ -98,7 +97,7 @@ def test_duplicates_of_recorded_messages_after_a_kill(cluster, function, sluice,
                 for n in range(count)]
     function.behave = lambda invocation: Answer(200, delay=0.003)
     sluice.mapping("m", mapping_for(
-        topic, {"source": {"kafka": {"instance": "crash"}}}, batch={"size": 10, "window": "5ms"},
+        topic, {"source": {"kafka": {"instance_id": "crash"}}}, batch={"size": 10, "window": "5ms"},
         idempotency={"token": "/token", "ttl": "1h"}))
     cluster.produce(topic, messages)
     cluster.produce(topic, messages)

@@ -50,7 +50,7 @@ OUTAGES = {
     "404": Answer(404, b"no such function"),
     "400": Answer(400, b"bad request"),
     "422": Answer(422, b"unprocessable"),
-    "malformed": Answer(200, b'{"batchItemFailures": ['),
+    "malformed": Answer(200, b'{"batchItemFailures": [', success=False),
 }
 
 # The states in which only a probe at growing intervals goes out (30 s and more), until a person
@@ -65,7 +65,7 @@ def test_an_outage_costs_no_message(cluster, function, sluice, mapping_for, kind
     topic = cluster.topic(4)
     outage = Outage(function, OUTAGES[kind])
     sluice.mapping("m", mapping_for(
-        topic, target={"http": {"timeout": "500ms"}, "report_failures": True},
+        topic, target={"http": {"timeout": "500ms", "connect_timeout": "400ms"}, "report_failures": True},
         retry={"attempts": 2, "backoff": "10ms..200ms"}))
     cluster.produce(topic, numbered(200, prefix="before", partitions=4))
     sluice.start()
@@ -74,6 +74,9 @@ def test_an_outage_costs_no_message(cluster, function, sluice, mapping_for, kind
     cluster.produce(topic, numbered(400, prefix="during", partitions=4))
     stays(lambda: not sluice.dead() and not any(i.startswith("during") for i in function.done),
           OUTAGE_S, "a message was given up, or delivered, during the outage", every=0.5)
+    probes = len(function.invocations) - len(function.done) // 10
+    print(f"{probes} invocations during the outage")
+    assert probes <= 100 * OUTAGE_S, "probing is not restrained"
     outage.end()
     cluster.produce(topic, numbered(200, prefix="after", partitions=4))
     function.wait_done([*ids(400, "during"), *ids(200, "after")], 90 if LONG else 30)
@@ -119,12 +122,8 @@ def test_pausing_is_restrained_and_visible(cluster, function, sluice, mapping_fo
     sluice.mapping("m", mapping_for(topic))
     sluice.start()
     function.wait_invocations(1, 20)
-    sluice.wait_for_log(r"401|credential|paus", 20)
-    first = time.monotonic()
+    assert "401" in sluice.wait_for_event("target_paused", 20, mapping="m")["error"]
     stays(lambda: len(function.invocations) <= 20, 5, "invocations go on although it is paused")
-    assert time.monotonic() - first >= 5
-    status, body = sluice.get("/readyz")
-    assert status != 200 or "m" in body
 
 
 @pytest.mark.parametrize("status", [500, 400])
@@ -305,9 +304,9 @@ def test_an_outage_longer_than_max_poll_interval_keeps_the_group(cluster, functi
                                                                  mapping_for):
     topic = cluster.topic(2)
     group = group_of(topic)
-    interval_s = 12 if LONG else 6
+    interval_s = 20 if LONG else 10
     sluice.mapping("m", mapping_for(topic, {"source": {"kafka": {"properties": {
-        "max.poll.interval.ms": str(interval_s * 1000), "session.timeout.ms": "6000"}}}}))
+        "max.poll.interval.ms": str(interval_s * 1000)}}}}))
     cluster.produce(topic, numbered(20, prefix="before", partitions=2))
     sluice.start()
     function.wait_done(ids(20, "before"), 20)

@@ -8,6 +8,7 @@ import pytest
 
 from lib.kafka import PASSWORD
 from lib.machine import free_port
+from lib.oidc import CLIENT, SECRET, TokenEndpoint
 from lib.plugin import numbered
 from lib.sluice import run_cli
 
@@ -181,7 +182,7 @@ def test_connect_says_what_is_wrong(cluster, function, sluice, mapping_for, what
         "function": ({"target": {"http": {"url": f"http://127.0.0.1:{port}/f"}}}, str(port)),
         "login": ({"source": {"kafka": {
             "brokers": cluster.address("SASL"),
-            "sasl": {"mechanism": "PLAIN", "username": "alice", "password": "nope"}}}}, "alice"),
+            "sasl": {"mechanism": "PLAIN", "username": "alice", "password": "nope"}}}}, "assword"),
     }[what]
     sluice.mapping("m", mapping_for(topic, changes))
     begin = time.monotonic()
@@ -189,6 +190,30 @@ def test_connect_says_what_is_wrong(cluster, function, sluice, mapping_for, what
     assert 0 < done.returncode < 128
     assert word in done.stdout + done.stderr
     assert time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize("way", ["plain", "plain-tls", "tls", "mtls", "oauth"])
+def test_connect_logs_in(cluster, function, sluice, mapping_for, way):
+    plain = {"mechanism": "PLAIN", "username": "alice", "password": PASSWORD}
+    trust = {"ca_file": str(cluster.authority.ca)}
+    endpoint = TokenEndpoint(cluster.issuer)
+    listener, options = {
+        "plain": ("SASL", {"sasl": plain}),
+        "plain-tls": ("SASLTLS", {"sasl": plain, "tls": trust}),
+        "tls": ("TLS", {"tls": trust}),
+        "mtls": ("MTLS", {"tls": {**trust, "certificate_file": cluster.authority.path("client.crt"),
+                                  "key_file": cluster.authority.path("client.key")}}),
+        "oauth": ("SASL", {"sasl": {"mechanism": "OAUTHBEARER", "oauth": {
+            "token_url": endpoint.url, "client_id": CLIENT, "client_secret": SECRET}}}),
+    }[way]
+    try:
+        sluice.mapping("m", mapping_for(cluster.topic(1), {"source": {"kafka": {
+            "brokers": cluster.address(listener), **options}}}))
+        done = run_cli("check", "--connect", sluice.config, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert PASSWORD not in done.stdout + done.stderr and SECRET not in done.stdout + done.stderr
+    finally:
+        endpoint.close()
 
 
 def test_connectors_lists_options(sluice):

@@ -218,7 +218,7 @@ def test_refused_authorisation_then_allowed(cluster, function, sluice, mapping_f
 def test_static_membership_survives_a_restart_without_rebalance(cluster, function, sluice,
                                                                 mapping_for):
     topic = cluster.topic(2)
-    sluice.mapping("m", mapping_for(topic, source(instance="sluice-a")))
+    sluice.mapping("m", mapping_for(topic, source(instance_id="sluice-a")))
     cluster.produce(topic, numbered(10, prefix="a", partitions=2))
     sluice.start()
     function.wait_done(ids(10, "a"), 20)
@@ -476,7 +476,7 @@ def test_a_second_consumer_with_the_same_instance_is_named(cluster, function, ma
     topic = cluster.topic(1)
     first, second = make_sluice(), make_sluice()
     for one in (first, second):
-        one.mapping("m", mapping_for(topic, source(instance="twin")))
+        one.mapping("m", mapping_for(topic, source(instance_id="twin")))
     cluster.produce(topic, numbered(10, prefix="a"))
     first.start()
     function.wait_done(ids(10, "a"), 20)

@@ -164,7 +164,7 @@ def test_a_slow_body_runs_into_the_timeout(cluster, function, sluice, mapping_fo
     topic = cluster.topic(1)
     cluster.produce(topic, numbered(5))
     function.behave = always(200, body=b'{"batchItemFailures": []}' + b" " * 200, how="drip")
-    sluice.mapping("m", mapping_for(topic, target={"http": {"timeout": "500ms"},
+    sluice.mapping("m", mapping_for(topic, target={"http": {"timeout": "500ms", "connect_timeout": "400ms"},
                                                    "report_failures": True}))
     sluice.start()
     function.wait_invocations(2, 20)

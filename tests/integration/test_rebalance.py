@@ -19,9 +19,7 @@ def test_members_join_and_leave_under_load(cluster, function, make_sluice, mappi
                                            assignment):
     topic = cluster.topic(6)
     function.behave = always(200, delay=0.02)
-    changes = {"source": {"kafka": {"properties": {"session.timeout.ms": "6000"}}}}
-    if assignment == "cooperative":
-        changes["source"]["kafka"]["assignment"] = "cooperative"
+    changes = {"source": {"kafka": {"assignment": assignment}}}
     members = [make_sluice() for _ in range(3)]
     for member in members:
         member.mapping("m", mapping_for(topic, changes, order=order, batch={"size": 20}))

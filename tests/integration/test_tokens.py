@@ -126,7 +126,8 @@ def test_recorded_tokens_survive_a_restart(cluster, function, sluice, mapping_fo
 
 def test_a_token_expires(cluster, function, sluice, mapping_for):
     topic = cluster.topic(1)
-    sluice.mapping("m", mapping_for(topic, idempotency={"token": "key", "ttl": "3s"}))
+    sluice.mapping("m", mapping_for(topic, idempotency={"token": "key", "ttl": "3s"},
+                                    target={"http": {"timeout": "2s"}}))
     sluice.start()
     cluster.produce(topic, [message("x", key="k")])
     function.wait_done(["x"], 20)

@@ -15,7 +15,8 @@ from lib.waiting import Changes
 
 
 class Answer:
-    """What the server does with one request.
+    """What the server does with one request. `success`: whether its messages count as done, but for
+    those it names as failed; by its status if not given.
 
     how: answer  sends status, headers and body after `delay` seconds
          hang    never answers
@@ -25,14 +26,15 @@ class Answer:
          garbage sends what is not HTTP
     """
 
-    __slots__ = ("status", "body", "headers", "delay", "how")
+    __slots__ = ("status", "body", "headers", "delay", "how", "success")
 
-    def __init__(self, status=200, body=b"", headers=None, delay=0, how="answer"):
+    def __init__(self, status=200, body=b"", headers=None, delay=0, how="answer", success=None):
         self.status = status
         self.body = body.encode() if isinstance(body, str) else body
         self.headers = headers or {}
         self.delay = delay
         self.how = how
+        self.success = 200 <= status < 300 if success is None else success
 
 
 OK = Answer()
@@ -242,7 +244,7 @@ class Function:
         with self.changes:
             invocation.end = time.monotonic()
             self.in_flight -= 1
-            if answered and 200 <= invocation.answer.status < 300:
+            if answered and invocation.answer.success:
                 failed = failed_places(invocation.answer.body)
                 for record in invocation.records:
                     if (f"{record.topic}-{record.partition}", record.offset) not in failed and \

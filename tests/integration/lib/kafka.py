@@ -97,6 +97,7 @@ class Cluster:
         self.authority = Authority(self.directory / "certificates")
         self.issuer = TokenIssuer(self.directory / "certificates")
         self._tool = None
+        self._partitions = {}
 
     def address(self, listener="PLAINTEXT"):
         return f"127.0.0.1:{self.ports[listener]}"
@@ -110,6 +111,7 @@ class Cluster:
     def topic(self, partitions=4, name=None, **config):
         """Makes a topic and returns its name. `config` with _ for the dots."""
         name = name or f"t-{uuid.uuid4().hex[:12]}"
+        self._partitions[name] = partitions
         self.tool.call("create_topic", topic=name, partitions=partitions,
                        config={key.replace("_", "."): value for key, value in config.items()})
         return name
@@ -126,9 +128,9 @@ class Cluster:
 
     def committed(self, group, topic):
         """{partition: committed offset}"""
-        found = self.tool.call("committed", group=group)["offsets"]
-        return {int(name.rpartition("/")[2]): offset for name, offset in found.items()
-                if name.rpartition("/")[0] == topic and offset >= 0}
+        found = self.tool.call("committed", group=group, topic=topic,
+                               partitions=self._partitions.get(topic, 1))["offsets"]
+        return {int(partition): offset for partition, offset in found.items()}
 
     def watermarks(self, topic, partitions):
         """[(first offset, offset after the last)] of each partition."""
@@ -269,7 +271,8 @@ listener.name.mtls.ssl.client.auth=required
                 return False
 
         until(answers, timeout * PATIENCE, lambda: f"start of Kafka\n{tail(self.log)}", every=0.1)
-        self.tool.call("committed", group="warm-up")  # makes the topic of all groups' offsets
+        # Makes the topic of all groups' offsets, and waits until it works.
+        self.tool.call("committed", group="warm-up", topic="warm-up")
 
     def kill(self):
         """SIGKILL: as a power cut for the process, but its files stay."""

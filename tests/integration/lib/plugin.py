@@ -192,7 +192,8 @@ def mapping_for(cluster, function):
     def make(topic, changes=None, **sections):
         base = {
             "source": {"kafka": {"brokers": cluster.address(), "topic": topic,
-                                 "group": f"g-{topic}", "start": "earliest"}},
+                                 "group": f"g-{topic}", "start": "earliest",
+                                 "session_timeout": "6s", "commit_interval": "200ms"}},
             "batch": {"size": 10, "window": "20ms"},
             "order": "lane",
             "idempotency": {"token": "position"},

@@ -419,35 +419,6 @@ static void set_committed(const json_t *command)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-static void committed(const json_t *command)
-{
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(plain);
-    rd_kafka_AdminOptions_t *options = admin_options(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_ListConsumerGroupOffsets_t *request =
-        rd_kafka_ListConsumerGroupOffsets_new(text_of(command, "group"), NULL);
-    rd_kafka_event_t *event;
-    size_t count;
-
-    rd_kafka_ListConsumerGroupOffsets(plain, &request, 1, options, queue);
-    event = admin_result(queue, options);
-    if (event) {
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-        const rd_kafka_topic_partition_list_t *list =
-            count ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-        json_t *offsets = json_object();
-        for (int i = 0; list && i < list->cnt; i++) {
-            char partition[512];
-            snprintf(partition, sizeof partition, "%s/%d", list->elems[i].topic,
-                     (int)list->elems[i].partition);
-            json_object_set_new(offsets, partition, json_integer(list->elems[i].offset));
-        }
-        answer(json_pack("{s:o}", "offsets", offsets));
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-}
-
 static void describe_group(const json_t *command)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(plain);
@@ -513,6 +484,62 @@ static void allow(const json_t *command)
         rd_kafka_event_destroy(event);
     }
     rd_kafka_AclBinding_destroy(binding);
+}
+
+/* ---- groups ---- */
+
+/* A consumer handle that never joins: only to ask for a group's offsets. (librdkafka 2.0.2's
+ * ListConsumerGroupOffsets crashes on an error of a coordinator that has just started.) */
+static rd_kafka_t *group_handle(const char *group)
+{
+    static struct {
+        char group[256];
+        rd_kafka_t *handle;
+    } known[8];
+    static unsigned next;
+    rd_kafka_conf_t *conf;
+    unsigned slot;
+
+    for (slot = 0; slot < 8; slot++)
+        if (known[slot].handle && !strcmp(known[slot].group, group))
+            return known[slot].handle;
+    slot = next++ % 8;
+    if (known[slot].handle)
+        rd_kafka_destroy(known[slot].handle);
+    conf = new_conf();
+    set_property(conf, "group.id", group);
+    set_property(conf, "enable.auto.commit", "false");
+    snprintf(known[slot].group, sizeof known[slot].group, "%s", group);
+    known[slot].handle = new_handle(RD_KAFKA_CONSUMER, conf);
+    return known[slot].handle;
+}
+
+static void committed(const json_t *command)
+{
+    rd_kafka_t *handle = group_handle(text_of(command, "group"));
+    const char *topic = text_of(command, "topic");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    json_t *offsets = json_object();
+    rd_kafka_resp_err_t error;
+
+    for (int i = 0; i < (int)number_of(command, "partitions", 1); i++)
+        rd_kafka_topic_partition_list_add(list, topic, i);
+    error = rd_kafka_committed(handle, list, ADMIN_TIMEOUT_MS);
+    for (int i = 0; !error && i < list->cnt; i++) {
+        char partition[16];
+        snprintf(partition, sizeof partition, "%d", (int)list->elems[i].partition);
+        if (list->elems[i].err)
+            error = list->elems[i].err;
+        else if (list->elems[i].offset >= 0)
+            json_object_set_new(offsets, partition, json_integer(list->elems[i].offset));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (error) {
+        refuse(rd_kafka_err2str(error));
+        json_decref(offsets);
+    } else {
+        answer(json_pack("{s:o}", "offsets", offsets));
+    }
 }
 
 /* ---- reading ---- */
