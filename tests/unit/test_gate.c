@@ -114,25 +114,45 @@ static void paused_probes_from_first_to_most(void **state)
     static const int64_t seconds[] = {30, 60, 120, 240, 480, 600, 600};
     struct gate gate = new_gate();
 
+    int64_t now_us = 0;
+
     for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
-        assert_int_equal(gate_open(&gate, GATE_PAUSED, &rules, 0, 0, &dice), i == 0);
-        assert_int_equal(gate.next_us, seconds[i] * CLOCK_SECOND);
+        assert_int_equal(gate_open(&gate, GATE_PAUSED, &rules, 0, now_us, &dice), i == 0);
+        assert_int_equal(gate.next_us, now_us + seconds[i] * CLOCK_SECOND);
+        now_us = gate.next_us;
     }
-    assert_true(gate_open(&gate, GATE_FAILING, &rules, 0, 0, &dice)); /* begins anew */
-    assert_in_range(gate.next_us, 100 * CLOCK_MS, 200 * CLOCK_MS);
+    assert_true(gate_open(&gate, GATE_FAILING, &rules, 0, now_us, &dice)); /* begins anew */
+    assert_in_range(gate.next_us - now_us, 100 * CLOCK_MS, 200 * CLOCK_MS);
+}
+
+/* Thirty answers of one burst are one failed probe, not thirty. */
+static void what_was_in_flight_is_no_probe(void **state)
+{
+    struct gate paused = new_gate(), down = new_gate();
+
+    for (int i = 0; i < 30; i++) {
+        gate_open(&paused, GATE_PAUSED, &rules, 0, CLOCK_SECOND + i, &dice);
+        gate_refused(&down, &rules, 0, CLOCK_SECOND + i, &dice);
+    }
+    assert_int_equal(paused.next_us, 31 * CLOCK_SECOND);
+    assert_in_range(down.next_us, CLOCK_SECOND, CLOCK_SECOND + 201 * CLOCK_MS);
+    gate_refused(&down, &rules, CLOCK_MINUTE, CLOCK_SECOND + 40, &dice);
+    assert_int_equal(down.next_us, 61 * CLOCK_SECOND + 40); /* but Retry-After is obeyed */
 }
 
 static void failing_waits_at_least_half_of_the_interval(void **state)
 {
     for (int round = 0; round < 50; round++) {
         struct gate gate = new_gate();
+        int64_t now_us = 0;
 
         for (uint32_t i = 1; i < 12; i++) {
             int64_t interval = (200 * CLOCK_MS) << (i - 1);
 
             interval = interval > 30 * CLOCK_SECOND ? 30 * CLOCK_SECOND : interval;
-            gate_open(&gate, GATE_FAILING, &rules, 0, 0, &dice);
-            assert_in_range(gate.next_us, interval / 2, interval);
+            gate_open(&gate, GATE_FAILING, &rules, 0, now_us, &dice);
+            assert_in_range(gate.next_us - now_us, interval / 2, interval);
+            now_us = gate.next_us;
         }
     }
 }
@@ -146,6 +166,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_a_floor),
         cmocka_unit_test(opening_keeps_a_longer_floor),
         cmocka_unit_test(paused_probes_from_first_to_most),
+        cmocka_unit_test(what_was_in_flight_is_no_probe),
         cmocka_unit_test(failing_waits_at_least_half_of_the_interval),
     };
 
