@@ -87,11 +87,7 @@ static void finish(struct transfer *transfer, CURLcode code)
     answer.status = (uint32_t)status;
     answer.end = http_end_classify(&facts);
     if (answer.end != HTTP_ANSWERED) {
-        curl_off_t connect_us = 0;
-
         curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &facts.errno_number);
-        curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
-        facts.connected = connect_us > 0;
         http_end_explain(&facts, &client->options, answer.error, sizeof answer.error);
     }
     answer.body = transfer->body.data;

@@ -13,7 +13,6 @@
 struct http_end_facts {
     CURLcode code;
     long errno_number; /* of the last connect or socket call, 0: none */
-    bool connected;  /* the TCP connection was there, so it was TLS that did not come about */
     unsigned sendings; /* how often curl was about to send the request; above 1 was forbidden */
     bool body_too_large;
     bool headers_too_large;
