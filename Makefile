@@ -92,9 +92,22 @@ $(B)/connectors/sluice-$(1).so: $$($(1)_objects)
 endef
 $(foreach c,$(connectors),$(eval $(call connector_rule,$(c))))
 
-$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
+# Connectors that unit tests load: tests/unit/plugins/NAME.c, and one for each way in which bad.c can
+# be wrong.
+bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plugins/bad.c 2>/dev/null)
+test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
+	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
+.SECONDARY: $(test_plugins)
+$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
+$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h) $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) -DBAD='"$*"' $(all_ldflags) -shared -o $@ $<
+
+$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_SOURCE='"$(CURDIR)"' -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
 # Contract tests see only the public headers and tests/contract.
 contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))
@@ -104,6 +117,52 @@ $(B)/tests/contract_%: tests/contract/%.c $(contract_support) $(wildcard tests/c
 
 check: all $(unit_programs) $(contract_programs)
 	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)
+
+# A bare machine has no pkg-config when make reads this file, so what follows the installation runs
+# in a make of its own.
+test:
+	@tests/dependencies test
+	@$(MAKE) --no-print-directory test-all
+
+.PHONY: test-all test-integration
+test-all: check test-integration
+
+test-integration: all
+	@SLUICE_BUILD=$(B) tests/integration/run
+
+lint: all
+	@SLUICE_BUILD=$(B) tests/lint/run
+
+bench: all $(B)/tests/floor $(B)/tests/bench_producer
+	@SLUICE_BUILD=$(B) tests/bench/run
+
+$(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
+
+man1 := $(wildcard src/*.1)
+man5 := $(wildcard src/*.5)
+man7 := $(wildcard src/*.7 connectors/*/*.7)
+install: all
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(CONNECTORDIR) $(DESTDIR)$(PREFIX)/include/sluice \
+		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
+		$(DESTDIR)$(SYSCONFDIR)/sluice/mappings.d $(DESTDIR)$(PREFIX)/share/sluice/examples
+	$(INSTALL) -m 755 $(B)/sluice $(DESTDIR)$(BINDIR)/sluice
+	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
+	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
+	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
+	test -e $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml || \
+		$(INSTALL) -m 644 config/sluice.yaml $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml
+	$(if $(man1),$(INSTALL) -m 644 $(man1) $(DESTDIR)$(MANDIR)/man1)
+	$(if $(man5),$(INSTALL) -m 644 $(man5) $(DESTDIR)$(MANDIR)/man5)
+	$(if $(man7),$(INSTALL) -m 644 $(man7) $(DESTDIR)$(MANDIR)/man7)
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/sluice $(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
+		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
+		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \
+		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man5/%,$(man5)) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(man7)))
 
 help:
 	@sed -n '/^#/{s/^# \{0,1\}//;p};/^$$/q' Makefile

@@ -40,6 +40,8 @@ bool buffer_reserve(struct buffer *buffer, size_t more)
         capacity = FIRST_CAPACITY;
     while (capacity - buffer->size < more)
         capacity *= 2;
+    if (capacity > buffer->cap)
+        capacity = buffer->cap;
     buffer->data = memory_resize(buffer->data, capacity, 1);
     buffer->capacity = capacity;
     return true;
@@ -78,14 +80,8 @@ void buffer_add_number(struct buffer *buffer, int64_t number)
 const char *buffer_text(struct buffer *buffer)
 {
     if (buffer->capacity == buffer->size) {
-        bool was_full = buffer->full;
-
-        buffer->full = false;
-        buffer->cap++;
-        if (!buffer_reserve(buffer, 1))
-            return "";
-        buffer->cap--;
-        buffer->full = was_full;
+        buffer->data = memory_resize(buffer->data, buffer->capacity + 1, 1);
+        buffer->capacity++;
     }
     buffer->data[buffer->size] = '\0';
     return buffer->data;

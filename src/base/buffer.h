@@ -32,7 +32,8 @@ const char *buffer_text(struct buffer *buffer);
 
 static inline void buffer_add(struct buffer *buffer, const void *data, size_t size)
 {
-    if (size && (buffer->capacity - buffer->size >= size || buffer_reserve(buffer, size))) {
+    if (size && !buffer->full &&
+        (buffer->capacity - buffer->size >= size || buffer_reserve(buffer, size))) {
         memcpy(buffer->data + buffer->size, data, size);
         buffer->size += size;
     }

@@ -41,6 +41,8 @@ struct retry_settings {
     int64_t backoff_most_us;
     int64_t age_us;            /* since the message first failed; 0: no limit */
     int64_t patience_us;       /* how long a suspect waits for a witness; 0: every failure counts */
+    int64_t probe_first_us;    /* `probe: first..most`, between probes of a paused target */
+    int64_t probe_most_us;
     bool split;                /* a failing batch is tried again in halves */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Invocations over HTTP by libcurl's multi interface on a poller's loop. HTTP/1.1 keep-alive, no
- * redirects, no proxy, never a silent second sending of a request. One thread. */
+ * redirects, no proxy, never a silent second sending of a request, never the answer to another one.
+ * One thread; the process ignores SIGPIPE. */
 #ifndef IO_HTTP_CLIENT_H
 #define IO_HTTP_CLIENT_H
 
@@ -24,7 +25,8 @@ struct http_settings {
     enum http_auth auth;
     char *username, *password; /* BASIC; password and token are secrets */
     char *token;               /* BEARER */
-    char **headers;            /* `Name: value`, NULL-terminated, or NULL; values may be secrets */
+    char **headers;            /* `Name: value`, NULL-terminated, or NULL; values may be secrets;
+                                  they win over a request's headers of the same name */
     char *ca_file;             /* NULL: the system's */
     char *certificate_file, *key_file, *key_password;
     bool insecure; /* tls.verify: false */
@@ -57,7 +59,7 @@ typedef void (*http_done_fn)(void *argument, const struct http_answer *answer);
 struct http_request {
     const char *body;
     size_t body_size;
-    const char *const *headers; /* `Name: value`; include Content-Type */
+    const char *const *headers; /* `Name: value` without line breaks; include Content-Type */
     size_t header_count;
     http_done_fn done; /* called exactly once, from within loop_turn, never from http_client_send */
     void *argument;
@@ -69,7 +71,7 @@ struct http_client;
  * certificate). */
 struct http_client *http_client_new(struct loop *loop, const struct http_settings *settings,
                                     struct fault *fault);
-/* Requests in flight are abandoned; their `done` is not called. */
+/* Requests in flight are abandoned; their `done` is not called. Not from within a `done`. */
 void http_client_free(struct http_client *client);
 
 /* Sends a POST. 0, or -1 with a fault where it could not even be begun (then `done` is not called). */

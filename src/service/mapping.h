@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sluice/option.h>
+
 #include "base/log.h"
 #include "core/settings.h"
 #include "io/http_client.h"
@@ -18,8 +20,10 @@ struct mapping {
     char *file;        /* path as given */
     char revision[17]; /* hex digest of the effective mapping, secrets left out */
     const struct sluice_connector *connector;
-    struct sluice_values *values;
-    char *source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
+    struct sluice_values *values;   /* the connector's options */
+    struct sluice_values *settings; /* the mapping's own keys, by mapping_table, as written */
+    char *
+        source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
     uint32_t pollers;
     struct rules rules;
     struct http_settings target;
@@ -41,5 +45,11 @@ struct configuration {
     struct mapping **mappings; /* sorted by name */
     size_t mapping_count;
 };
+
+/* Every key of a mapping file but those within `source`: what parsing, defaults, messages, the
+ * explanation and the manual know of it. Ends with a NULL name. */
+extern const struct sluice_option mapping_table[];
+
+void mapping_free(struct mapping *mapping); /* NULL is fine */
 
 #endif

@@ -1,0 +1,1 @@
+kafka_packages := rdkafka libcurl jansson

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ * Lanes come and go with the group's rebalances. */
+#include "kafka.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a partition that another member waits for may be held for invocations in flight. */
+#define REVOKE_WAIT_US 5000000
+
+static int compare(const char *topic, int32_t partition, const struct kafka_lane *lane)
+{
+    int order = strcmp(topic, lane->topic);
+
+    return order ? order : (partition > lane->partition) - (partition < lane->partition);
+}
+
+static size_t place_of(const struct kafka *kafka, const char *topic, int32_t partition)
+{
+    size_t low = 0, high = kafka->lane_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (compare(topic, partition, kafka->lanes[middle]) > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct kafka_lane *kafka_find_lane(struct kafka *kafka, const char *topic, int32_t partition)
+{
+    size_t at = place_of(kafka, topic, partition);
+
+    if (at < kafka->lane_count && !compare(topic, partition, kafka->lanes[at]))
+        return kafka->lanes[at];
+    return NULL;
+}
+
+static void open_lane(struct kafka *kafka, const rd_kafka_topic_partition_t *element,
+                      int64_t committed)
+{
+    struct kafka_lane *lane = calloc(1, sizeof *lane);
+    size_t at = place_of(kafka, element->topic, element->partition);
+    char name[300];
+    struct sluice_lane info = {.name = name, .cookie = lane};
+
+    lane->topic = strdup(element->topic);
+    lane->partition = element->partition;
+    lane->next = lane->settled = lane->stable = -1;
+    lane->committed = committed;
+    lane->queue = rd_kafka_queue_get_partition(kafka->rk, lane->topic, lane->partition);
+    if (lane->queue)
+        rd_kafka_queue_forward(lane->queue, kafka->messages);
+    kafka->lanes = realloc(kafka->lanes, (kafka->lane_count + 1) * sizeof(struct kafka_lane *));
+    memmove(kafka->lanes + at + 1, kafka->lanes + at,
+            (kafka->lane_count - at) * sizeof(struct kafka_lane *));
+    kafka->lanes[at] = lane;
+    kafka->lane_count++;
+
+    snprintf(name, sizeof name, "%s/%" PRId32, lane->topic, lane->partition);
+    info.source = lane->topic;
+    info.partition = lane->partition;
+    lane->cookie = kafka->api->lane_opened(kafka->host, &info);
+    if (committed >= 0)
+        kafka->api->settled(kafka->host, lane->cookie, (uint64_t)committed);
+}
+
+static void lose_lane(struct kafka *kafka, struct kafka_lane *lane)
+{
+    size_t at = place_of(kafka, lane->topic, lane->partition);
+
+    kafka->api->lane_lost(kafka->host, lane->cookie);
+    memmove(kafka->lanes + at, kafka->lanes + at + 1,
+            (kafka->lane_count - at - 1) * sizeof(struct kafka_lane *));
+    kafka->lane_count--;
+    kafka->last_lane = NULL;
+    if (lane->queue)
+        rd_kafka_queue_destroy(lane->queue);
+    free(lane->topic);
+    free(lane);
+}
+
+void kafka_lose_all_lanes(struct kafka *kafka)
+{
+    while (kafka->lane_count)
+        lose_lane(kafka, kafka->lanes[kafka->lane_count - 1]);
+}
+
+static bool cooperative(const struct kafka *kafka)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(kafka->rk);
+
+    return protocol && !strcmp(protocol, "COOPERATIVE");
+}
+
+static void tell_failure(struct kafka *kafka, const char *what, rd_kafka_error_t *error,
+                         rd_kafka_resp_err_t code)
+{
+    if (error)
+        kafka_log(kafka, SLUICE_LOG_WARNING, "rebalance_failed", "%s: %s", what,
+                  rd_kafka_error_string(error));
+    else if (code)
+        kafka_log(kafka, SLUICE_LOG_WARNING, "rebalance_failed", "%s: %s", what,
+                  rd_kafka_err2str(code));
+    if (error)
+        rd_kafka_error_destroy(error);
+}
+
+static void assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list,
+                   const int64_t *committed)
+{
+    for (int i = 0; i < list->cnt; i++)
+        open_lane(kafka, &list->elems[i], committed[i]);
+    if (cooperative(kafka))
+        tell_failure(kafka, "assign", rd_kafka_incremental_assign(kafka->rk, list), 0);
+    else
+        tell_failure(kafka, "assign", NULL, rd_kafka_assign(kafka->rk, list));
+    kafka->restarts = 0;
+    kafka_log(kafka, SLUICE_LOG_INFO, "lanes_assigned", "%d lanes more, %zu in all", list->cnt,
+              kafka->lane_count);
+    kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
+}
+
+static void unassign(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_lane *lane =
+            kafka_find_lane(kafka, list->elems[i].topic, list->elems[i].partition);
+
+        if (lane)
+            lose_lane(kafka, lane);
+    }
+    kafka_log(kafka, SLUICE_LOG_INFO, "lanes_revoked", "%d lanes less, %zu left", list->cnt,
+              kafka->lane_count);
+    if (cooperative(kafka))
+        tell_failure(kafka, "unassign", rd_kafka_incremental_unassign(kafka->rk, list), 0);
+    else
+        tell_failure(kafka, "unassign", NULL, rd_kafka_assign(kafka->rk, NULL));
+}
+
+static void finish_revoke(struct kafka *kafka)
+{
+    rd_kafka_event_t *event = kafka->revoke;
+
+    kafka->revoke = NULL;
+    unassign(kafka, rd_kafka_event_topic_partition_list(event));
+    rd_kafka_event_destroy(event);
+}
+
+static bool all_drained(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        const struct kafka_lane *lane =
+            kafka_find_lane(kafka, list->elems[i].topic, list->elems[i].partition);
+
+        if (lane && !lane->drained)
+            return false;
+    }
+    return true;
+}
+
+static void begin_revoke(struct kafka *kafka, rd_kafka_event_t *event)
+{
+    const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
+
+    if (kafka->revoke)
+        finish_revoke(kafka);
+    kafka->revoke = event;
+    if (rd_kafka_assignment_lost(kafka->rk)) {
+        kafka_log(kafka, SLUICE_LOG_WARNING, "assignment_lost",
+                  "the group gave %d lanes to others before they were given back; what is in "
+                  "flight may be invoked again there",
+                  list->cnt);
+        finish_revoke(kafka);
+        return;
+    }
+    kafka->revoke_deadline_us = kafka_now() + REVOKE_WAIT_US;
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_lane *lane =
+            kafka_find_lane(kafka, list->elems[i].topic, list->elems[i].partition);
+
+        if (lane && !lane->closing) {
+            lane->closing = true;
+            kafka->api->lane_closing(kafka->host, lane->cookie);
+        }
+    }
+}
+
+static void finish_lookup(struct kafka *kafka)
+{
+    char error[KAFKA_TEXT];
+    rd_kafka_event_t *event;
+    int64_t *committed;
+    rd_kafka_topic_partition_list_t *list =
+        kafka_lookup_take(kafka->lookup, &event, &committed, error);
+
+    kafka->lookup = NULL;
+    if (error[0]) {
+        kafka_state(kafka, SLUICE_STATE_FAILED,
+                    "cannot find out where to start: %s; it is tried again", error);
+        kafka->lookup = kafka_lookup_start(kafka, event);
+    } else {
+        assign(kafka, list, committed);
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    free(committed);
+}
+
+void kafka_rebalance_continue(struct kafka *kafka)
+{
+    if (kafka->lookup && kafka_lookup_done(kafka->lookup))
+        finish_lookup(kafka);
+    if (kafka->revoke &&
+        (rd_kafka_assignment_lost(kafka->rk) || kafka_now() >= kafka->revoke_deadline_us ||
+         (kafka->stopping && kafka_now() >= kafka->stop_deadline_us - 200000) ||
+         all_drained(kafka, rd_kafka_event_topic_partition_list(kafka->revoke))))
+        finish_revoke(kafka);
+}
+
+/* Takes the event over. */
+void kafka_rebalance(struct kafka *kafka, rd_kafka_event_t *event)
+{
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        /* A lookup that is still running belongs to a generation that is over. */
+        if (kafka->lookup)
+            finish_lookup(kafka);
+        kafka->lookup = kafka_lookup_start(kafka, event);
+        return;
+    }
+    if (kafka->lookup)
+        finish_lookup(kafka);
+    if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        begin_revoke(kafka, event);
+        return;
+    }
+    kafka_log(kafka, SLUICE_LOG_WARNING, "rebalance_failed", "%s", rd_kafka_err2str(code));
+    kafka_lose_all_lanes(kafka);
+    rd_kafka_assign(kafka->rk, NULL);
+    rd_kafka_event_destroy(event);
+}
+
+void kafka_pause_lane(void *instance, void *lane_pointer, bool paused)
+{
+    struct kafka *kafka = instance;
+    struct kafka_lane *lane = lane_pointer;
+
+    if (lane->paused == paused || !lane->queue)
+        return;
+    lane->paused = paused;
+    rd_kafka_queue_forward(lane->queue, paused ? NULL : kafka->messages);
+}
+
+void kafka_lane_drained(void *instance, void *lane)
+{
+    (void)instance;
+    ((struct kafka_lane *)lane)->drained = true;
+}

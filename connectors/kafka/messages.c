@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ * Messages in, settlements out. */
+#include "kafka.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DELIVER_MOST 512
+#define NUDGE_US     20000
+#define NUDGE_FOR_US 200000
+
+/* ---- the cure for the fetch stall of librdkafka before 2.2.0 ----
+ * A broker thread that found the queue full looks again after a second, unless a request wakes it. */
+
+static void note_broker(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    int32_t broker = rd_kafka_message_broker_id(message);
+
+    for (size_t i = 0; i < kafka->broker_count; i++)
+        if (kafka->brokers_seen[i] == broker)
+            return;
+    if (broker >= 0 && kafka->broker_count < KAFKA_BROKERS_MOST)
+        kafka->brokers_seen[kafka->broker_count++] = broker;
+}
+
+static void nudge_broker(struct kafka *kafka, int32_t broker)
+{
+    char name[16];
+    rd_kafka_ConfigResource_t *resource;
+
+    snprintf(name, sizeof name, "%d", (int)broker);
+    resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, name);
+    rd_kafka_DescribeConfigs(kafka->rk, &resource, 1, NULL, kafka->discard);
+    rd_kafka_ConfigResource_destroy(resource);
+}
+
+/* A queue this near to its limit may have been full a moment ago. */
+static void note_queue(struct kafka *kafka, size_t count, size_t bytes)
+{
+    size_t length = rd_kafka_queue_length(kafka->messages);
+
+    if (length >= KAFKA_QUEUE_MESSAGES / 4 ||
+        (count && (int64_t)(length * (bytes / count)) >= kafka->fetch_buffer / 4))
+        kafka->nudge_until_us = kafka_now() + NUDGE_FOR_US;
+}
+
+void kafka_nudge(struct kafka *kafka)
+{
+    rd_kafka_event_t *answer;
+    int64_t now;
+
+    if (!kafka->nudge_until_us)
+        return;
+    now = kafka_now();
+    if (now - kafka->nudged_us < NUDGE_US)
+        return;
+    while ((answer = rd_kafka_queue_poll(kafka->discard, 0)))
+        rd_kafka_event_destroy(answer);
+    for (size_t i = 0; i < kafka->broker_count; i++)
+        nudge_broker(kafka, kafka->brokers_seen[i]);
+    kafka->nudged_us = now;
+    if (now >= kafka->nudge_until_us) {
+        kafka->nudge_until_us = 0;
+        kafka->broker_count = 0;
+    }
+}
+
+/* ---- in ---- */
+
+static struct kafka_lane *lane_of(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    struct kafka_lane *last = kafka->last_lane;
+    const char *topic = rd_kafka_topic_name(message->rkt);
+
+    if (last && last->partition == message->partition && !strcmp(last->topic, topic))
+        return last;
+    return kafka->last_lane = kafka_find_lane(kafka, topic, message->partition);
+}
+
+static void tell_message_error(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        break;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+        kafka_state(kafka, SLUICE_STATE_MISSING,
+                    "topic %s does not exist at %s; it is looked for again and again: create it or "
+                    "correct source.kafka.topic",
+                    topic, kafka->brokers);
+        break;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        kafka_state(kafka, SLUICE_STATE_UNAUTHORISED,
+                    "the broker refuses to let this user read topic %s: allow READ and DESCRIBE on "
+                    "it",
+                    topic);
+        break;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
+                  "%s/%d: %s; reading goes on at the oldest message there is: what the broker "
+                  "deleted before it was read is gone",
+                  topic, (int)message->partition, rd_kafka_message_errstr(message));
+        break;
+    default:
+        kafka_log(kafka, SLUICE_LOG_WARNING, "receive_failed", "%s/%d: %s", topic,
+                  (int)message->partition, rd_kafka_message_errstr(message));
+        break;
+    }
+}
+
+static void convert(struct kafka_lane *lane, rd_kafka_message_t *from, struct sluice_message *to)
+{
+    rd_kafka_timestamp_type_t kind;
+    rd_kafka_headers_t *headers;
+
+    *to = (struct sluice_message){
+        .lane = lane->cookie,
+        .handle = from,
+        .position = (uint64_t)from->offset,
+        .key = {from->key, from->key_len},
+        .payload = {from->payload, from->len},
+    };
+    to->timestamp_ms = rd_kafka_message_timestamp(from, &kind);
+    if (kind == RD_KAFKA_TIMESTAMP_CREATE_TIME)
+        to->timestamp_kind = SLUICE_TIMESTAMP_CREATED;
+    else if (kind == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME)
+        to->timestamp_kind = SLUICE_TIMESTAMP_APPENDED;
+    else
+        to->timestamp_ms = 0;
+    to->has_headers = !rd_kafka_message_headers(from, &headers);
+}
+
+bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
+{
+    struct sluice_message batch[DELIVER_MOST];
+    size_t count = 0, bytes = 0;
+    size_t most = room->messages < DELIVER_MOST ? room->messages : DELIVER_MOST;
+    struct kafka_lane *last = NULL;
+    rd_kafka_message_t *message = NULL;
+
+    while (count < most && bytes < room->bytes &&
+           (message = rd_kafka_consume_queue(kafka->messages, 0))) {
+        struct kafka_lane *lane = message->err ? NULL : lane_of(kafka, message);
+
+        if (!lane) {
+            /* An error, or a late message of a lane that was given back. */
+            if (message->err)
+                tell_message_error(kafka, message);
+            rd_kafka_message_destroy(message);
+            continue;
+        }
+        if (kafka->needs_nudges && (!count || lane != last))
+            note_broker(kafka, message);
+        last = lane;
+        lane->next = message->offset + 1;
+        bytes += message->len + message->key_len;
+        convert(lane, message, &batch[count++]);
+    }
+    if (count && kafka->needs_nudges)
+        note_queue(kafka, count, bytes);
+    if (count)
+        kafka->api->deliver(kafka->host, batch, count);
+    return message != NULL;
+}
+
+size_t kafka_headers(void *instance, void *handle, struct sluice_header *ret, size_t room)
+{
+    rd_kafka_headers_t *headers;
+    size_t count;
+
+    (void)instance;
+    if (rd_kafka_message_headers(handle, &headers))
+        return 0;
+    count = rd_kafka_header_cnt(headers);
+    for (size_t i = 0; i < count && i < room; i++) {
+        const char *name;
+        const void *value;
+        size_t size;
+
+        if (rd_kafka_header_get_all(headers, i, &name, &value, &size))
+            break;
+        ret[i] = (struct sluice_header){{name, strlen(name)}, {value, size}};
+    }
+    return count;
+}
+
+void kafka_release(void *instance, void *const *handles, size_t count)
+{
+    (void)instance;
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_message_destroy(handles[i]);
+}
+
+/* ---- out ---- */
+
+void kafka_settle(void *instance, struct sluice_settle_item *items, size_t count)
+{
+    struct kafka *kafka = instance;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct kafka_lane *lane = items[i].lane;
+
+        items[i].result = 1;
+        if (items[i].action != SLUICE_ACCEPT || !kafka->rk)
+            continue;
+        lane->settled = (int64_t)items[i].position + 1;
+        rd_kafka_topic_partition_list_add(list, lane->topic, lane->partition)->offset =
+            lane->settled;
+    }
+    if (list->cnt)
+        rd_kafka_offsets_store(kafka->rk, list);
+    for (size_t i = 0, at = 0; i < count && list->cnt; i++)
+        if (items[i].action == SLUICE_ACCEPT)
+            items[i].result = list->elems[at++].err != RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_destroy(list);
+}

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ * The engine's life: lanes, messages coming in, verdicts going out. */
+#include "core/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/engine_inside.h"
+
+#define FREE_MESSAGES_MOST 4096
+#define HEADERS_MOST       256
+
+struct engine *engine_new(const struct rules *rules, const struct token_rule *token_rule,
+                          bool settle_up_to, const struct engine_ops *ops, void *argument,
+                          uint64_t seed)
+{
+    struct engine *engine = memory_zero(1, sizeof *engine);
+
+    engine->rules = rules;
+    engine->token_rule = token_rule;
+    engine->settle_up_to = settle_up_to;
+    engine->ops = ops;
+    engine->argument = argument;
+    engine->random.state = seed ? seed : 1;
+    engine->run = 1;
+    engine->patience_us = rules->retry.patience_us;
+    gate_init(&engine->gate, &rules->concurrency);
+    buffer_init(&engine->token, TOKEN_BYTES_MOST);
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    struct message *message;
+    struct batch *batch;
+
+    if (!engine)
+        return;
+    assert(!engine->lanes);
+    while ((message = message_list_take(&engine->finished)) ||
+           (message = message_list_take(&engine->dead)))
+        engine_discard(engine, message);
+    while ((batch = engine->flying)) {
+        engine->flying = batch->next_flying;
+        engine_drop(engine, batch);
+    }
+    while ((batch = batch_heap_first(&engine->waiting))) {
+        batch_heap_remove(&engine->waiting, batch);
+        engine_drop(engine, batch);
+    }
+    while ((message = engine->free_messages)) {
+        engine->free_messages = message->next;
+        free(message);
+    }
+    batch_heap_fini(&engine->waiting);
+    buffer_fini(&engine->token);
+    free(engine->slots);
+    free(engine);
+}
+
+/* ---- lanes ---- */
+
+struct lane *engine_lane_open(struct engine *engine, const struct sluice_lane *info,
+                              struct positions *finished)
+{
+    struct lane *lane = memory_zero(1, sizeof *lane);
+
+    lane->name = memory_text(info->name);
+    lane->source = memory_text(info->source);
+    lane->partition = info->partition;
+    lane->cookie = info->cookie;
+    if (finished) {
+        lane->finished_before = *finished;
+        *finished = (struct positions){0};
+    }
+    lane->main = strand_new(lane, 0, engine->rules->order != ORDER_LANE);
+    lane->next = engine->lanes;
+    if (engine->lanes)
+        engine->lanes->previous = lane;
+    engine->lanes = lane;
+    engine->lane_count++;
+    return lane;
+}
+
+static void for_each_strand(struct engine *engine, struct lane *lane)
+{
+    strand_update(engine, lane->main, false);
+    for (size_t i = 0; i < engine->slot_count; i++)
+        for (struct strand *strand = engine->slots[i]; strand; strand = strand->next_in_slot)
+            if (strand->lane == lane)
+                strand_update(engine, strand, false);
+}
+
+void engine_check_drained(struct engine *engine, struct lane *lane)
+{
+    if (lane->closing && !lane->drained && !lane->flying && !lane->judged) {
+        lane->drained = true;
+        engine->ops->lane_drained(engine->argument, lane);
+    }
+}
+
+void engine_lane_close(struct engine *engine, struct lane *lane)
+{
+    if (!lane->closing)
+        engine->closing_count++;
+    lane->closing = true;
+    for_each_strand(engine, lane);
+    engine_check_drained(engine, lane);
+}
+
+static void unlink_live(struct message *message)
+{
+    struct lane *lane = message->lane;
+
+    if (message->live_previous)
+        message->live_previous->live_next = message->live_next;
+    else
+        lane->live = message->live_next;
+    if (message->live_next)
+        message->live_next->live_previous = message->live_previous;
+}
+
+/* The message stays where it is (a batch, a list of judged ones) but belongs to no lane. */
+static void make_orphan(struct engine *engine, struct message *message)
+{
+    engine_release(engine, message);
+    unlink_live(message);
+    message->lane = NULL;
+    message->strand = NULL;
+    engine->held--;
+    if (!message->verdict)
+        engine->unjudged--;
+}
+
+void engine_lane_lost(struct engine *engine, struct lane *lane)
+{
+    struct message *message, *next;
+
+    for (message = lane->live; message; message = next) {
+        next = message->live_next;
+        if (message->place == PLACE_SUSPECT)
+            blame_forget_suspect(engine, message);
+        if (message->place == PLACE_BATCH || message->place == PLACE_JUDGED) {
+            make_orphan(engine, message);
+        } else {
+            make_orphan(engine, message);
+            engine_discard(engine, message);
+        }
+    }
+    strand_drop_lane(engine, lane);
+    if (lane->previous)
+        lane->previous->next = lane->next;
+    else
+        engine->lanes = lane->next;
+    if (lane->next)
+        lane->next->previous = lane->previous;
+    engine->lane_count--;
+    engine->closing_count -= lane->closing;
+    tracker_fini(&lane->tracker);
+    positions_fini(&lane->finished_before);
+    free(lane->name);
+    free(lane->source);
+    free(lane);
+}
+
+void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t position)
+{
+    (void)engine;
+    if (!lane->has_settled || position > lane->settled) {
+        lane->settled = position;
+        lane->has_settled = true;
+    }
+}
+
+/* ---- messages in ---- */
+
+struct sluice_room engine_room(const struct engine *engine)
+{
+    const struct rules *rules = engine->rules;
+    struct sluice_room room = {0};
+
+    if (engine->held < rules->buffer_messages && engine->held_bytes < rules->buffer_bytes) {
+        room.messages = rules->buffer_messages - engine->held;
+        room.bytes = rules->buffer_bytes - engine->held_bytes;
+    }
+    return room;
+}
+
+/* A lane that waits must not take all the room from the others. */
+static void check_pause(struct engine *engine, struct lane *lane)
+{
+    const struct rules *rules = engine->rules;
+    size_t share = rules->buffer_messages / (engine->lane_count ? engine->lane_count : 1);
+    size_t most = share > 2 * rules->batch.size ? share : 2 * rules->batch.size;
+    uint64_t distance = tracker_distance(&lane->tracker);
+    bool full = lane->unfinished >= most || distance >= rules->distance;
+    bool free_again = lane->unfinished <= most / 2 && distance <= rules->distance / 2;
+
+    if (engine->lane_count == 1 && distance < rules->distance)
+        full = false;
+    if (full != lane->paused && (full || free_again)) {
+        lane->paused = full;
+        engine->ops->pause_lane(engine->argument, lane, full);
+    }
+}
+
+static struct message *message_take_free(struct engine *engine)
+{
+    struct message *message = engine->free_messages;
+
+    if (message) {
+        engine->free_messages = message->next;
+        engine->free_count--;
+    } else {
+        message = memory_new(sizeof *message);
+    }
+    memset(message, 0, offsetof(struct message, token_inline));
+    return message;
+}
+
+static bool finished_before(struct lane *lane, uint64_t position)
+{
+    if (!lane->finished_before.count)
+        return false;
+    if (!lane->first_seen && position < lane->finished_before.base) {
+        positions_fini(&lane->finished_before); /* rewound on purpose */
+        return false;
+    }
+    if (positions_contain(&lane->finished_before, position))
+        return true;
+    if (position > lane->finished_before.ranges[lane->finished_before.count - 1].last)
+        positions_fini(&lane->finished_before);
+    return false;
+}
+
+/* Derives the token. False: the message got its verdict instead. */
+static bool take_token(struct engine *engine, struct message *message)
+{
+    const struct token_settings *settings = token_rule_settings(engine->token_rule);
+    struct sluice_header headers[HEADERS_MOST];
+    struct fault why = {.text = ""};
+    char hex[64];
+    size_t count = 0;
+
+    if (settings->source == TOKEN_HASH) {
+        engine->ops->sha256(message->source.payload.data, message->source.payload.size, hex);
+        message_set_token(message, hex, sizeof hex);
+    } else {
+        if (settings->source == TOKEN_HEADER && message->source.has_headers) {
+            count = engine->ops->headers(engine->argument, message, headers, HEADERS_MOST);
+            count = count < HEADERS_MOST ? count : HEADERS_MOST;
+        }
+        buffer_reset(&engine->token);
+        if (token_find(engine->token_rule, &message->source, headers, count, &engine->token, &why)) {
+            message_set_token(message, engine->token.data, engine->token.size);
+        } else if (settings->on_missing == TOKEN_MISSING_DEAD_LETTER) {
+            engine_bury(engine, message, DEAD_TOKEN_MISSING, why.text);
+            return false;
+        } else {
+            return true; /* its position is its token, guarded like all positions */
+        }
+    }
+    engine->ops->fingerprint(message->source.payload.data, message->source.payload.size,
+                             message->fingerprint);
+    return true;
+}
+
+static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
+{
+    struct lane *lane = source->lane;
+    struct message *message = message_take_free(engine);
+
+    message->source = *source;
+    message->bytes = source->key.size + source->payload.size;
+    message->lane = lane;
+    message->held = true;
+    message->arrived_us = now_us;
+    message->entry = tracker_add(&lane->tracker, source->position);
+    message->live_next = lane->live;
+    if (lane->live)
+        lane->live->live_previous = message;
+    lane->live = message;
+    lane->unfinished++;
+    engine->held++;
+    engine->held_bytes += message->bytes;
+    engine->unjudged++;
+    engine->counts.received++;
+
+    if (finished_before(lane, source->position)) {
+        engine->counts.duplicates++;
+        engine->ops->event(engine->argument, ENGINE_DUPLICATE, NULL, message, NULL);
+        engine_finish(engine, message, VERDICT_DUPLICATE);
+    } else if (token_rule_is_positional(engine->token_rule) || take_token(engine, message)) {
+        message->strand = strand_of(engine, lane, source);
+        strand_append(engine, message->strand, message);
+    }
+    lane->first_seen = true;
+}
+
+void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
+                 int64_t now_us)
+{
+    struct lane *lane = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        if (lane && lane != messages[i].lane)
+            check_pause(engine, lane);
+        lane = messages[i].lane;
+        feed_one(engine, &messages[i], now_us);
+    }
+    if (lane)
+        check_pause(engine, lane);
+}
+
+void engine_claim_again(struct engine *engine, struct message *message)
+{
+    struct strand *strand = message->strand;
+
+    assert(message->place == PLACE_CLAIM);
+    if (strand->blocked) {
+        strand->blocked = false;
+        message->place = PLACE_WAITING;
+        strand_update(engine, strand, true);
+    } else {
+        strand_restore(engine, message);
+    }
+}
+
+/* ---- verdicts out ---- */
+
+void engine_release(struct engine *engine, struct message *message)
+{
+    if (!message->held)
+        return;
+    message->held = false;
+    engine->held_bytes -= message->bytes;
+    engine->ops->release(engine->argument, message->source.handle);
+    message->source.key.data = message->source.payload.data = NULL;
+    message->source.identity.data = message->source.message_id.data = NULL;
+}
+
+/* Gives a verdict; the message is in no batch and no strand any more. */
+void engine_finish(struct engine *engine, struct message *message, enum verdict verdict)
+{
+    message->verdict = (uint8_t)verdict;
+    message->place = PLACE_JUDGED;
+    if (verdict == VERDICT_DEAD) {
+        message_list_append(&engine->dead, message);
+    } else {
+        if (message->lane)
+            tracker_finish(&message->lane->tracker, message->entry);
+        if (engine->settle_up_to)
+            engine_release(engine, message);
+        message_list_append(&engine->finished, message);
+    }
+    if (message->lane) {
+        engine->unjudged--;
+        message->lane->judged++;
+    }
+}
+
+void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
+                 const char *reason)
+{
+    message->dead_class = (uint8_t)class;
+    message->reason = memory_text(reason);
+    engine->counts.dead++;
+    engine->ops->event(engine->argument, ENGINE_DEAD, NULL, message, reason);
+    engine_finish(engine, message, VERDICT_DEAD);
+}
+
+/* Frees an orphan, or a message that is durable. */
+void engine_discard(struct engine *engine, struct message *message)
+{
+    if (message->claimed || message->place == PLACE_CLAIM)
+        engine->ops->unclaim(engine->argument, message);
+    message_fini(message);
+    if (engine->free_count < FREE_MESSAGES_MOST) {
+        message->next = engine->free_messages;
+        engine->free_messages = message;
+        engine->free_count++;
+    } else {
+        free(message);
+    }
+}
+
+void engine_take_finished(struct engine *engine, struct message_list *ret_list)
+{
+    message_list_join(ret_list, &engine->finished);
+}
+
+void engine_take_dead(struct engine *engine, size_t most, size_t most_bytes,
+                      struct message_list *ret_list)
+{
+    struct message *message;
+
+    /* An orphan's payload is gone; whoever has the lane now gets the message again. */
+    while (ret_list->count < most && ret_list->bytes < most_bytes &&
+           (message = message_list_take(&engine->dead)))
+        if (message->lane)
+            message_list_append(ret_list, message);
+        else
+            engine_discard(engine, message);
+}
+
+static void settle_one(struct engine *engine, struct message *message)
+{
+    struct lane *lane = message->lane;
+
+    if (tracker_durable(&lane->tracker, message->entry))
+        lane->to_settle = true;
+    if (!engine->settle_up_to)
+        engine->ops->settle(engine->argument, lane, message, message->source.position);
+    engine_release(engine, message);
+    unlink_live(message);
+    lane->judged--;
+    lane->unfinished--;
+    engine->held--;
+}
+
+void engine_durable(struct engine *engine, struct message_list *list)
+{
+    struct message *message;
+
+    while ((message = message_list_take(list))) {
+        if (message->lane)
+            settle_one(engine, message);
+        engine_discard(engine, message);
+    }
+    for (struct lane *lane = engine->lanes; lane; lane = lane->next) {
+        if (lane->to_settle && engine->settle_up_to)
+            engine->ops->settle(engine->argument, lane, NULL, lane->tracker.watermark);
+        lane->to_settle = false;
+        check_pause(engine, lane);
+        engine_check_drained(engine, lane);
+    }
+}
+
+void engine_buried(struct engine *engine, struct message_list *list)
+{
+    struct message *message;
+
+    while ((message = message_list_take(list))) {
+        if (message->lane)
+            tracker_finish(&message->lane->tracker, message->entry);
+        message_list_append(&engine->finished, message);
+    }
+}
+
+/* ---- looking in ---- */
+
+const struct gate *engine_gate(const struct engine *engine)
+{
+    return &engine->gate;
+}
+
+const struct engine_counts *engine_counts(const struct engine *engine)
+{
+    return &engine->counts;
+}
+
+size_t engine_unfinished(const struct engine *engine)
+{
+    return engine->held;
+}
+
+size_t engine_waiting_retries(const struct engine *engine)
+{
+    return engine->waiting.count;
+}
+
+size_t engine_suspects(const struct engine *engine)
+{
+    return engine->suspects.count;
+}
+
+struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane)
+{
+    return lane ? lane->next : engine->lanes;
+}

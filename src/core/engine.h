@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ * The rules of one poller: from a delivered message to its settlement. No I/O, no clock: time and
+ * randomness come as arguments, everything outside is reached through struct engine_ops.
+ *
+ *   feed -> filter -> token -> strand -> claim -> batch -> invoke -> answer
+ *        -> done | retry | split | suspect -> finished -> durable -> settle
+ *
+ * A *strand* is what must be worked on one batch after the other: a lane with `order: lane`, the
+ * messages of one key with `order: key`. With `order: none`, and for messages without a key, a
+ * lane's strand is parallel. One thread. */
+#ifndef CORE_ENGINE_H
+#define CORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/batch.h"
+#include "core/gate.h"
+#include "core/lane.h"
+#include "core/message.h"
+#include "core/random.h"
+#include "core/settings.h"
+#include "core/verdict.h"
+
+enum claim {
+    CLAIM_MINE,     /* nobody has it: this message now does */
+    CLAIM_RECORDED, /* done before, with the same payload: a duplicate */
+    CLAIM_CONFLICT, /* done before, with another payload */
+    CLAIM_WAIT      /* another message in flight has it, or the store cannot be read now:
+                       engine_claim_again follows */
+};
+
+/* What happened, for logs and states; `text` is borrowed. */
+enum engine_event {
+    ENGINE_GATE_OPENED, /* text: why */
+    ENGINE_GATE_CLOSED,
+    ENGINE_BATCH_FAILED, /* text: why; batch given */
+    ENGINE_SUSPECT,      /* message given */
+    ENGINE_DEAD,         /* message given; text: reason */
+    ENGINE_DUPLICATE     /* message given */
+};
+
+struct engine_ops {
+    /* Begins the invocation; engine_answer follows, never from within. */
+    void (*invoke)(void *argument, struct batch *batch);
+    enum claim (*claim)(void *argument, struct message *message);
+    /* Gives the claim up. Told also for a message that waits after CLAIM_WAIT and is dropped. */
+    void (*unclaim)(void *argument, struct message *message);
+    /* Sources that settle up to a position: `message` NULL. Others: one message. */
+    void (*settle)(void *argument, struct lane *lane, const struct message *message,
+                   uint64_t position);
+    /* The payload is needed no more. */
+    void (*release)(void *argument, void *handle);
+    void (*pause_lane)(void *argument, struct lane *lane, bool paused);
+    void (*lane_drained)(void *argument, struct lane *lane);
+    size_t (*headers)(void *argument, const struct message *message, struct sluice_header *ret,
+                      size_t room);
+    /* 128-bit fingerprint of bytes; SHA-256 as 64 hex digits. */
+    void (*fingerprint)(const void *data, size_t size, uint64_t ret_value[2]);
+    void (*sha256)(const void *data, size_t size, char ret_hex[64]);
+    void (*event)(void *argument, enum engine_event event, const struct batch *batch,
+                  const struct message *message, const char *text);
+};
+
+struct engine_counts {
+    uint64_t received, done, filtered, duplicates, dead, invocations, failed, retried, named;
+};
+
+struct engine;
+struct token_rule;
+
+/* `rules`, `token_rule` and `ops` are borrowed for the engine's life. `settle_up_to`: the source has
+ * SLUICE_CAN_SETTLE_UP_TO. `seed` is not 0. */
+struct engine *engine_new(const struct rules *rules, const struct token_rule *token_rule,
+                          bool settle_up_to, const struct engine_ops *ops, void *argument,
+                          uint64_t seed);
+/* Lanes must have been lost before. */
+void engine_free(struct engine *engine);
+
+/* ---- lanes ---- */
+/* `finished` (may be NULL) is taken over: positions that count as done already. */
+struct lane *engine_lane_open(struct engine *engine, const struct sluice_lane *info,
+                              struct positions *finished);
+/* The source will take the lane away: nothing new begins; ops->lane_drained when all has landed. */
+void engine_lane_close(struct engine *engine, struct lane *lane);
+/* The lane is gone: releases all its payloads; `lane` is invalid afterwards. */
+void engine_lane_lost(struct engine *engine, struct lane *lane);
+/* The source knows that everything before `position` is finished. */
+void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t position);
+
+/* ---- messages ---- */
+/* How much more may be fed now. */
+struct sluice_room engine_room(const struct engine *engine);
+void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
+                 int64_t now_us);
+/* A claim that a message waited for was given up, or the store can be read again. */
+void engine_claim_again(struct engine *engine, struct message *message);
+
+/* ---- invocations ---- */
+/* Begins what may begin now; returns when to be called again at the latest. */
+int64_t engine_run(struct engine *engine, int64_t now_us);
+void engine_answer(struct engine *engine, struct batch *batch, const struct outcome *outcome,
+                   int64_t now_us);
+/* Ends a pause: the next probe may go out at once. */
+void engine_resume(struct engine *engine);
+
+/* ---- verdicts to be made durable ---- */
+/* Takes what was judged done, filtered or duplicate. The caller records tokens (VERDICT_DONE only)
+ * and lanes (lane_record_write), then gives the list to engine_durable. */
+void engine_take_finished(struct engine *engine, struct message_list *ret_list);
+void engine_durable(struct engine *engine, struct message_list *list);
+/* Takes messages to be written as dead letters, at most so many and (past the first) so many bytes;
+ * then engine_buried, which passes them on to the finished ones. */
+void engine_take_dead(struct engine *engine, size_t most, size_t most_bytes,
+                      struct message_list *ret_list);
+void engine_buried(struct engine *engine, struct message_list *list);
+
+/* ---- looking in ---- */
+const struct gate *engine_gate(const struct engine *engine);
+const struct engine_counts *engine_counts(const struct engine *engine);
+size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
+size_t engine_waiting_retries(const struct engine *engine);
+size_t engine_suspects(const struct engine *engine);
+/* First lane, or the one after `lane`; NULL at the end. */
+struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane);
+
+#endif

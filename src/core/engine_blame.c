@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT
+ * Blame needs evidence: whose fault a failure is.
+ *
+ * A message whose attempts are used up is given up only if the target was seen alive meanwhile: an
+ * invocation that began after the message's previous failure had succeeded before this attempt
+ * began (the failure is *witnessed*). Otherwise it becomes a suspect and steps aside; the next
+ * success is its witness, and calls it back for one more attempt, which then decides. So a target
+ * that was down while the attempts were used up costs no message.
+ *
+ * Disjoint batches that fail without any success in between make a *run*. When the run is long
+ * enough it was the target: everything goes back to its old order as if never tried, and the gate
+ * opens for single probes. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "core/engine_inside.h"
+#include "core/retry.h"
+
+#define RUN_OF_FAILURES   8
+#define RUN_OF_FATALS     2
+#define ALIVE_FOR_US      (60 * CLOCK_SECOND) /* how long one success lets a fatal answer be doubted */
+#define PATIENCE_MOST_US  CLOCK_HOUR
+#define LONELY_FIRST_US   CLOCK_SECOND
+#define LONELY_MOST_US    (30 * CLOCK_SECOND)
+
+/* ---- suspects ---- */
+
+static struct message *take_suspect(struct engine *engine, struct message *wanted)
+{
+    struct message_list all = engine->suspects, rest = {0};
+    struct message *message;
+
+    while ((message = message_list_take(&all)))
+        if (message != wanted)
+            message_list_append(&rest, message);
+    engine->suspects = rest;
+    wanted->strand->suspects--;
+    return wanted;
+}
+
+void blame_forget_suspect(struct engine *engine, struct message *message)
+{
+    take_suspect(engine, message);
+}
+
+static void suspect(struct engine *engine, struct message *message, int64_t now_us)
+{
+    struct strand *strand = message->strand;
+
+    message->place = PLACE_SUSPECT;
+    if (!message->suspect_since_us)
+        message->suspect_since_us = now_us;
+    message_list_append(&engine->suspects, message);
+    strand->suspects++;
+    strand_leave(engine, strand);
+    engine->ops->event(engine->argument, ENGINE_SUSPECT, NULL, message, NULL);
+}
+
+/* Back into a batch of its own, for one more attempt. */
+static void call_back(struct engine *engine, struct message *message, int64_t now_us)
+{
+    struct batch *batch = batch_new();
+    struct strand *strand = message->strand;
+
+    take_suspect(engine, message);
+    message->place = PLACE_BATCH;
+    strand->outstanding++;
+    strand->recall = false;
+    strand_update(engine, strand, false);
+    message_list_append(&batch->messages, message);
+    engine_wait(engine, batch, now_us);
+}
+
+static void give_up(struct engine *engine, struct message *message, enum dead_letter_class class)
+{
+    char reason[256];
+    const struct attempt *last = message->history->attempts[message->history->kept - 1];
+
+    snprintf(reason, sizeof reason, "%s%s", last->record.error,
+             class == DEAD_PATIENCE ? " (nothing else succeeded within retry.patience)" : "");
+    engine_bury(engine, message, class, reason);
+}
+
+static enum dead_letter_class class_of(const struct message *message,
+                                       const struct engine *engine)
+{
+    return message->attempts >= engine->rules->retry.attempts ? DEAD_ATTEMPTS : DEAD_POISON;
+}
+
+/* ---- runs ---- */
+
+void blame_success(struct engine *engine, const struct batch *batch, int64_t now_us)
+{
+    struct message *message, *next;
+
+    engine->run++;
+    engine->run_failures = 0;
+    if (batch->started_us > engine->success_started_us)
+        engine->success_started_us = batch->started_us;
+    engine->success_landed_us = now_us;
+    engine->patience_us = engine->rules->retry.patience_us;
+    engine->patience_from_us = now_us;
+    engine->lonely_probes = 0;
+    engine->lonely_probe_us = 0;
+    if (gate_succeeded(&engine->gate, engine->rules))
+        engine->ops->event(engine->argument, ENGINE_GATE_CLOSED, NULL, NULL, NULL);
+    for (message = engine->suspects.first; message; message = next) {
+        next = message->next;
+        if (batch->started_us >= message->last_failed_us)
+            call_back(engine, message, now_us);
+    }
+}
+
+/* As if never tried; only its age and its history are kept. */
+static void pardon(struct message *message)
+{
+    message->attempts = 0;
+    message->blame_since_us = 0;
+    message->last_failed_us = 0;
+    message->suspect_since_us = 0;
+}
+
+static void put_back(struct engine *engine, struct message *message)
+{
+    struct strand *strand = message->strand;
+
+    pardon(message);
+    strand_restore(engine, message);
+    strand_leave(engine, strand);
+}
+
+void blame_dissolve(struct engine *engine, struct batch *batch)
+{
+    while (batch) {
+        struct batch *then = batch->then;
+        struct message *message;
+
+        while ((message = message_list_take(&batch->messages)))
+            if (message->lane)
+                put_back(engine, message);
+            else
+                engine_discard(engine, message);
+        batch_free(batch);
+        batch = then;
+    }
+}
+
+/* Suspects go back too. Those of a strand in which something is in flight wait until that has landed
+ * (`recall`). `flagged`: only those that waited so. */
+static void recall_suspects(struct engine *engine, bool flagged)
+{
+    struct message_list all = engine->suspects;
+    struct message *message;
+
+    engine->suspects = (struct message_list){0};
+    while ((message = message_list_take(&all))) {
+        struct strand *strand = message->strand;
+        bool busy = !strand->parallel && strand->outstanding;
+
+        if (busy && !flagged)
+            strand->recall = true;
+        if (busy || (flagged && !strand->recall)) {
+            message_list_append(&engine->suspects, message);
+            continue;
+        }
+        strand->suspects--;
+        pardon(message);
+        strand_restore(engine, message);
+    }
+}
+
+/* It was the target. Takes `batch` over. */
+static void acquit_all(struct engine *engine, struct batch *batch, const struct outcome *outcome,
+                       int64_t now_us)
+{
+    enum gate_state state = outcome->class == OUTCOME_FATAL ? GATE_PAUSED : GATE_FAILING;
+    struct batch *waiting;
+
+    if (gate_open(&engine->gate, state, engine->rules, outcome->retry_after_us, now_us,
+                  &engine->random))
+        engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);
+    engine->run++;
+    engine->run_failures = 0;
+    engine->patience_from_us = now_us;
+    blame_dissolve(engine, batch);
+    while ((waiting = batch_heap_first(&engine->waiting))) {
+        batch_heap_remove(&engine->waiting, waiting);
+        blame_dissolve(engine, waiting);
+    }
+    recall_suspects(engine, false);
+}
+
+/* Whether there are messages besides `batch` and the suspects that could be witnesses. */
+static bool witnesses_exist(const struct engine *engine, size_t batch_messages)
+{
+    return engine->unjudged > engine->suspects.count + batch_messages;
+}
+
+static bool witnessed(const struct batch *batch, const struct message *message,
+                      enum outcome_class class)
+{
+    /* Where the target gives up at the first failure there is no previous attempt to compare with:
+       a success since blame began will do. */
+    int64_t since = class == OUTCOME_FAILED ? message->last_failed_us : message->blame_since_us;
+
+    return since && batch->success_seen_us >= since;
+}
+
+/* One success lets a fatal answer be doubted for a while: it may be about this message alone. */
+static bool fatal_is_doubtful(const struct engine *engine, const struct batch *batch,
+                              int64_t now_us)
+{
+    const struct message *first = batch->messages.first;
+    size_t count = batch->messages.count;
+    bool was_alive = engine->success_started_us &&
+                     now_us - engine->success_landed_us < ALIVE_FOR_US;
+
+    if (count == 1 && witnessed(batch, first, OUTCOME_FATAL))
+        return true;
+    if (engine->run_failures >= RUN_OF_FATALS)
+        return false;
+    /* Single probes of a paused target must get past a message that it really refuses. */
+    if (engine->gate.state == GATE_PAUSED)
+        return witnesses_exist(engine, count);
+    return was_alive && (count > 1 || witnesses_exist(engine, count));
+}
+
+static bool target_is_guilty(const struct engine *engine, const struct batch *batch,
+                             enum outcome_class class, int64_t now_us)
+{
+    if (class == OUTCOME_FATAL)
+        return !fatal_is_doubtful(engine, batch, now_us);
+    return engine->rules->retry.patience_us && engine->run_failures >= RUN_OF_FAILURES;
+}
+
+static void count_in_run(struct engine *engine, struct batch *batch)
+{
+    struct message *single = batch->messages.count == 1 ? batch->messages.first : NULL;
+
+    if (batch->counted_run != engine->run && !(single && single->failed_run == engine->run))
+        engine->run_failures++;
+    batch->counted_run = engine->run;
+    if (single)
+        single->failed_run = engine->run;
+}
+
+/* ---- failures ---- */
+
+/* Gives up, suspects or keeps one message. True: it stays in the batch. */
+static bool judge_one(struct engine *engine, struct message *message, enum outcome_class class,
+                      bool is_witnessed, int64_t now_us)
+{
+    const struct retry_settings *retry = &engine->rules->retry;
+    bool used_up;
+
+    message->attempts++;
+    used_up = class != OUTCOME_FAILED || message->attempts >= retry->attempts;
+    if (engine_too_old(engine, message, now_us)) {
+        engine_leave(engine, message);
+        engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
+        return false;
+    }
+    if (!used_up)
+        return true;
+    if (is_witnessed || (!retry->patience_us && class != OUTCOME_FATAL)) {
+        engine_leave(engine, message);
+        give_up(engine, message, class == OUTCOME_FAILED ? DEAD_ATTEMPTS : DEAD_POISON);
+        return false;
+    }
+    suspect(engine, message, now_us);
+    return false;
+}
+
+static void mark_failed(struct message *message, int64_t now_us)
+{
+    if (!message->blame_since_us)
+        message->blame_since_us = now_us;
+    message->last_failed_us = now_us;
+}
+
+static void split(struct engine *engine, struct batch *batch, enum outcome_class class,
+                  int64_t now_us)
+{
+    const struct retry_settings *retry = &engine->rules->retry;
+    struct batch *second;
+    int64_t delay_us = 0;
+
+    for (struct message *message = batch->messages.first; message; message = message->next)
+        mark_failed(message, now_us);
+    if (class == OUTCOME_FAILED)
+        delay_us = retry_delay(retry->backoff_first_us, retry->backoff_most_us, 1, 0,
+                               &engine->random);
+    second = batch_split(batch);
+    if (engine->rules->order == ORDER_NONE) {
+        engine_wait(engine, second, now_us + delay_us);
+    } else {
+        second->then = batch->then;
+        batch->then = second;
+    }
+    engine_wait(engine, batch, now_us + delay_us);
+}
+
+/* Whether the batch went back because suspects before it wait for its strand to be free. */
+static bool recalled(struct engine *engine, struct batch *batch)
+{
+    bool wanted = false;
+
+    for (struct message *message = batch->messages.first; message; message = message->next)
+        wanted = wanted || message->strand->recall;
+    if (wanted) {
+        blame_dissolve(engine, batch);
+        recall_suspects(engine, true);
+    }
+    return wanted;
+}
+
+void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
+                   int64_t now_us)
+{
+    const struct retry_settings *retry = &engine->rules->retry;
+    struct message_list messages;
+    struct message *message;
+    uint32_t most = 1;
+
+    count_in_run(engine, batch);
+    if (target_is_guilty(engine, batch, outcome->class, now_us)) {
+        acquit_all(engine, batch, outcome, now_us);
+        return;
+    }
+    if (recalled(engine, batch))
+        return;
+    if (gate_probing(&engine->gate))
+        gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,
+                  &engine->random);
+    if (batch->messages.count > 1 && retry->split) {
+        split(engine, batch, outcome->class, now_us);
+        return;
+    }
+    messages = batch->messages;
+    batch->messages = (struct message_list){0};
+    while ((message = message_list_take(&messages))) {
+        bool is_witnessed = witnessed(batch, message, outcome->class);
+
+        mark_failed(message, now_us);
+        if (judge_one(engine, message, outcome->class, is_witnessed, now_us)) {
+            most = message->attempts > most ? message->attempts : most;
+            message_list_append(&batch->messages, message);
+        }
+    }
+    if (!batch->messages.count) {
+        engine_resolve(engine, batch, now_us);
+        return;
+    }
+    engine->counts.retried += batch->messages.count;
+    engine_wait(engine, batch,
+                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us, most,
+                                     outcome->retry_after_us, &engine->random));
+}
+
+/* ---- time ---- */
+
+/* Nothing else is there to be a witness: what was seen since blame began must do. */
+static void judge_lonely(struct engine *engine)
+{
+    struct message *message, *next;
+
+    for (message = engine->suspects.first; message; message = next) {
+        next = message->next;
+        if (engine->success_started_us < message->blame_since_us)
+            continue;
+        take_suspect(engine, message);
+        strand_drop_if_empty(engine, message->strand);
+        message->strand = NULL;
+        give_up(engine, message, class_of(message, engine));
+    }
+}
+
+static int64_t judge_patience(struct engine *engine, int64_t now_us)
+{
+    struct message *oldest = engine->suspects.first;
+    int64_t from_us = oldest->suspect_since_us > engine->patience_from_us
+                          ? oldest->suspect_since_us
+                          : engine->patience_from_us;
+
+    if (gate_probing(&engine->gate))
+        return CLOCK_NEVER;
+    if (now_us < from_us + engine->patience_us)
+        return from_us + engine->patience_us;
+    take_suspect(engine, oldest);
+    strand_drop_if_empty(engine, oldest->strand);
+    oldest->strand = NULL;
+    give_up(engine, oldest, DEAD_PATIENCE);
+    engine->patience_us = engine->patience_us < PATIENCE_MOST_US / 2 ? engine->patience_us * 2
+                                                                     : PATIENCE_MOST_US;
+    engine->patience_from_us = now_us;
+    return now_us;
+}
+
+static int64_t probe_lonely(struct engine *engine, int64_t now_us)
+{
+    if (!engine->lonely_probe_us)
+        engine->lonely_probe_us =
+            now_us + retry_interval(LONELY_FIRST_US, LONELY_MOST_US, ++engine->lonely_probes);
+    if (now_us < engine->lonely_probe_us)
+        return engine->lonely_probe_us;
+    engine->lonely_probe_us = 0;
+    call_back(engine, engine->suspects.first, now_us);
+    return now_us;
+}
+
+int64_t blame_run(struct engine *engine, int64_t now_us)
+{
+    int64_t patience_at_us, probe_at_us = CLOCK_NEVER;
+    bool lonely = !witnesses_exist(engine, 0);
+
+    if (!engine->suspects.count)
+        return CLOCK_NEVER;
+    if (lonely && !gate_probing(&engine->gate))
+        judge_lonely(engine);
+    if (!engine->suspects.count)
+        return now_us;
+    patience_at_us = judge_patience(engine, now_us);
+    if (engine->suspects.count && lonely)
+        probe_at_us = probe_lonely(engine, now_us);
+    return probe_at_us < patience_at_us ? probe_at_us : patience_at_us;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the engine share. Nothing else includes it. */
+#ifndef CORE_ENGINE_INSIDE_H
+#define CORE_ENGINE_INSIDE_H
+
+#include "core/engine.h"
+#include "core/token.h"
+
+struct strand_list {
+    struct strand *first, *last;
+    size_t messages, bytes; /* waiting in the strands of the list */
+};
+
+struct engine {
+    const struct rules *rules;
+    const struct token_rule *token_rule;
+    bool settle_up_to;
+    const struct engine_ops *ops;
+    void *argument;
+    struct random random;
+
+    struct lane *lanes;
+    size_t lane_count, closing_count;
+    struct strand **slots; /* strands of keys, by hash */
+    size_t slot_count, keyed_strands;
+    struct strand_list ready;
+
+    struct gate gate;
+    struct batch *flying;
+    struct batch_heap waiting; /* batches that wait for their next try */
+    struct message_list finished, dead;
+    struct message *free_messages;
+    size_t free_count;
+    struct buffer token; /* scratch */
+
+    size_t held;       /* messages not yet durable */
+    size_t held_bytes; /* payloads not yet released */
+    size_t unjudged;   /* messages without a verdict */
+
+    /* Blame, see engine_blame.c. */
+    struct message_list suspects;
+    uint64_t run;              /* number of the present run of failures without a success */
+    uint32_t run_failures;     /* disjoint batches that failed in it */
+    int64_t success_started_us; /* start of the newest invocation that succeeded; 0: none */
+    int64_t success_landed_us;
+    int64_t patience_us, patience_from_us;
+    int64_t lonely_probe_us;
+    uint32_t lonely_probes;
+
+    struct engine_counts counts;
+};
+
+/* engine.c */
+void engine_finish(struct engine *engine, struct message *message, enum verdict verdict);
+void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
+                 const char *reason);
+void engine_release(struct engine *engine, struct message *message);
+void engine_discard(struct engine *engine, struct message *message);
+void engine_check_drained(struct engine *engine, struct lane *lane);
+
+/* engine_strand.c */
+struct strand *strand_of(struct engine *engine, struct lane *lane,
+                         const struct sluice_message *message);
+struct strand *strand_new(struct lane *lane, uint64_t key, bool parallel);
+/* Puts the strand into the ready list if it can be worked on, takes it out if it cannot. `front`:
+ * before the others, for work that waited already. */
+void strand_update(struct engine *engine, struct strand *strand, bool front);
+/* A message of the strand left its batch. */
+void strand_leave(struct engine *engine, struct strand *strand);
+void strand_append(struct engine *engine, struct strand *strand, struct message *message);
+/* Puts a message back where it belongs in its strand. */
+void strand_restore(struct engine *engine, struct message *message);
+/* Takes the first waiting message out. */
+struct message *strand_take(struct engine *engine, struct strand *strand);
+/* Frees the strand of a key that has nothing left. */
+void strand_drop_if_empty(struct engine *engine, struct strand *strand);
+void strand_drop_lane(struct engine *engine, struct lane *lane);
+
+/* engine_batch.c */
+/* Discards orphans and frees the batch with what follows it. */
+void engine_drop(struct engine *engine, struct batch *batch);
+/* Gives a message that left its strand for good its verdict or its own batch. */
+void engine_leave(struct engine *engine, struct message *message);
+void engine_wait(struct engine *engine, struct batch *batch, int64_t due_us);
+/* The batch is resolved: its other half may follow; frees it. */
+void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us);
+
+/* engine_blame.c */
+void blame_success(struct engine *engine, const struct batch *batch, int64_t now_us);
+/* A failed, poison or fatal answer for the whole batch. Takes the batch over. */
+void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
+                   int64_t now_us);
+/* Puts a batch (and what follows it) back into its strands as if never tried. */
+void blame_dissolve(struct engine *engine, struct batch *batch);
+/* What only time decides: patience, lonely probes. Returns when to look again. */
+int64_t blame_run(struct engine *engine, int64_t now_us);
+void blame_forget_suspect(struct engine *engine, struct message *message);
+bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/envelope.h"
+
+#include "core/envelope_shapes.h"
+
+char *envelope_put_unsigned(char *out, uint64_t number)
+{
+    char digits[ENVELOPE_NUMBER];
+    char *at = digits + sizeof digits;
+
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    return envelope_put(out, at, (size_t)(digits + sizeof digits - at));
+}
+
+char *envelope_put_number(char *out, int64_t number)
+{
+    if (number < 0) {
+        *out++ = '-';
+        return envelope_put_unsigned(out, 0 - (uint64_t)number);
+    }
+    return envelope_put_unsigned(out, (uint64_t)number);
+}
+
+void envelope_add_text(struct buffer *buffer, const void *data, size_t size)
+{
+    size_t escaped = json_text_size(data, size);
+
+    if (escaped && buffer_reserve(buffer, escaped)) {
+        json_text_write(buffer->data + buffer->size, data, size);
+        buffer->size += escaped;
+    }
+}
+
+/* AWS's event for the kind of source. Connectors whose shape is not written yet get `json`. */
+static void write_lambda(struct buffer *buffer, const struct envelope_context *context,
+                         const struct envelope_record *records, size_t count)
+{
+    if (!strcmp(context->connector, "kafka"))
+        envelope_kafka_write(buffer, context, records, count);
+    else
+        envelope_json_write(buffer, context, records, count);
+}
+
+void envelope_write(struct buffer *buffer, const struct envelope_context *context,
+                    const struct envelope_record *records, size_t count)
+{
+    switch (context->format) {
+    case ENVELOPE_LAMBDA:
+        write_lambda(buffer, context, records, count);
+        return;
+    case ENVELOPE_JSON:
+        envelope_json_write(buffer, context, records, count);
+        return;
+    case ENVELOPE_RAW:
+        buffer_add(buffer, records->message->payload.data, records->message->payload.size);
+        return;
+    }
+}
+
+const char *envelope_content_type(const struct envelope_context *context,
+                                  const struct envelope_record *records)
+{
+    const struct sluice_bytes *payload = &records->message->payload;
+
+    if (context->format != ENVELOPE_RAW)
+        return "application/json";
+    if (payload->size &&
+        (*(const char *)payload->data == '{' || *(const char *)payload->data == '['))
+        return "application/json";
+    return "application/octet-stream";
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * The event shapes behind envelope_write, one file each. Only for envelope*.c. */
+#ifndef CORE_ENVELOPE_SHAPES_H
+#define CORE_ENVELOPE_SHAPES_H
+
+#include <string.h>
+
+#include "base/json_text.h"
+#include "core/envelope.h"
+
+void envelope_kafka_write(struct buffer *buffer, const struct envelope_context *context,
+                          const struct envelope_record *records, size_t count);
+void envelope_json_write(struct buffer *buffer, const struct envelope_context *context,
+                         const struct envelope_record *records, size_t count);
+
+/* The writers below put bytes at `out` without looking: the caller has reserved their sizes, once
+ * for a whole record. */
+
+#define ENVELOPE_NUMBER 20 /* the longest number, with its sign */
+
+char *envelope_put_number(char *out, int64_t number);
+char *envelope_put_unsigned(char *out, uint64_t number);
+
+static inline char *envelope_put(char *out, const char *text, size_t size)
+{
+    memcpy(out, text, size);
+    return out + size;
+}
+
+/* A string literal. */
+#define ENVELOPE_PUT(out, literal) envelope_put(out, literal, sizeof(literal) - 1)
+
+/* Appends the inside of a JSON string. */
+void envelope_add_text(struct buffer *buffer, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ * A lane inside the engine, and the strands of work that it is made of. */
+#ifndef CORE_LANE_H
+#define CORE_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/connector.h>
+
+#include "base/buffer.h"
+#include "core/message.h"
+#include "core/positions.h"
+#include "core/tracker.h"
+
+struct strand {
+    struct lane *lane;
+    uint64_t key; /* hash of the message key; two keys of one hash merely wait for each other */
+    struct strand *next_in_slot;
+    struct strand *previous_ready, *next_ready;
+    bool ready;    /* in the engine's list of strands that can be worked on */
+    bool parallel; /* several batches at once */
+    bool blocked;  /* its first message waits for a claim */
+    bool recall;   /* take suspects back once what is in flight has landed */
+    uint32_t outstanding; /* messages in batches */
+    uint32_t suspects;
+    struct message_list waiting;
+};
+
+struct lane {
+    struct lane *previous, *next;
+    char *name;
+    char *source;
+    int32_t partition;
+    void *cookie; /* the connector's */
+    struct tracker tracker;
+    struct positions finished_before; /* from the store: duplicates when delivered again */
+    bool has_settled;
+    uint64_t settled;   /* the source knows that all before it is finished */
+    bool first_seen;
+    bool closing, drained, paused;
+    bool to_settle;     /* the watermark moved since the last settle */
+    bool to_record;     /* has finished messages that are being recorded */
+    uint32_t flying;    /* messages in flight */
+    size_t judged;      /* messages with a verdict that is not yet durable */
+    size_t unfinished;  /* messages not yet durable */
+    struct message *live;  /* all messages of the lane, through live_next */
+    struct strand *main; /* the lane's own strand */
+};
+
+/* What is to be recorded of the lane now: everything finished beyond what the source knows. */
+void lane_record_write(const struct lane *lane, struct buffer *buffer);
+
+#endif

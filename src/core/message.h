@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ * A message inside the engine, and the lists that hold it. */
+#ifndef CORE_MESSAGE_H
+#define CORE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/message.h>
+
+#include "core/dead_letter.h"
+#include "core/verdict.h"
+
+struct lane;
+struct strand;
+
+/* One invocation as the messages in it remember it; shared by them. */
+struct attempt {
+    uint32_t references;
+    struct dead_letter_attempt record;
+    uint32_t excerpt_size;
+    char excerpt[DEAD_LETTER_EXCERPT];
+};
+
+/* What a message that failed remembers; made at its first failure. */
+struct history {
+    uint32_t count;         /* invocations in all */
+    uint32_t kept;
+    int64_t first_wall_us;
+    struct attempt *attempts[DEAD_LETTER_ATTEMPTS]; /* newest last */
+};
+
+#define MESSAGE_TOKEN_INLINE 40
+
+/* Where the engine has it. */
+enum message_place { PLACE_WAITING, PLACE_BATCH, PLACE_SUSPECT, PLACE_CLAIM, PLACE_JUDGED };
+
+struct message {
+    struct message *next;
+    struct message *live_previous, *live_next; /* all of the lane */
+    struct lane *lane;       /* NULL: orphan, its lane was lost */
+    struct strand *strand;   /* NULL for orphans */
+    struct sluice_message source;
+    size_t bytes;            /* key and payload */
+    uint64_t entry;          /* number in the lane's tracker */
+    int64_t arrived_us;
+    uint8_t place;           /* enum message_place */
+    bool held;               /* payload not yet released to the connector */
+    bool claimed;            /* holds the claim on its token */
+    uint8_t verdict;         /* enum verdict, 0: none yet */
+    uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
+    char *reason;            /* with VERDICT_DEAD: one sentence, owned */
+    uint32_t attempts;       /* counted since blame began */
+    int64_t first_failed_us; /* for retry.age; 0: never failed */
+    int64_t blame_since_us;  /* first failure since the target was last found guilty; 0: none */
+    int64_t last_failed_us;
+    int64_t suspect_since_us;
+    uint64_t failed_run;     /* see blame.h */
+    uint64_t fingerprint[2]; /* of the payload */
+    void *waiter;            /* the caller's, while it waits for a claim */
+    struct history *history; /* NULL until the first failure */
+    char *token;             /* token_inline or own memory; NULL with positional tokens */
+    uint32_t token_size;
+    char token_inline[MESSAGE_TOKEN_INLINE];
+};
+
+struct message_list {
+    struct message *first, *last;
+    size_t count;
+    size_t bytes;
+};
+
+static inline void message_list_append(struct message_list *list, struct message *message)
+{
+    message->next = NULL;
+    if (list->last)
+        list->last->next = message;
+    else
+        list->first = message;
+    list->last = message;
+    list->count++;
+    list->bytes += message->bytes;
+}
+
+static inline struct message *message_list_take(struct message_list *list)
+{
+    struct message *message = list->first;
+
+    if (message) {
+        list->first = message->next;
+        if (!list->first)
+            list->last = NULL;
+        list->count--;
+        list->bytes -= message->bytes;
+        message->next = NULL;
+    }
+    return message;
+}
+
+/* Moves all of `from` to the end of `to`. */
+static inline void message_list_join(struct message_list *to, struct message_list *from)
+{
+    if (!from->first)
+        return;
+    if (to->last)
+        to->last->next = from->first;
+    else
+        to->first = from->first;
+    to->last = from->last;
+    to->count += from->count;
+    to->bytes += from->bytes;
+    *from = (struct message_list){0};
+}
+
+/* Puts a message where its entry number belongs; for lists of one lane. */
+void message_list_insert(struct message_list *list, struct message *message);
+
+/* Remembers an invocation. Takes a reference to `attempt`. */
+void message_remember(struct message *message, struct attempt *attempt);
+struct attempt *attempt_new(const struct outcome *outcome, uint32_t batch_size, const char *name);
+void attempt_unref(struct attempt *attempt);
+
+/* The positional token of a message: its broker identity, else `lane/position`. Returns its size,
+ * at most `room`. */
+size_t message_position_token(const struct message *message, const char *lane_name, char *ret_text,
+                              size_t room);
+
+/* Copies the token into the message; `size` may be any. */
+void message_set_token(struct message *message, const char *token, size_t size);
+
+/* Frees what hangs on it (not itself, not the payload). */
+void message_fini(struct message *message);
+
+#endif

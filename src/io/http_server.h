@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * A small HTTP server for this machine only: metrics, health, the control interface. libmicrohttpd
+ * on a thread of its own. (Linking it costs about 0.1 MiB: libcurl has already loaded gnutls.) */
+#ifndef IO_HTTP_SERVER_H
+#define IO_HTTP_SERVER_H
+
+#include <stddef.h>
+
+#include "base/buffer.h"
+#include "base/fault.h"
+
+#define HTTP_SERVER_CONNECTIONS 64
+#define HTTP_SERVER_REQUEST     ((size_t)1024 * 1024)      /* bytes of a request's body at most */
+#define HTTP_SERVER_ANSWER      ((size_t)64 * 1024 * 1024) /* and of an answer's */
+
+struct http_server_request {
+    const char *method; /* GET, HEAD, POST, PUT, DELETE as sent */
+    const char *path;   /* without the query, %XX resolved */
+    const char *body;   /* not NUL-terminated */
+    size_t body_size;
+    const void *query; /* for http_server_query */
+};
+
+struct http_server_answer {
+    unsigned status;          /* 200 where the handler leaves it */
+    const char *content_type; /* static; text/plain where the handler leaves it */
+    struct buffer body;       /* empty at first; the server frees it */
+};
+
+/* Called on the server's thread, one request at a time; must not block for long. All is valid
+ * within the call. */
+typedef void (*http_server_fn)(void *argument, const struct http_server_request *request,
+                               struct http_server_answer *ret_answer);
+
+/* The value of `?name=value`, "" for `?name`, NULL where absent. Within the handler. */
+const char *http_server_query(const struct http_server_request *request, const char *name);
+
+struct http_server;
+
+/* Listens at `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` (port 0: any) or `unix:/path` (mode
+ * 0660; a socket left behind by a dead process is replaced). Refuses every address that other
+ * machines could reach. So that no web page can reach it through a browser here, a request with an
+ * Origin header, or over TCP with a Host header that does not name this machine, is answered 403.
+ * NULL with a fault. */
+struct http_server *http_server_start(const char *listen, http_server_fn handle, void *argument,
+                                      struct fault *fault);
+/* Waits for the handler to return, closes all connections, removes a Unix socket. NULL is fine. */
+void http_server_stop(struct http_server *server);
+
+/* The TCP port, 0 for a Unix socket. */
+unsigned http_server_port(const struct http_server *server);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * /livez, /readyz and /metrics over the running service. */
+#ifndef SERVICE_ADMIN_H
+#define SERVICE_ADMIN_H
+
+#include "base/fault.h"
+#include "service/mapping.h"
+#include "service/supervisor.h"
+
+struct admin;
+
+/* Listens where the configuration says. NULL with a fault. Both are borrowed. */
+struct admin *admin_start(const struct configuration *configuration,
+                          struct supervisor *supervisor, struct fault *fault);
+/* NULL is fine. */
+void admin_stop(struct admin *admin);
+/* The TCP port, 0 for a Unix socket. */
+unsigned admin_port(const struct admin *admin);
+
+#endif

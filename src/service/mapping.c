@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "service/mapping.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/option.h>
+
+#include "base/clock.h"
+#include "service/options.h"
+#include "service/secret.h"
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+
+/* The orders are those of the enums in core/settings.h. */
+static const char *const orders[] = {"lane", "key", "none", NULL};
+static const char *const missing[] = {"dead_letter", "position", NULL};
+static const char *const conflicts[] = {"dead_letter", "invoke", "drop", NULL};
+static const char *const formats[] = {"lambda", "json", "raw", NULL};
+static const char *const stores[] = {"local", NULL};
+
+#define REQUIRED SLUICE_OPTION_REQUIRED
+#define ADVANCED SLUICE_OPTION_ADVANCED
+
+const struct sluice_option mapping_table[] = {
+    {"source", OPTION_ELSEWHERE, REQUIRED, NULL, 0, 0, NULL,
+     "Where messages come from: one connector and its options, as `kafka: { brokers: ... }`."},
+    {"filter", OPTION_ELSEWHERE, ADVANCED, NULL, 0, 0, NULL,
+     "Which messages to take; not in this version."},
+
+    {"batch.size", SLUICE_INT, 0, "100", 1, 10000, NULL,
+     "Messages in a batch at most; 1 where target.format is raw."},
+    {"batch.bytes", SLUICE_BYTES, 0, "1 MiB", KIB, 256 * MIB, NULL,
+     "Bytes of keys and payloads in a batch at most; a larger message goes alone."},
+    {"batch.window", SLUICE_DURATION, 0, "200ms", 0, 5 * CLOCK_MINUTE, NULL,
+     "How long a batch waits for more, from its oldest message on; 0: it does not wait."},
+
+    {"order", SLUICE_ENUM, 0, NULL, 0, 0, orders,
+     "What is kept in order: each lane, the messages of each key, or nothing; lane where the "
+     "source "
+     "is ordered, else none."},
+
+    {"idempotency.token", SLUICE_STRING, 0, "position", 0, 0, NULL,
+     "What names a message: position, message_id, key, hash, header:NAME, or a JSON Pointer into "
+     "the payload such as /order/id."},
+    {"idempotency.ttl", SLUICE_DURATION, 0, "24h", CLOCK_SECOND, 366 * CLOCK_DAY, NULL,
+     "How long a token is remembered, and a message with it taken for a duplicate."},
+    {"idempotency.on_missing", SLUICE_ENUM, 0, "dead_letter", 0, 0, missing,
+     "What becomes of a message without a token: a dead letter, or it is named by its position."},
+    {"idempotency.on_conflict", SLUICE_ENUM, 0, "dead_letter", 0, 0, conflicts,
+     "What becomes of a message whose token was seen with another payload: a dead letter, "
+     "invoked all the same, or dropped."},
+
+    {"target.http.url", SLUICE_STRING, REQUIRED, NULL, 0, 0, NULL,
+     "Address of the function, http:// or https://."},
+    {"target.http.timeout", SLUICE_DURATION, 0, "30s", 100 * CLOCK_MS, CLOCK_DAY, NULL,
+     "How long an invocation may take in all."},
+    {"target.http.connect_timeout", SLUICE_DURATION, 0, "5s", 10 * CLOCK_MS, 5 * CLOCK_MINUTE, NULL,
+     "How long resolving, connecting and TLS may take; at most target.http.timeout."},
+    {"target.http.concurrency", OPTION_INT_RANGE, 0, "1..32", 1, 1000, NULL,
+     "Invocations in flight for each poller: a number, or a range to adapt within."},
+    {"target.http.auth.basic.username", SLUICE_STRING, 0, NULL, 0, 0, NULL,
+     "User name for HTTP basic authentication."},
+    {"target.http.auth.basic.password", SLUICE_SECRET, 0, NULL, 0, 0, NULL,
+     "Password for HTTP basic authentication."},
+    {"target.http.auth.bearer", SLUICE_SECRET, 0, NULL, 0, 0, NULL,
+     "Token for `Authorization: Bearer`."},
+    {"target.http.headers", SLUICE_MAP, 0, NULL, 0, 0, NULL,
+     "Headers to send along, name to value."},
+    {"target.http.tls.ca_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Certificates (PEM) that the function's is checked against; the system's if unset."},
+    {"target.http.tls.certificate_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Certificate (PEM) that sluice shows to the function."},
+    {"target.http.tls.key_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Private key (PEM) of certificate_file."},
+    {"target.http.tls.key_password", SLUICE_SECRET, 0, NULL, 0, 0, NULL, "Password of key_file."},
+    {"target.http.tls.verify", SLUICE_BOOL, 0, "true", 0, 0, NULL,
+     "Whether the function's certificate is checked; false only for tests."},
+    {"target.http.response_limit", SLUICE_BYTES, ADVANCED, "1 MiB", KIB, 64 * MIB, NULL,
+     "Bytes of an answer that are read at most; a longer answer counts as failed."},
+    {"target.http.unix_socket", OPTION_PATH, ADVANCED, NULL, 0, 0, NULL,
+     "Connect to this Unix socket instead of the address in the URL."},
+    {"target.format", SLUICE_ENUM, 0, "json", 0, 0, formats,
+     "The body: AWS Lambda's event for the kind of source, sluice's own JSON, or the payload of "
+     "one "
+     "message as it is."},
+    {"target.report_failures", SLUICE_BOOL, 0, "false", 0, 0, NULL,
+     "Whether the function's answer names the messages that failed (batchItemFailures)."},
+
+    {"retry.attempts", SLUICE_INT, 0, "5", 1, 10000, NULL,
+     "Counted attempts of a message before it may be given up."},
+    {"retry.backoff", OPTION_DURATION_RANGE, 0, "200ms..30s", CLOCK_MS, CLOCK_DAY, NULL,
+     "Pause before the second attempt, and the longest; it doubles between, with jitter."},
+    {"retry.probe", OPTION_DURATION_RANGE, 0, "30s..10m", CLOCK_MS, CLOCK_DAY, NULL,
+     "How long a paused mapping waits before it tries a single invocation again: first..most."},
+    {"retry.age", SLUICE_DURATION, 0, "0s", 0, 366 * CLOCK_DAY, NULL,
+     "How long after its first failure a message is tried at most; 0: no limit."},
+    {"retry.patience", SLUICE_DURATION, 0, "2m", 0, CLOCK_DAY, NULL,
+     "How long a message to be given up waits for another to succeed, which proves that the "
+     "function is not to blame; 0: it does not wait, every failure counts."},
+    {"retry.split", SLUICE_BOOL, 0, "true", 0, 0, NULL,
+     "Whether a failing batch is tried again in halves, to find the bad message."},
+
+    {"dead_letter.store", SLUICE_ENUM, 0, "local", 0, 0, stores,
+     "Where dead letters are kept: in the state directory."},
+    {"dead_letter.keep", SLUICE_DURATION, 0, "30d", 0, 3660 * CLOCK_DAY, NULL,
+     "How long dead letters are kept; 0: for ever."},
+
+    {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
+     "Consumers that this mapping joins the source with, each on a thread of its own."},
+    {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 1, 10000000, NULL,
+     "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 "
+     "to "
+     "100000, if unset."},
+    {"buffer.bytes", SLUICE_BYTES, ADVANCED, NULL, KIB, 64 * 1024 * MIB, NULL,
+     "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
+     "batch.bytes "
+     "if unset."},
+    {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1, 10000000, NULL,
+     "Messages of a lane between the oldest unfinished and the newest received; at the bound the "
+     "lane waits."},
+    {"drain", SLUICE_DURATION, 0, NULL, 0, CLOCK_HOUR, NULL,
+     "How long a stop waits for invocations in flight; 30s or target.http.timeout, the longer, if "
+     "unset."},
+    {0},
+};
+
+void mapping_free(struct mapping *mapping)
+{
+    struct http_settings *target;
+    char **header;
+
+    if (!mapping)
+        return;
+    target = &mapping->target;
+    for (header = target->headers; header && *header; header++)
+        secret_free(*header);
+    free(target->headers);
+    free(target->url);
+    free(target->unix_socket);
+    free(target->username);
+    secret_free(target->password);
+    secret_free(target->token);
+    free(target->ca_file);
+    free(target->certificate_file);
+    free(target->key_file);
+    secret_free(target->key_password);
+    free(mapping->rules.token.argument);
+    free(mapping->name);
+    free(mapping->file);
+    free(mapping->source_group);
+    options_free(mapping->values);
+    options_free(mapping->settings);
+    free(mapping);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ * A poller's thread and its loop. */
+#define _GNU_SOURCE
+#include "service/poller.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "service/options.h"
+#include "service/poller_inside.h"
+
+#define TURN_MOST_US       CLOCK_SECOND
+#define STATUS_US          (CLOCK_SECOND / 4)
+#define RECEIVE_MESSAGES   2000 /* at a time, so that answers are looked at in between */
+#define START_RETRY_US     (5 * CLOCK_SECOND)
+#define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
+
+/* What the envelope calls the servers: the source's brokers, as configured. */
+static char *servers_text(const struct mapping *mapping)
+{
+    struct buffer text;
+    char *copy;
+
+    buffer_init(&text, 1 << 16);
+    if (options_known(mapping->values, "brokers"))
+        for (size_t i = 0; i < options_count(mapping->values, "brokers"); i++) {
+            if (i)
+                buffer_add(&text, ",", 1);
+            buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
+        }
+    copy = memory_text(buffer_text(&text));
+    buffer_fini(&text);
+    return copy;
+}
+
+static void on_connector(void *argument, uint32_t events)
+{
+    (void)events;
+    ((struct poller *)argument)->readable = true;
+}
+
+static void on_mailbox(void *argument, uint32_t events)
+{
+    struct poller *poller = argument;
+    struct mailbox_item *item = mailbox_take_all(&poller->mailbox), *next;
+
+    (void)events;
+    for (; item; item = next) {
+        next = item->next;
+        if (!poller_recorded(poller, item, loop_now(poller->loop)))
+            poller_claim_answered(poller, item);
+    }
+}
+
+static int make_parts(struct poller *poller, struct fault *fault)
+{
+    const struct mapping *mapping = poller->mapping;
+    uint64_t seed;
+
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = (uint64_t)clock_wall();
+    poller->random.state = seed | 1;
+    poller->loop = loop_new(fault);
+    if (!poller->loop || mailbox_init(&poller->mailbox, fault))
+        return -1;
+    poller->token_rule = token_rule_new(&mapping->rules.token, fault);
+    poller->client = http_client_new(poller->loop, &mapping->target, fault);
+    if (!poller->token_rule || !poller->client)
+        return -1;
+    if (poller->connector->open(&poller->host, &poller_host_api, mapping->values,
+                                &poller->instance))
+        return fault_set(fault, "the connector %s refused its options", poller->connector->name);
+    poller->engine = engine_new(&mapping->rules, poller->token_rule,
+                                poller->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO,
+                                &poller_engine_ops, poller, seed * 3 | 1);
+    if (loop_watch(poller->loop, mailbox_fd(&poller->mailbox), EPOLLIN, on_mailbox, poller))
+        return fault_set(fault, "cannot watch a descriptor: %s", strerror(errno));
+    return 0;
+}
+
+struct poller *poller_new(const struct poller_context *context, struct fault *fault)
+{
+    struct poller *poller = memory_zero(1, sizeof *poller);
+
+    poller->context = *context;
+    poller->mapping = context->mapping;
+    poller->connector = context->mapping->connector;
+    poller->host.poller = poller;
+    poller->mailbox.fd = -1;
+    poller->servers = servers_text(poller->mapping);
+    poller->envelope = (struct envelope_context){
+        .format = poller->mapping->rules.format,
+        .mapping = poller->mapping->name,
+        .connector = poller->connector->name,
+        .servers = poller->servers,
+    };
+    buffer_init(&poller->tokens, (size_t)64 << 20);
+    buffer_init(&poller->finished.values, (size_t)1 << 30);
+    buffer_init(&poller->dead.values, (size_t)1 << 30);
+    pthread_mutex_init(&poller->status_lock, NULL);
+    poller->present.state = SLUICE_STATE_CONNECTING;
+    poller->present.lag = -1;
+    if (make_parts(poller, fault)) {
+        poller_free(poller);
+        return NULL;
+    }
+    return poller;
+}
+
+/* ---- the loop ---- */
+
+static void start_connector(struct poller *poller, int64_t now_us)
+{
+    char host[64] = "localhost", name[192];
+
+    if (poller->started || poller->stopping || now_us < poller->start_us)
+        return;
+    gethostname(host, sizeof host - 1);
+    snprintf(name, sizeof name, "sluice-%s-%u@%s", poller->mapping->name, poller->context.number,
+             host);
+    if (poller->connector->start(poller->instance, name)) {
+        poller->start_us = now_us + START_RETRY_US;
+        return;
+    }
+    poller->started = true;
+    poller->readable = true;
+    loop_watch(poller->loop, poller->connector->descriptor(poller->instance), EPOLLIN,
+               on_connector, poller);
+}
+
+/* The connector is called when it has something to say and we have room, and from time to time in
+ * any case, so that sessions stay alive. */
+static void receive(struct poller *poller, int64_t now_us)
+{
+    struct sluice_room room = engine_room(poller->engine);
+    int64_t again_us;
+
+    if (!poller->started || poller->stopped)
+        return;
+    if (poller->stopping)
+        room = (struct sluice_room){0};
+    if (room.messages > RECEIVE_MESSAGES)
+        room.messages = RECEIVE_MESSAGES;
+    if (now_us < poller->receive_us && (!poller->readable || !room.messages))
+        return;
+    poller->readable = false;
+    again_us = poller->connector->receive(poller->instance, &room);
+    poller->readable = again_us == 0;
+    if (again_us <= 0 || again_us > RECEIVE_AT_LEAST_US)
+        again_us = RECEIVE_AT_LEAST_US;
+    poller->receive_us = now_us + again_us;
+}
+
+static void begin_stop(struct poller *poller)
+{
+    if (poller->stopping || !atomic_load(&poller->stop_asked))
+        return;
+    poller->stopping = true;
+    poller->receive_us = 0;
+    if (poller->started)
+        poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
+    else
+        poller->stopped = true;
+}
+
+static int64_t total_lag(struct poller *poller)
+{
+    struct lane *lane = NULL;
+    int64_t total = -1;
+
+    while ((lane = engine_next_lane(poller->engine, lane))) {
+        struct sluice_lag lag;
+
+        poller->connector->lag(poller->instance, lane->cookie, &lag);
+        if (lag.messages >= 0)
+            total = (total < 0 ? 0 : total) + lag.messages;
+    }
+    return total;
+}
+
+static void publish_status(struct poller *poller, int64_t now_us)
+{
+    struct poller_status *present = &poller->present;
+    const struct gate *gate = engine_gate(poller->engine);
+    struct lane *lane = NULL;
+
+    if (now_us < poller->status_us)
+        return;
+    poller->status_us = now_us + STATUS_US;
+    present->counts = *engine_counts(poller->engine);
+    present->gate = gate->state;
+    present->in_flight = gate->in_flight;
+    present->limit = gate->state == GATE_CLOSED ? gate->limit : 1;
+    present->unfinished = engine_unfinished(poller->engine);
+    present->waiting_retries = engine_waiting_retries(poller->engine);
+    present->suspects = engine_suspects(poller->engine);
+    present->lanes = 0;
+    while ((lane = engine_next_lane(poller->engine, lane)))
+        present->lanes++;
+    present->lag = total_lag(poller);
+    present->dead_letters_stuck = poller->dead.failing;
+    present->records_stuck = poller->finished.failing;
+    present->turn_us = now_us;
+    pthread_mutex_lock(&poller->status_lock);
+    poller->status = *present;
+    pthread_mutex_unlock(&poller->status_lock);
+}
+
+static int64_t earliest(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+static void turn(struct poller *poller)
+{
+    int64_t now_us = loop_now(poller->loop), until_us;
+
+    begin_stop(poller);
+    start_connector(poller, now_us);
+    receive(poller, now_us);
+    if (poller->token_retry_us && now_us >= poller->token_retry_us)
+        poller_claim_retry(poller);
+    until_us = engine_run(poller->engine, now_us);
+    poller_answer_refused(poller);
+    poller_record(poller, now_us);
+    poller_release_all(poller);
+    publish_status(poller, now_us);
+    until_us = earliest(until_us, now_us + TURN_MOST_US);
+    until_us = earliest(until_us, poller_record_again_us(poller));
+    if (poller->started)
+        until_us = earliest(until_us, poller->receive_us);
+    if (poller->token_retry_us)
+        until_us = earliest(until_us, poller->token_retry_us);
+    if (poller->refused || (poller->readable && engine_room(poller->engine).messages &&
+                            !poller->stopping))
+        until_us = now_us;
+    if (!poller->stopped)
+        loop_turn(poller->loop, until_us);
+}
+
+static void *run(void *argument)
+{
+    struct poller *poller = argument;
+    struct token_store *store = poller->context.token_store;
+    struct fault fault;
+
+    poller->reader = store->ops->reader_new(store, &fault);
+    if (!poller->reader)
+        log_event(LOG_ERROR, "poller_failed", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_TEXT("error", fault.text));
+    while (poller->reader && !poller->stopped)
+        turn(poller);
+    if (poller->started)
+        loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
+    if (poller->instance)
+        poller->connector->close(poller->instance);
+    poller->instance = NULL;
+    /* What the recorder has is finished there; its replies must not outlive the mailbox. */
+    while (poller_recording(poller)) {
+        loop_turn(poller->loop, clock_now() + CLOCK_SECOND);
+    }
+    if (poller->reader)
+        store->ops->reader_free(poller->reader);
+    poller->status_us = 0;
+    poller->present.lanes = 0;
+    atomic_store(&poller->ended, true);
+    return NULL;
+}
+
+int poller_start(struct poller *poller, struct fault *fault)
+{
+    char name[16];
+    int failed = pthread_create(&poller->thread, NULL, run, poller);
+
+    if (failed)
+        return fault_set(fault, "cannot start a thread: %s", strerror(failed));
+    poller->running = true;
+    snprintf(name, sizeof name, "p%u-%.11s", poller->context.number % 100, poller->mapping->name);
+    pthread_setname_np(poller->thread, name);
+    return 0;
+}
+
+void poller_stop(struct poller *poller, int64_t drain_us)
+{
+    atomic_store(&poller->drain_us, drain_us);
+    atomic_store(&poller->stop_asked, true);
+}
+
+bool poller_ended(const struct poller *poller)
+{
+    return !poller->running || atomic_load(&poller->ended);
+}
+
+void poller_free(struct poller *poller)
+{
+    if (!poller)
+        return;
+    if (poller->running)
+        pthread_join(poller->thread, NULL);
+    if (poller->instance)
+        poller->connector->close(poller->instance);
+    engine_free(poller->engine);
+    http_client_free(poller->client);
+    poller_free_invocations(poller);
+    poller_free_recordings(poller);
+    token_rule_free(poller->token_rule);
+    if (poller->mailbox.fd >= 0)
+        mailbox_fini(&poller->mailbox);
+    loop_free(poller->loop);
+    pthread_mutex_destroy(&poller->status_lock);
+    free(poller->servers);
+    free(poller);
+}
+
+void poller_read_status(struct poller *poller, struct poller_status *ret_status)
+{
+    pthread_mutex_lock(&poller->status_lock);
+    *ret_status = poller->status;
+    pthread_mutex_unlock(&poller->status_lock);
+}

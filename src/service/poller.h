@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ * A poller: one thread with one event loop that owns all it touches: a connector instance, the
+ * engine with its lanes and batches, an HTTP client. It meets others only at the recorder, the
+ * mapping's claims and its mailbox. */
+#ifndef SERVICE_POLLER_H
+#define SERVICE_POLLER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sluice/connector.h>
+
+#include "core/engine.h"
+#include "service/claims.h"
+#include "service/mapping.h"
+#include "service/recorder.h"
+
+/* What a poller works with; borrowed, and outlives it. */
+struct poller_context {
+    const struct mapping *mapping;
+    uint32_t number; /* 0..mapping->pollers-1 */
+    struct recorder *recorder;
+    struct token_store *token_store;
+    struct claims *claims;
+};
+
+/* For status and metrics; a snapshot made by the poller about once a second. */
+struct poller_status {
+    struct engine_counts counts;
+    uint32_t state;           /* enum sluice_state */
+    char state_text[512];
+    enum gate_state gate;
+    char gate_text[256];
+    int64_t gate_since_wall_us;
+    uint32_t in_flight, limit;
+    uint64_t unfinished, waiting_retries, suspects, lanes;
+    int64_t lag;              /* -1: unknown */
+    bool dead_letters_stuck;  /* dead letters cannot be written */
+    bool records_stuck;       /* tokens cannot be recorded */
+    int64_t turn_us;          /* monotonic, of the last turn of its loop */
+};
+
+struct poller;
+
+struct poller *poller_new(const struct poller_context *context, struct fault *fault);
+int poller_start(struct poller *poller, struct fault *fault);
+/* Any thread: gives lanes back after what is in flight has landed, at the latest after `drain_us`. */
+void poller_stop(struct poller *poller, int64_t drain_us);
+/* Whether the thread has ended. */
+bool poller_ended(const struct poller *poller);
+/* Joins the thread. NULL is fine. */
+void poller_free(struct poller *poller);
+/* Any thread. */
+void poller_read_status(struct poller *poller, struct poller_status *ret_status);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ * What the engine asks of the poller. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/hash.h"
+#include "service/poller_inside.h"
+
+static void settle(void *argument, struct lane *lane, const struct message *message,
+                   uint64_t position)
+{
+    struct poller *poller = argument;
+    struct sluice_settle_item item = {
+        .lane = lane->cookie,
+        .handle = message ? message->source.handle : NULL,
+        .position = position,
+        .action = SLUICE_ACCEPT,
+    };
+
+    poller->connector->settle(poller->instance, &item, 1);
+}
+
+void poller_release_all(struct poller *poller)
+{
+    if (poller->release_count)
+        poller->connector->release(poller->instance, poller->release, poller->release_count);
+    poller->release_count = 0;
+}
+
+static void release(void *argument, void *handle)
+{
+    struct poller *poller = argument;
+
+    poller->release[poller->release_count++] = handle;
+    if (poller->release_count == sizeof poller->release / sizeof poller->release[0])
+        poller_release_all(poller);
+}
+
+static void pause_lane(void *argument, struct lane *lane, bool paused)
+{
+    struct poller *poller = argument;
+
+    if (poller->connector->capabilities & SLUICE_CAN_PAUSE_LANE)
+        poller->connector->pause_lane(poller->instance, lane->cookie, paused);
+}
+
+static void lane_drained(void *argument, struct lane *lane)
+{
+    struct poller *poller = argument;
+
+    poller->connector->lane_drained(poller->instance, lane->cookie);
+    poller->readable = true;
+}
+
+static size_t headers(void *argument, const struct message *message, struct sluice_header *ret,
+                      size_t room)
+{
+    struct poller *poller = argument;
+
+    return poller->connector->headers(poller->instance, message->source.handle, ret, room);
+}
+
+static const char *const gate_names[] = {"open", "target unavailable", "target failing",
+                                         "paused"};
+
+static void gate_opened(struct poller *poller, const char *why)
+{
+    const struct gate *gate = engine_gate(poller->engine);
+
+    snprintf(poller->present.gate_text, sizeof poller->present.gate_text, "%s", why ? why : "");
+    poller->present.gate_since_wall_us = clock_wall();
+    poller->status_us = 0;
+    log_event(LOG_WARNING, gate->state == GATE_PAUSED ? "target_paused" : "target_down",
+              LOG_TEXT("mapping", poller->mapping->name),
+              LOG_NUMBER("poller", poller->context.number),
+              LOG_TEXT("state", gate_names[gate->state]), LOG_TEXT("error", why),
+              LOG_TEXT("effect", "messages wait; single invocations probe the target"));
+}
+
+static void message_event(struct poller *poller, enum log_level level, const char *event,
+                          const struct message *message, const char *why)
+{
+    log_event(level, event, LOG_TEXT("mapping", poller->mapping->name),
+              LOG_TEXT("lane", message->lane ? message->lane->name : ""),
+              LOG_NUMBER("position", (int64_t)message->source.position),
+              LOG_NUMBER("attempts", message->attempts),
+              LOG_TEXT("class", message->dead_class
+                                    ? dead_letter_class_name(message->dead_class)
+                                    : ""),
+              LOG_TEXT("error", why));
+}
+
+static void on_event(void *argument, enum engine_event event, const struct batch *batch,
+                     const struct message *message, const char *text)
+{
+    struct poller *poller = argument;
+
+    switch (event) {
+    case ENGINE_GATE_OPENED:
+        gate_opened(poller, text);
+        break;
+    case ENGINE_GATE_CLOSED:
+        poller->present.gate_text[0] = '\0';
+        poller->status_us = 0;
+        log_event(LOG_INFO, "target_up", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_NUMBER("poller", poller->context.number));
+        break;
+    case ENGINE_BATCH_FAILED:
+        log_event(LOG_WARNING, "invocation_failed", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_NUMBER("messages", (int64_t)batch->messages.count),
+                  LOG_TEXT("lane", batch->messages.first->lane->name),
+                  LOG_NUMBER("position", (int64_t)batch->messages.first->source.position),
+                  LOG_TEXT("error", text));
+        break;
+    case ENGINE_SUSPECT:
+        message_event(poller, LOG_WARNING, "suspect", message,
+                      "its attempts are used up; it steps aside until another message succeeds");
+        break;
+    case ENGINE_DEAD:
+        message_event(poller, LOG_ERROR, "dead_letter", message, text);
+        break;
+    case ENGINE_DUPLICATE:
+        if (log_enabled(LOG_DEBUG))
+            message_event(poller, LOG_DEBUG, "duplicate", message, "");
+        break;
+    }
+}
+
+const struct engine_ops poller_engine_ops = {
+    .invoke = poller_invoke,
+    .claim = poller_claim,
+    .unclaim = poller_unclaim,
+    .settle = settle,
+    .release = release,
+    .pause_lane = pause_lane,
+    .lane_drained = lane_drained,
+    .headers = headers,
+    .fingerprint = hash_fingerprint,
+    .sha256 = hash_sha256,
+    .event = on_event,
+};

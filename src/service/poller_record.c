@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ * Verdicts on their way to the recorder and back. One job of each kind at a time: what comes
+ * meanwhile goes with the next, so that a busy poller writes few and large ones. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "service/poller_inside.h"
+
+#define LETTERS_MOST      100
+#define LETTERS_BYTES     ((size_t)8 << 20)
+#define VALUES_MOST       ((size_t)1 << 30)
+#define RETRY_US          CLOCK_SECOND
+#define TELL_AGAIN_US     (60 * CLOCK_SECOND)
+
+static void submit(struct poller *poller, struct recording *recording)
+{
+    recording->busy = true;
+    recording->job.reply_to = &poller->mailbox;
+    recorder_submit(poller->context.recorder, &recording->job);
+}
+
+/* ---- tokens and lanes ---- */
+
+static size_t make_tokens(struct poller *poller, struct recording *recording)
+{
+    int64_t now_us = clock_wall();
+    size_t count = 0;
+
+    recording->tokens = memory_resize(recording->tokens, recording->messages.count,
+                                      sizeof *recording->tokens);
+    for (struct message *message = recording->messages.first; message; message = message->next) {
+        struct token_record *record = &recording->tokens[count];
+
+        if (!message->token || message->verdict != VERDICT_DONE)
+            continue;
+        *record = (struct token_record){
+            .mapping = poller->mapping->name,
+            .token = message->token,
+            .token_size = message->token_size,
+            .fingerprint = {message->fingerprint[0], message->fingerprint[1]},
+            .recorded_wall_us = now_us,
+            .expires_wall_us = now_us + poller->mapping->rules.token.ttl_us,
+        };
+        snprintf(record->place, sizeof record->place, "%s/%llu",
+                 message->lane ? message->lane->name : "",
+                 (unsigned long long)message->source.position);
+        count++;
+    }
+    return count;
+}
+
+static size_t make_lanes(struct poller *poller, struct recording *recording)
+{
+    int64_t expires_us = clock_wall() + poller->mapping->rules.token.ttl_us;
+    struct lane *lane = NULL;
+    size_t count = 0;
+
+    for (struct message *message = recording->messages.first; message; message = message->next)
+        if (message->lane)
+            message->lane->to_record = true;
+    buffer_reset(&recording->values);
+    while ((lane = engine_next_lane(poller->engine, lane))) {
+        size_t at = recording->values.size;
+
+        if (!lane->to_record)
+            continue;
+        lane->to_record = false;
+        recording->lanes = memory_resize(recording->lanes, count + 1, sizeof *recording->lanes);
+        lane_record_write(lane, &recording->values);
+        buffer_add(&recording->values, lane->name, strlen(lane->name) + 1);
+        recording->lanes[count++] = (struct lane_record){
+            .mapping = poller->mapping->name,
+            .value_size = recording->values.size - at - strlen(lane->name) - 1,
+            .expires_wall_us = expires_us,
+        };
+    }
+    for (size_t i = 0, at = 0; i < count; i++) {
+        recording->lanes[i].value = recording->values.data + at;
+        recording->lanes[i].lane = recording->values.data + at + recording->lanes[i].value_size;
+        at += recording->lanes[i].value_size + strlen(recording->lanes[i].lane) + 1;
+    }
+    poller->lanes_to_record = false;
+    return count;
+}
+
+static void record_finished(struct poller *poller)
+{
+    struct recording *recording = &poller->finished;
+
+    engine_take_finished(poller->engine, &recording->messages);
+    if (!recording->messages.count && !poller->lanes_to_record)
+        return;
+    recording->job.token_count = make_tokens(poller, recording);
+    recording->job.tokens = recording->tokens;
+    recording->job.lane_count = make_lanes(poller, recording);
+    recording->job.lanes = recording->lanes;
+    if (recording->job.token_count || recording->job.lane_count)
+        submit(poller, recording);
+    else
+        engine_durable(poller->engine, &recording->messages);
+}
+
+/* ---- dead letters ---- */
+
+static void *copy(const void *data, size_t size)
+{
+    void *bytes = memory_new(size);
+
+    if (size)
+        memcpy(bytes, data, size);
+    return bytes;
+}
+
+static struct sluice_bytes copy_bytes(struct sluice_bytes bytes)
+{
+    return bytes.data ? (struct sluice_bytes){copy(bytes.data, bytes.size), bytes.size}
+                      : (struct sluice_bytes){NULL, 0};
+}
+
+static void copy_headers(struct poller *poller, const struct message *message,
+                         struct dead_letter *letter)
+{
+    struct sluice_header *headers;
+    size_t count;
+
+    if (!message->source.has_headers)
+        return;
+    count = poller->connector->headers(poller->instance, message->source.handle, NULL, 0);
+    headers = memory_zero(count, sizeof *headers);
+    poller->connector->headers(poller->instance, message->source.handle, headers, count);
+    for (size_t i = 0; i < count; i++) {
+        headers[i].name = copy_bytes(headers[i].name);
+        headers[i].value = copy_bytes(headers[i].value);
+    }
+    letter->headers = headers;
+    letter->header_count = count;
+}
+
+static void copy_history(const struct message *message, struct dead_letter *letter)
+{
+    const struct history *history = message->history;
+    struct dead_letter_attempt *attempts;
+    const struct attempt *last;
+
+    letter->reason = memory_text(message->reason ? message->reason : "");
+    letter->first_wall_us = letter->last_wall_us = letter->dead_wall_us;
+    if (!history)
+        return;
+    attempts = memory_zero(history->kept, sizeof *attempts);
+    for (uint32_t i = 0; i < history->kept; i++)
+        attempts[i] = history->attempts[i]->record;
+    last = history->attempts[history->kept - 1];
+    letter->attempts = attempts;
+    letter->attempts_kept = history->kept;
+    letter->attempt_count = history->count;
+    letter->status = last->record.status;
+    letter->response =
+        copy_bytes((struct sluice_bytes){last->excerpt_size ? last->excerpt : NULL,
+                                         last->excerpt_size});
+    letter->first_wall_us = history->first_wall_us;
+    letter->last_wall_us = last->record.wall_us;
+}
+
+/* The writer works on copies: the payload goes back to the connector when the lane is lost. */
+static void make_letter(struct poller *poller, const struct message *message,
+                        struct dead_letter *letter)
+{
+    char token[400];
+    size_t size = message->token ? 0
+                                 : message_position_token(message, message->lane->name, token,
+                                                          sizeof token);
+
+    *letter = (struct dead_letter){
+        .mapping = poller->mapping->name,
+        .revision = poller->mapping->revision,
+        .connector = poller->connector->name,
+        .lane = memory_text(message->lane->name),
+        .source = memory_text(message->lane->source),
+        .partition = message->lane->partition,
+        .position = message->source.position,
+        .message_wall_us = message->source.timestamp_ms * CLOCK_MS,
+        .token = message->token ? memory_text_n(message->token, message->token_size)
+                                : memory_text_n(token, size),
+        .key = copy_bytes(message->source.key),
+        .payload = copy_bytes(message->source.payload),
+        .class = message->dead_class,
+        .dead_wall_us = clock_wall(),
+    };
+    copy_headers(poller, message, letter);
+    copy_history(message, letter);
+}
+
+static void free_letters(struct recording *recording)
+{
+    for (size_t i = 0; i < recording->job.letter_count; i++) {
+        struct dead_letter *letter = &recording->letters[i];
+
+        for (size_t j = 0; j < letter->header_count; j++) {
+            free((void *)(uintptr_t)letter->headers[j].name.data);
+            free((void *)(uintptr_t)letter->headers[j].value.data);
+        }
+        free((void *)(uintptr_t)letter->headers);
+        free((void *)(uintptr_t)letter->lane);
+        free((void *)(uintptr_t)letter->source);
+        free((void *)(uintptr_t)letter->token);
+        free((void *)(uintptr_t)letter->key.data);
+        free((void *)(uintptr_t)letter->payload.data);
+        free((void *)(uintptr_t)letter->response.data);
+        free((void *)(uintptr_t)letter->reason);
+        free((void *)(uintptr_t)letter->attempts);
+    }
+    recording->job.letter_count = 0;
+}
+
+static void record_dead(struct poller *poller)
+{
+    struct recording *recording = &poller->dead;
+    size_t count = 0;
+
+    engine_take_dead(poller->engine, LETTERS_MOST, LETTERS_BYTES, &recording->messages);
+    if (!recording->messages.count)
+        return;
+    recording->letters = memory_resize(recording->letters, recording->messages.count,
+                                       sizeof *recording->letters);
+    for (struct message *message = recording->messages.first; message; message = message->next)
+        make_letter(poller, message, &recording->letters[count++]);
+    recording->job.letters = recording->letters;
+    recording->job.letter_count = count;
+    submit(poller, recording);
+}
+
+/* ---- both ---- */
+
+static bool idle_or_due(const struct recording *recording, int64_t now_us)
+{
+    return !recording->busy && (!recording->failing || now_us >= recording->retry_us);
+}
+
+void poller_record(struct poller *poller, int64_t now_us)
+{
+    if (idle_or_due(&poller->dead, now_us)) {
+        if (poller->dead.failing)
+            submit(poller, &poller->dead);
+        else
+            record_dead(poller);
+    }
+    if (idle_or_due(&poller->finished, now_us)) {
+        if (poller->finished.failing)
+            submit(poller, &poller->finished);
+        else
+            record_finished(poller);
+    }
+}
+
+static void tell_failure(struct poller *poller, struct recording *recording, int64_t now_us)
+{
+    bool letters = recording == &poller->dead;
+
+    recording->failing = true;
+    recording->retry_us = now_us + RETRY_US;
+    if (recording->told_us && now_us - recording->told_us < TELL_AGAIN_US)
+        return;
+    recording->told_us = now_us;
+    log_event(LOG_ERROR, letters ? "dead_letters_stuck" : "records_stuck",
+              LOG_TEXT("mapping", poller->mapping->name),
+              LOG_NUMBER("messages", (int64_t)recording->messages.count),
+              LOG_TEXT("error", recording->job.fault.text),
+              LOG_TEXT("effect", "nothing of them is settled; it is tried again every second"));
+}
+
+bool poller_recorded(struct poller *poller, struct mailbox_item *item, int64_t now_us)
+{
+    struct recording *recording = item == &poller->finished.job.item ? &poller->finished
+                                  : item == &poller->dead.job.item   ? &poller->dead
+                                                                     : NULL;
+
+    if (!recording)
+        return false;
+    recording->busy = false;
+    if (recording->job.failed) {
+        tell_failure(poller, recording, now_us);
+        return true;
+    }
+    if (recording->failing)
+        log_event(LOG_INFO, recording == &poller->dead ? "dead_letters_written" : "records_written",
+                  LOG_TEXT("mapping", poller->mapping->name));
+    recording->failing = false;
+    recording->told_us = 0;
+    if (recording == &poller->dead) {
+        free_letters(recording);
+        engine_buried(poller->engine, &recording->messages);
+    } else {
+        engine_durable(poller->engine, &recording->messages);
+    }
+    return true;
+}
+
+int64_t poller_record_again_us(const struct poller *poller)
+{
+    int64_t at_us = CLOCK_NEVER;
+
+    if (poller->finished.failing && !poller->finished.busy)
+        at_us = poller->finished.retry_us;
+    if (poller->dead.failing && !poller->dead.busy && poller->dead.retry_us < at_us)
+        at_us = poller->dead.retry_us;
+    return at_us;
+}
+
+bool poller_recording(const struct poller *poller)
+{
+    return poller->finished.busy || poller->dead.busy;
+}
+
+static void free_recording(struct recording *recording)
+{
+    free_letters(recording);
+    free(recording->tokens);
+    free(recording->lanes);
+    free(recording->letters);
+    buffer_fini(&recording->values);
+}
+
+void poller_free_recordings(struct poller *poller)
+{
+    free_recording(&poller->finished);
+    free_recording(&poller->dead);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/trial.h"
+
+#include "service/options.h"
+
+/* A host that takes no messages: enough for `open`, `check` and `close`. */
+struct sluice_host {
+    char unused;
+};
+
+static void ignore_log(struct sluice_host *host, uint32_t level, const char *event,
+                       const char *text)
+{
+}
+
+static void ignore_state(struct sluice_host *host, uint32_t state, const char *text)
+{
+}
+
+static void *no_lane(struct sluice_host *host, const struct sluice_lane *lane)
+{
+    return NULL;
+}
+
+static void ignore_lane(struct sluice_host *host, void *lane)
+{
+}
+
+static void ignore_messages(struct sluice_host *host, const struct sluice_message *messages,
+                            size_t count)
+{
+}
+
+static void ignore_settled(struct sluice_host *host, void *lane, uint64_t position)
+{
+}
+
+static void ignore_published(struct sluice_host *host, void *cookie, const char *error)
+{
+}
+
+static void ignore_stopped(struct sluice_host *host)
+{
+}
+
+static const struct sluice_host_api host_api = {
+    .struct_size = sizeof host_api,
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .values = &options_api,
+    .log = ignore_log,
+    .state = ignore_state,
+    .lane_opened = no_lane,
+    .lane_closing = ignore_lane,
+    .lane_lost = ignore_lane,
+    .deliver = ignore_messages,
+    .settled = ignore_settled,
+    .published = ignore_published,
+    .stopped = ignore_stopped,
+};
+
+/* 0, or -1 with errors added. */
+static int open_instance(const struct sluice_connector *connector,
+                         const struct sluice_values *values, struct place place,
+                         struct problems *problems, void **ret_instance)
+{
+    static struct sluice_host nobody;
+    void *instance = NULL;
+    size_t refused;
+    int result;
+
+    options_collect(problems);
+    result = connector->open(&nobody, &host_api, values, &instance);
+    refused = options_collect(NULL);
+    if (result == 0 && refused)
+        connector->close(instance);
+    if (result != 0 && !refused)
+        problem_add(problems, place,
+                    "source.%s: the connector refuses these options without saying why",
+                    connector->name);
+    if (result != 0 || refused)
+        return -1;
+    *ret_instance = instance;
+    return 0;
+}
+
+int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
+               struct place place, struct problems *problems)
+{
+    void *instance;
+
+    if (open_instance(connector, values, place, problems, &instance) != 0)
+        return -1;
+    connector->close(instance);
+    return 0;
+}
+
+int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
+                const struct sluice_check *check)
+{
+    struct problems problems = {0};
+    void *instance;
+    int result;
+
+    if (!connector->check)
+        return 1;
+    if (open_instance(connector, values, (struct place){0}, &problems, &instance) != 0) {
+        check->report(check->cookie, false, problems.count ? problems.items[0].text : "refused");
+        problem_free_all(&problems);
+        return -1;
+    }
+    result = connector->check(instance, check);
+    connector->close(instance);
+    return result == 0 ? 0 : -1;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * Tries a connector without running it: offline, so that a check of the configuration finds what
+ * the connector itself would refuse, and for real, for `sluice check --connect`. */
+#ifndef SERVICE_TRIAL_H
+#define SERVICE_TRIAL_H
+
+#include <sluice/connector.h>
+
+#include "service/problem.h"
+
+/* Opens an instance and closes it. What the connector refuses is added as errors; `place` is told
+ * where it names none. 0 or -1. */
+int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
+               struct place place, struct problems *problems);
+
+/* Opens an instance, calls its `check` with `check`, and closes it. 0: all is well; 1: the
+ * connector has no check; -1: `check->report` was told what failed. May block up to the deadline.
+ */
+int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
+                const struct sluice_check *check);
+
+#endif

@@ -1,0 +1,122 @@
+"""kill -9 at random moments: nothing lost; what was recorded is not invoked again; what was in
+flight comes again with the same token."""
+
+import json
+import os
+import random
+import threading
+from collections import defaultdict
+
+import pytest
+
+from lib.function import Answer
+from lib.machine import LONG
+from lib.plugin import group_of, ids
+
+MESSAGES, KILLS = (50_000, 100) if LONG else (20_000, 25)
+PARTITIONS = 4
+
+
+def message(n):
+    return {"key": f"k{n % 997}", "partition": n % PARTITIONS,
+            "value": json.dumps({"id": f"m-{n}", "n": n, "token": f"business-{n}"})}
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("order", ["lane", "none"])
+def test_kill_9_at_random_moments(cluster, function, sluice, mapping_for, order):
+    seed = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(10 ** 6))
+    print(f"SLUICE_SEED={seed}")
+    dice = random.Random(seed)
+    topic = cluster.topic(PARTITIONS)
+    group = group_of(topic)
+    for begin in range(0, MESSAGES, 10_000):
+        cluster.produce(topic, [message(n) for n in range(begin, min(begin + 10_000, MESSAGES))])
+    # Slow enough that the kills fall among invocations.
+    function.behave = lambda invocation: Answer(200, delay=dice.random() * 0.01)
+    sluice.mapping("m", mapping_for(
+        topic, {"source": {"kafka": {"instance_id": "crash"}}},
+        order=order, batch={"size": 20, "window": "5ms"},
+        idempotency={"token": "/token", "ttl": "1h"},
+        target={"http": {"concurrency": "1..16"}}))
+
+    finished_before = []  # (invocations until a kill, commits just before it)
+    step = MESSAGES * 0.9 / KILLS
+    sluice.start()
+    for kill in range(KILLS):
+        # At a random point of the work, plus a random moment: 0-20 ms.
+        goal = int(step * kill + dice.random() * step)
+        function.wait(lambda f: len(f.done) >= goal, 120, lambda: f"{goal} messages done")
+        threading.Event().wait(dice.random() * 0.02)
+        commits = cluster.committed(group, topic) if kill % 5 == 0 else {}
+        sluice.kill9()
+        with function.changes:
+            finished_before.append((len(function.invocations), commits))
+        sluice.start()
+    function.wait_done(ids(MESSAGES), 300)
+    cluster.wait_committed(group, topic, PARTITIONS, timeout=120)
+    # Some of them once more, as producers do: all are recorded now.
+    before = dict(function.seen)
+    cluster.produce(topic, [message(n) for n in range(0, MESSAGES, 50)])
+    cluster.wait_committed(group, topic, PARTITIONS, timeout=120)
+
+    check_nothing_recorded_was_invoked_again(function, finished_before)
+    check_same_token(function)
+    again = sum(count - 1 for count in function.seen.values())
+    print(f"{MESSAGES} messages, {KILLS} kills, {again} invoked again "
+          f"({again / KILLS:.1f} a kill)")
+    assert sluice.dead() == []
+    assert function.seen == before, "a duplicate of a recorded message was invoked"
+
+
+def check_nothing_recorded_was_invoked_again(function, kills):
+    """What lay below a commit at a kill never comes after it."""
+    for count, commits in kills:
+        for invocation in function.invocations[count:]:
+            for record in invocation.records:
+                assert record.offset >= commits.get(record.partition, 0), \
+                    f"{record} was committed before the kill and came again"
+
+
+def check_same_token(function):
+    tokens = defaultdict(set)
+    for invocation in function.invocations:
+        for record in invocation.records:
+            tokens[record.id].add(record.token)
+    assert all(len(found) == 1 for found in tokens.values())
+
+
+@pytest.mark.alone
+def test_duplicates_of_recorded_messages_after_a_kill(cluster, function, sluice, mapping_for):
+    """Producers send everything twice; kills in between; each token succeeds exactly as often as
+    it was in flight at a kill, plus once."""
+    count = 10_000 if LONG else 3_000
+    topic = cluster.topic(4)
+    dice = random.Random(11)
+    messages = [{"partition": n % 4, "value": json.dumps({"id": f"m-{n}", "token": f"b-{n}"})}
+                for n in range(count)]
+    function.behave = lambda invocation: Answer(200, delay=0.003)
+    sluice.mapping("m", mapping_for(
+        topic, {"source": {"kafka": {"instance_id": "crash"}}}, batch={"size": 10, "window": "5ms"},
+        idempotency={"token": "/token", "ttl": "1h"}))
+    cluster.produce(topic, messages)
+    cluster.produce(topic, messages)
+    sluice.start()
+    kills = 10 if LONG else 5
+    in_flight = set()
+    for kill in range(kills):
+        goal = int(count * (kill + dice.random()) / kills)
+        function.wait(lambda f: len(f.done) >= min(goal, count - 1), 60, f"{goal} done")
+        sluice.kill9()
+        # What was answered less than a group commit before the kill may not be recorded.
+        with function.changes:
+            now = max((i.end or 0) for i in function.invocations)
+            for invocation in function.invocations:
+                if invocation.end is None or invocation.end > now - 0.25:
+                    in_flight.update(invocation.ids)
+        sluice.start()
+    function.wait_done(ids(count), 120)
+    cluster.wait_committed(group_of(topic), topic, 4, timeout=60)
+    twice = {name for name, times in function.done.items() if times > 1}
+    assert twice <= in_flight, f"{len(twice - in_flight)} recorded messages were invoked again, " \
+        f"e.g. {sorted(twice - in_flight)[:5]}"

@@ -1,0 +1,1 @@
+"""What the integration and crash tests stand on: brokers, functions and sluice itself."""

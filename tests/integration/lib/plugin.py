@@ -1,0 +1,244 @@
+"""pytest's side of the test library: fixtures, the shared broker, the closing line."""
+
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from lib.function import Function
+from lib.jars import kafka_jars
+from lib.kafka import Kafka, shared_cluster
+from lib.machine import BUILD
+from lib.sluice import PROGRAM, Sluice, merge
+
+_names = itertools.count()
+
+
+# ---- the session ----
+
+class Session:
+    """What the first process of a session owns: the scratch directory and the shared broker."""
+
+    def __init__(self):
+        # Short, as Unix sockets live in it.
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))
+        self.broker = None
+        os.environ["SLUICE_TEST_SCRATCH"] = str(self.directory)
+
+    def start_broker(self):
+        if not self.broker:
+            home = self.directory / "kafka"
+            home.mkdir()
+            self.broker = Kafka(home, kafka_jars(), memory="512m")
+            self.broker.start()
+            self.broker.publish()
+
+    def end(self):
+        if self.broker:
+            self.broker.stop()
+        os.environ.pop("SLUICE_TEST_KAFKA", None)
+        if not os.environ.get("SLUICE_KEEP"):
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+_session = None
+
+
+def _is_worker(config):
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config):
+    """Before workers start, so that they inherit the environment."""
+    global _session
+    if _is_worker(config) or config.option.collectonly or config.option.help:
+        return
+    _session = Session()
+    if getattr(config.option, "numprocesses", None):
+        _session.start_broker()
+
+
+def pytest_unconfigure(config):
+    global _session
+    if _session:
+        _session.end()
+        _session = None
+    if hasattr(config, "closing_line"):
+        print(config.closing_line, flush=True)  # the last line, for programs to read
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `alone` come last; with workers they stay together on one."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Counts for the closing line."""
+    stats = terminalreporter.stats
+    failed = {report.nodeid for kind in ("failed", "error") for report in stats.get(kind, ())}
+    config.closing_line = (f"{len(stats.get('passed', ()))} passed, {len(failed)} failed, "
+                           f"{len(stats.get('skipped', ()))} skipped")
+
+
+# ---- fixtures ----
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The session's broker. Never kill it, and use topics and groups of your own."""
+    if _session:
+        _session.start_broker()
+        yield _session.broker
+    else:
+        shared = shared_cluster()
+        yield shared
+        shared.close()
+
+
+@pytest.fixture
+def directory(request):
+    """An empty directory with a short path; kept with SLUICE_KEEP=1."""
+    base = pathlib.Path(os.environ["SLUICE_TEST_SCRATCH"])
+    path = pathlib.Path(tempfile.mkdtemp(prefix=f"{next(_names)}-", dir=base))
+    if os.environ.get("SLUICE_KEEP"):
+        print(f"{request.node.nodeid}: {path}")
+    yield path
+
+
+@pytest.fixture
+def private_broker(directory):
+    """Makes brokers that a test may kill: private_broker(**properties) -> Kafka."""
+    made = []
+
+    def make(jars=None, **properties):
+        home = directory / f"kafka{len(made)}"
+        home.mkdir()
+        broker = Kafka(home, jars or kafka_jars(), memory="320m", **properties)
+        made.append(broker)
+        return broker
+
+    yield make
+    for broker in made:
+        broker.stop()
+
+
+@pytest.fixture
+def make_function():
+    made = []
+
+    def make():
+        made.append(Function())
+        return made[-1]
+
+    yield make
+    for function in made:
+        function.close()
+
+
+@pytest.fixture
+def function(make_function):
+    return make_function()
+
+
+@pytest.fixture
+def make_sluice(directory, request):
+    """Makes sluices, each with its own configuration and state; stops them at the end. Fails the
+    test if one ended by itself."""
+    if not PROGRAM.exists():
+        pytest.fail(f"{PROGRAM} is not built")
+    made = []
+
+    def make():
+        home = directory / f"s{len(made)}"
+        home.mkdir()
+        made.append(Sluice(home))
+        return made[-1]
+
+    yield make
+    problems = []
+    for sluice in made:
+        try:
+            sluice.close()
+        except AssertionError as problem:
+            problems.append(str(problem))
+        problems += [f"sanitizer: {line}" for line in sluice.lines
+                     if "ERROR: AddressSanitizer" in line or "runtime error:" in line
+                     or "WARNING: ThreadSanitizer" in line]
+    report = getattr(request.node, "rep_call", None)
+    if report is not None and report.failed:
+        for sluice in made:
+            print(f"--- log of {sluice.directory.name}\n{sluice.tail(60)}")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    setattr(item, f"rep_{call.when}", outcome.get_result())
+
+
+@pytest.fixture
+def sluice(make_sluice):
+    return make_sluice()
+
+
+@pytest.fixture
+def mapping_for(cluster, function):
+    """A working mapping as a dict, with quick retries: mapping_for(topic, {changes})."""
+    def make(topic, changes=None, **sections):
+        base = {
+            "source": {"kafka": {"brokers": cluster.address(), "topic": topic,
+                                 "group": f"g-{topic}", "start": "earliest",
+                                 "session_timeout": "6s", "commit_interval": "200ms"}},
+            "batch": {"size": 10, "window": "20ms"},
+            "order": "lane",
+            "idempotency": {"token": "position"},
+            "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
+                                "concurrency": "1..8"},
+                       "format": "json"},
+            "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
+        }
+        return merge(merge(base, changes or {}), sections)
+
+    return make
+
+
+def group_of(topic):
+    return f"g-{topic}"
+
+
+def build_tool():
+    """Compiles kafka_tool if it is missing or older than its source."""
+    source = pathlib.Path(__file__).parents[1] / "tools/kafka_tool.c"
+    program = BUILD / "tests/kafka_tool"
+    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+        return
+    program.parent.mkdir(parents=True, exist_ok=True)
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "rdkafka", "jansson"], check=True,
+                           stdout=subprocess.PIPE, text=True).stdout.split()
+    part = program.with_suffix(f".{os.getpid()}")
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-o",
+                    part, source, *flags], check=True)
+    part.rename(program)
+
+
+def numbered(count, keys=None, size=0, prefix="m", partitions=None):
+    """Messages with ids PREFIX-0, PREFIX-1, ... as JSON, each with its number in "n"."""
+    for n in range(count):
+        value = {"id": f"{prefix}-{n}", "n": n}
+        if size:
+            value["pad"] = "x" * max(0, size - len(json.dumps(value)) - 11)
+        message = {"value": json.dumps(value)}
+        if keys:
+            message["key"] = f"k{n % keys}"
+        if partitions:
+            message["partition"] = n % partitions
+        yield message
+
+
+def ids(count, prefix="m"):
+    return [f"{prefix}-{n}" for n in range(count)]

@@ -1,0 +1,113 @@
+"""Dead letters hold the whole story, and `sluice dlq` tells it."""
+
+import json
+
+import pytest
+
+from lib.function import Answer, OK, always, poison
+from lib.plugin import group_of, ids, numbered
+from lib.sluice import run_cli
+
+
+@pytest.fixture
+def one_dead(cluster, function, sluice, mapping_for):
+    """A sluice that has given up one message of three."""
+    topic = cluster.topic(1)
+    function.behave = lambda invocation: \
+        Answer(500, b'{"errorMessage": "cannot divide by zero", "at": 17}') \
+        if "m-1" in invocation.ids else OK
+    cluster.produce(topic, [
+        {"key": f"key-{n}", "value": json.dumps({"id": f"m-{n}"}), "timestamp": 1545084650987,
+         "headers": [("trace", "t1"), ("trace", b"\xff")]} for n in range(3)])
+    sluice.mapping("orders", mapping_for(topic, batch={"size": 1},
+                                         idempotency={"token": "key"}))
+    sluice.start()
+    function.wait_done(["m-0", "m-2"], 20)
+    sluice.wait_dead(1)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    sluice.topic = topic
+    return sluice
+
+
+def test_a_dead_letter_tells_the_whole_story(one_dead):
+    letter = one_dead.dead()[0]
+    assert letter["mapping"] == "orders"
+    assert letter["class"] == "attempts"
+    assert letter["status"] == 500
+    assert letter["source"] == one_dead.topic
+    assert (letter["partition"], letter["position"]) == (0, 1)
+    full = one_dead.dlq("show", letter["id"])
+    full = full[0] if isinstance(full, list) else full
+    text = json.dumps(full)
+    assert "cannot divide by zero" in text
+    assert "key-1" in text
+    assert full.get("attempt_count", len(full["attempts"])) == 3
+    assert [attempt["status"] for attempt in full["attempts"]] == [500] * 3
+    assert "t1" in text
+    assert "m-1" in text
+
+
+def test_dlq_stats_counts(one_dead):
+    stats = json.dumps(one_dead.dlq("stats"))
+    assert "orders" in stats or "500" in stats or "attempts" in stats
+    assert "1" in stats
+
+
+def test_dlq_for_people(one_dead):
+    for command in (["ls"], ["stats"], ["show", one_dead.dead()[0]["id"]]):
+        done = run_cli("dlq", *command, "--state", one_dead.state)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+    done = run_cli("dlq", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "--state", one_dead.state)
+    assert done.returncode != 0 and "01ARZ3NDEKTSV4RRFFQ69G5FAV" in done.stderr
+
+
+def test_dead_letters_outlive_a_restart_and_are_not_doubled(cluster, function, one_dead):
+    before = one_dead.dead()
+    assert one_dead.terminate() == 0
+    # The very same message again, as after a crash between writing and committing.
+    cluster.tool.call("set_committed", group=group_of(one_dead.topic), topic=one_dead.topic,
+                      offsets={"0": 1})
+    cluster.produce(one_dead.topic, [{"key": "w", "value": '{"id": "witness"}'}])
+    one_dead.start()
+    function.wait_done(["witness"], 20)
+    cluster.wait_committed(group_of(one_dead.topic), one_dead.topic, 1)
+    after = one_dead.dead()
+    assert len(before) == len(after) == 1
+
+
+def test_the_message_is_not_settled_while_its_letter_cannot_be_written(cluster, function, sluice,
+                                                                       mapping_for):
+    """The store is locked by someone else: the lane waits, loudly, and goes on afterwards."""
+    import sqlite3
+    topic = cluster.topic(1)
+    function.behave = poison(["m-1"])
+    cluster.produce(topic, numbered(3))
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}))
+    sluice.start()
+    store = next(iter(sluice.state.glob("dead-letters*.sqlite")), None)
+    if store is None:
+        pytest.skip("the store is made with the first letter")
+    with sqlite3.connect(store, isolation_level=None) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        sluice.wait_for_log(r"dead.letter.*(lock|busy|cannot|fail)|locked|busy", 60)
+        assert cluster.committed(group_of(topic), topic).get(0, 0) <= 1
+        blocker.execute("ROLLBACK")
+    sluice.wait_dead(1, 60)
+    function.wait_done(["m-0", "m-2"], 30)
+    cluster.wait_committed(group_of(topic), topic, 1, timeout=60)
+
+
+def test_too_large_for_the_target(cluster, function, sluice, mapping_for):
+    """413 for one message alone: it will never be smaller."""
+    topic = cluster.topic(1)
+    cluster.produce(topic, [*numbered(5), {"value": json.dumps({"id": "big", "pad": "x" * 50_000})},
+                            *numbered(5, prefix="after")])
+    function.behave = lambda invocation: \
+        always(413)(invocation) if len(invocation.body) > 40_000 else OK
+    sluice.mapping("m", mapping_for(topic))
+    sluice.start()
+    function.wait_done([*ids(5), *ids(5, "after")], 20)
+    letter = sluice.wait_dead(1)[0]
+    assert letter["status"] == 413
+    cluster.wait_committed(group_of(topic), topic, 1)

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "core/envelope.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#include "base/base64.h"
+#include "base/json_text.h"
+
+#define BYTES(text)                                                                                \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+#define ABSENT                                                                                     \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
+
+static const struct envelope_context lambda = {ENVELOPE_LAMBDA, "orders", "kafka",
+                                               "h1:9092,h2:9092"};
+static const struct envelope_context own = {ENVELOPE_JSON, "orders", "kafka", "h1:9092"};
+static const struct envelope_context raw = {ENVELOPE_RAW, "orders", "kafka", "h1:9092"};
+
+static struct envelope_record record_of(const struct sluice_message *message)
+{
+    return (struct envelope_record){.message = message,
+                                    .source = "mytopic",
+                                    .partition = 0,
+                                    .token = "mytopic/0/15",
+                                    .token_size = 12,
+                                    .attempt = 1};
+}
+
+static void expect(const struct envelope_context *context, const struct envelope_record *records,
+                   size_t count, const char *wanted)
+{
+    struct buffer buffer;
+
+    buffer_init(&buffer, 1 << 20);
+    envelope_write(&buffer, context, records, count);
+    assert_false(buffer.full);
+    assert_string_equal(buffer_text(&buffer), wanted);
+    buffer_fini(&buffer);
+}
+
+static void kafka_event(void **state)
+{
+    static const unsigned char value[] = {104, 101, 0xc3, 0xab, 0, 127, 128, 255, 9, 10, 0x9c, 99};
+    struct sluice_header headers[] = {{BYTES("headerKey"), {value, sizeof value}},
+                                      {BYTES("a\"\\\n\x01\xff"), BYTES("")},
+                                      {BYTES(""), ABSENT}};
+    struct sluice_message message = {.position = 15,
+                                     .key = BYTES("recordKey"),
+                                     .payload = BYTES("Hello, this is a test."),
+                                     .timestamp_ms = 1545084650987,
+                                     .timestamp_kind = SLUICE_TIMESTAMP_CREATED};
+    struct envelope_record record = record_of(&message);
+
+    expect(&lambda, &record, 1,
+           "{\"eventSource\":\"SelfManagedKafka\",\"bootstrapServers\":\"h1:9092,h2:9092\","
+           "\"records\":{\"mytopic-0\":[{\"topic\":\"mytopic\",\"partition\":0,\"offset\":15,"
+           "\"timestamp\":1545084650987,\"timestampType\":\"CREATE_TIME\","
+           "\"key\":\"cmVjb3JkS2V5\",\"value\":\"SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==\","
+           "\"headers\":[]}]}}");
+    record.headers = headers;
+    record.header_count = 3;
+    message.timestamp_kind = SLUICE_TIMESTAMP_APPENDED;
+    message.position = UINT64_MAX;
+    expect(&lambda, &record, 1,
+           "{\"eventSource\":\"SelfManagedKafka\",\"bootstrapServers\":\"h1:9092,h2:9092\","
+           "\"records\":{\"mytopic-0\":[{\"topic\":\"mytopic\",\"partition\":0,"
+           "\"offset\":18446744073709551615,"
+           "\"timestamp\":1545084650987,\"timestampType\":\"LOG_APPEND_TIME\","
+           "\"key\":\"cmVjb3JkS2V5\",\"value\":\"SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==\","
+           "\"headers\":[{\"headerKey\":[104,101,-61,-85,0,127,-128,-1,9,10,-100,99]},"
+           "{\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\":[]},{\"\":[]}]}]}}");
+}
+
+static void kafka_event_of_absent_things(void **state)
+{
+    struct sluice_message messages[] = {{.position = 1},
+                                        {.position = 2,
+                                         .key = BYTES(""),
+                                         .payload = BYTES(""),
+                                         .timestamp_ms = -5,
+                                         .timestamp_kind = 1}};
+    struct envelope_record records[] = {record_of(&messages[0]), record_of(&messages[1])};
+    struct envelope_context context = lambda;
+
+    context.servers = NULL;
+    expect(&context, records, 2,
+           "{\"eventSource\":\"SelfManagedKafka\",\"bootstrapServers\":\"\","
+           "\"records\":{\"mytopic-0\":[{\"topic\":\"mytopic\",\"partition\":0,\"offset\":1,"
+           "\"timestamp\":-1,\"timestampType\":\"NO_TIMESTAMP_TYPE\",\"value\":null,"
+           "\"headers\":[]},{\"topic\":\"mytopic\",\"partition\":0,\"offset\":2,"
+           "\"timestamp\":-5,\"timestampType\":\"CREATE_TIME\",\"key\":\"\",\"value\":\"\","
+           "\"headers\":[]}]}}");
+}
+
+static void kafka_event_groups_by_partition(void **state)
+{
+    static const struct {
+        const char *topic;
+        int32_t partition;
+    } places[] = {{"b", 10}, {"a", 1}, {"b", 2}, {"a", 1}, {"b", 10}, {"a-1", 0}, {"a", 1}};
+    struct sluice_message messages[7];
+    struct envelope_record records[7];
+    struct buffer buffer;
+    json_t *document, *groups, *group;
+    json_error_t error;
+
+    for (size_t i = 0; i < 7; i++) {
+        messages[i] = (struct sluice_message){.position = i, .payload = BYTES("x")};
+        records[i] = record_of(&messages[i]);
+        records[i].source = strdup(places[i].topic); /* equal texts at different places */
+        records[i].partition = places[i].partition;
+    }
+    buffer_init(&buffer, 1 << 16);
+    envelope_write(&buffer, &lambda, records, 7);
+    document = json_loadb(buffer.data, buffer.size, JSON_REJECT_DUPLICATES, &error);
+    assert_non_null(document);
+    groups = json_object_get(document, "records");
+    assert_int_equal(json_object_size(groups), 4);
+    group = json_object_get(groups, "a-1");
+    assert_int_equal(json_array_size(group), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(group, i), "offset")),
+                         i == 0   ? 1
+                         : i == 1 ? 3
+                                  : 6);
+    assert_int_equal(json_array_size(json_object_get(groups, "a-1-0")), 1);
+    assert_int_equal(json_array_size(json_object_get(groups, "b-10")), 2);
+    assert_int_equal(json_array_size(json_object_get(groups, "b-2")), 1);
+    json_decref(document);
+    buffer_fini(&buffer);
+    for (size_t i = 0; i < 7; i++)
+        free((char *)records[i].source);
+}
+
+static void own_event(void **state)
+{
+    struct sluice_header headers[] = {{BYTES("h"), BYTES("v\"")}, {BYTES("bin"), BYTES("\xff")}};
+    struct sluice_message messages[] = {
+        {.position = 7,
+         .key = BYTES("1"),
+         .payload = BYTES(" {\"a\" : [1, 2e3]}\n"),
+         .timestamp_ms = 12,
+         .timestamp_kind = 1},
+        {.position = 8, .key = BYTES("\xc3"), .payload = BYTES("not \"JSON\" \xc3\xa9")},
+        {.position = 9, .payload = BYTES("\xff\xfe")},
+        {.position = 10},
+        {.position = 11, .payload = BYTES("")},
+        {.position = 12, .payload = BYTES("{\"a\":1}{}")}};
+    struct envelope_record records[6];
+
+    for (size_t i = 0; i < 6; i++)
+        records[i] = record_of(&messages[i]);
+    records[0].headers = headers;
+    records[0].header_count = 2;
+    records[1].partition = -1;
+    records[1].attempt = 3;
+    records[1].token = "t\"";
+    records[1].token_size = 2;
+    expect(&own, records, 2,
+           "{\"mapping\":\"orders\",\"records\":[{\"token\":\"mytopic/0/15\",\"attempt\":1,"
+           "\"source\":\"mytopic\",\"partition\":0,\"position\":7,\"timestamp\":12,\"key\":\"1\","
+           "\"value\": {\"a\" : [1, 2e3]}\n,\"headers\":[{\"name\":\"h\",\"value\":\"v\\\"\"},"
+           "{\"name\":\"bin\",\"value\":{\"base64\":\"/w==\"}}]},"
+           "{\"token\":\"t\\\"\",\"attempt\":3,\"source\":\"mytopic\",\"partition\":null,"
+           "\"position\":8,\"timestamp\":null,\"key\":{\"base64\":\"ww==\"},"
+           "\"value\":\"not \\\"JSON\\\" \xc3\xa9\",\"headers\":[]}]}");
+    expect(&own, records + 2, 4,
+           "{\"mapping\":\"orders\",\"records\":[{\"token\":\"mytopic/0/15\",\"attempt\":1,"
+           "\"source\":\"mytopic\",\"partition\":0,\"position\":9,\"timestamp\":null,\"key\":null,"
+           "\"value\":{\"base64\":\"//4=\"},\"headers\":[]},"
+           "{\"token\":\"mytopic/0/15\",\"attempt\":1,"
+           "\"source\":\"mytopic\",\"partition\":0,\"position\":10,\"timestamp\":null,\"key\":null,"
+           "\"value\":null,\"headers\":[]},"
+           "{\"token\":\"mytopic/0/15\",\"attempt\":1,"
+           "\"source\":\"mytopic\",\"partition\":0,\"position\":11,\"timestamp\":null,\"key\":null,"
+           "\"value\":\"\",\"headers\":[]},"
+           "{\"token\":\"mytopic/0/15\",\"attempt\":1,"
+           "\"source\":\"mytopic\",\"partition\":0,\"position\":12,\"timestamp\":null,\"key\":null,"
+           "\"value\":\"{\\\"a\\\":1}{}\",\"headers\":[]}]}");
+}
+
+static void raw_body(void **state)
+{
+    struct sluice_message message = {.payload = BYTES("{}\xff")};
+    struct envelope_record record = record_of(&message);
+
+    expect(&raw, &record, 1, "{}\xff");
+    assert_string_equal(envelope_content_type(&raw, &record), "application/json");
+    message.payload = (struct sluice_bytes)BYTES("\x0a");
+    assert_string_equal(envelope_content_type(&raw, &record), "application/octet-stream");
+    message.payload = (struct sluice_bytes)ABSENT;
+    expect(&raw, &record, 1, "");
+    assert_string_equal(envelope_content_type(&raw, &record), "application/octet-stream");
+    assert_string_equal(envelope_content_type(&lambda, &record), "application/json");
+}
+
+/* At every cap the result either is whole, or `full` says that it is not. */
+static void obeys_the_cap(void **state)
+{
+    struct sluice_header header = {BYTES("name"), BYTES("va\"lue")};
+    struct sluice_message message = {.key = BYTES("key"),
+                                     .payload = BYTES("{\"some\":\"payload\"}")};
+    struct envelope_record record = record_of(&message);
+    const struct envelope_context *contexts[] = {&lambda, &own, &raw};
+
+    record.headers = &header;
+    record.header_count = 1;
+    for (size_t i = 0; i < 3; i++) {
+        struct buffer whole, buffer;
+
+        buffer_init(&whole, 1 << 16);
+        envelope_write(&whole, contexts[i], &record, 1);
+        assert_false(whole.full);
+        for (size_t cap = 0; cap <= whole.size + 512; cap++) {
+            buffer_init(&buffer, cap);
+            envelope_write(&buffer, contexts[i], &record, 1);
+            if (!buffer.full) {
+                assert_int_equal(buffer.size, whole.size);
+                assert_memory_equal(buffer.data, whole.data, whole.size);
+            } else {
+                assert_true(cap < whole.size + 256);
+            }
+            buffer_fini(&buffer);
+        }
+        buffer_fini(&whole);
+    }
+}
+
+static void base64_agrees_with_openssl(void **state)
+{
+    for (size_t size = 0; size < 300; size++) {
+        unsigned char *data = malloc(size ? size : 1);
+        char *out = malloc(BASE64_SIZE(size) + 1), wanted[500];
+
+        for (size_t i = 0; i < size; i++)
+            data[i] = (unsigned char)(size * 131 + i * i * 7 + i);
+        EVP_EncodeBlock((unsigned char *)wanted, data, (int)size);
+        assert_ptr_equal(base64_write(out, data, size), out + BASE64_SIZE(size));
+        assert_memory_equal(out, wanted, BASE64_SIZE(size));
+        free(data);
+        free(out);
+    }
+}
+
+/* Whatever the bytes, the escaped text has the announced size, and is a JSON string to jansson. */
+static void escaping_is_always_valid(void **state)
+{
+    uint64_t seed = 88172645463325252u;
+
+    for (int round = 0; round < 20000; round++) {
+        unsigned char data[24];
+        char text[24 * 6 + 2];
+        size_t size = (size_t)round % sizeof data, written;
+        json_t *string;
+
+        for (size_t i = 0; i < size; i++) {
+            static const unsigned char likely[] = "\"\\\n\x01\x7f\x80\xbf\xc3\xa9\xe2\xed\xf0\xf4z";
+
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            data[i] = seed >> 60 ? likely[(seed >> 20) % (sizeof likely - 1)]
+                                 : (unsigned char)(seed >> 20);
+        }
+        *text = '"';
+        written = (size_t)(json_text_write(text + 1, data, size) - text - 1);
+        assert_int_equal(written, json_text_size(data, size));
+        text[1 + written] = '"';
+        string = json_loadb(text, written + 2, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        assert_non_null(string);
+        if (json_text_is_utf8(data, size)) {
+            assert_int_equal(json_string_length(string), size);
+            assert_memory_equal(json_string_value(string), data, size);
+        }
+        json_decref(string);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kafka_event),
+        cmocka_unit_test(kafka_event_of_absent_things),
+        cmocka_unit_test(kafka_event_groups_by_partition),
+        cmocka_unit_test(own_event),
+        cmocka_unit_test(raw_body),
+        cmocka_unit_test(obeys_the_cap),
+        cmocka_unit_test(base64_agrees_with_openssl),
+        cmocka_unit_test(escaping_is_always_valid),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
