@@ -272,6 +272,32 @@ static void waiting_jobs_share_a_commit(void **state)
         free(jobs[i]);
 }
 
+/* More than a store takes in one transaction. */
+static void a_huge_job_is_recorded_in_parts(void **state)
+{
+    enum { TOKENS = 70000 };
+    struct fixture *fixture = *state;
+    struct job *job = job_new(&fixture->replies, "last", 0);
+    struct token_record *tokens = calloc(TOKENS, sizeof *tokens);
+    char(*texts)[8] = calloc(TOKENS, sizeof *texts);
+
+    for (int i = 0; i < TOKENS; i++) {
+        tokens[i] = job->token;
+        tokens[i].token = texts[i];
+        tokens[i].token_size = (size_t)snprintf(texts[i], sizeof texts[i], "%d", i);
+    }
+    job->record.tokens = tokens;
+    job->record.token_count = TOKENS;
+    recorder_submit(fixture->recorder, &job->record);
+    await(&fixture->replies, 1);
+    assert_false(job->record.failed);
+    assert_int_equal(recorded(fixture, "0"), 1);
+    assert_int_equal(recorded(fixture, "69999"), 1);
+    free(tokens);
+    free(texts);
+    free(job);
+}
+
 static void stop_finishes_what_was_submitted(void **state)
 {
     struct fixture *fixture = *state;
@@ -513,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_letter_store_fails_only_letters, setup, teardown),
         cmocka_unit_test_setup_teardown(one_bad_job_does_not_fail_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_jobs_share_a_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_huge_job_is_recorded_in_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_finishes_what_was_submitted, setup, teardown),
         cmocka_unit_test_setup_teardown(letters_expire_as_their_mapping_says, setup, teardown),
         cmocka_unit_test_setup_teardown(several_pollers_submit, setup, teardown),
