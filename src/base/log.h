@@ -20,7 +20,13 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_TEXT(name_, text_)     ((struct log_field){name_, (text_) ? (text_) : "", 0})
+/* A function, because compilers warn where an array is compared with NULL. */
+static inline const char *log_text_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+#define LOG_TEXT(name_, text_)     ((struct log_field){name_, log_text_or_empty(text_), 0})
 #define LOG_NUMBER(name_, number_) ((struct log_field){name_, NULL, number_})
 
 /* Once, before other threads start. AUTO: human if stderr is a terminal, else logfmt. Default:

@@ -23,7 +23,7 @@
 
 static const char pragmas[] =
     "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
-    "PRAGMA wal_autocheckpoint = 2000;"     /* pages: about 8 MiB */
+    "PRAGMA wal_autocheckpoint = 8000;"     /* pages: about 8 MiB */
     "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
     "PRAGMA cache_size = -16384;"           /* 16 MiB */
     "PRAGMA temp_store = MEMORY;";

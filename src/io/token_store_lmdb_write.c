@@ -10,7 +10,7 @@
 #define PENDING_LANE UINT16_MAX
 /* More would make LMDB 0.9.24 spill pages, which it leaks (ITS#9155). */
 #define PENDING_MOST  50000
-#define LANE_MOST     ((size_t)1 << 20)
+#define LANE_MOST     ((size_t)64 << 20)
 #define BUCKETS_AHEAD 16 /* a farther expiry goes to a wider bucket */
 #define NAMES_MOST    UINT16_MAX
 

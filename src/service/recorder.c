@@ -160,7 +160,8 @@ static void note_health(struct recorder *recorder, const char *store, int64_t *s
         log_event(LOG_INFO, "record_recovered", LOG_TEXT("store", store));
 }
 
-/* A step that makes one part of `count` jobs durable in one commit, or nothing of it. */
+/* A step that makes one part of `count` jobs durable, in one commit unless there is too much. Where
+ * it fails, some of it may be there. */
 typedef int (*step_fn)(struct recorder *recorder, struct record_job **jobs, size_t count,
                        struct fault *fault);
 
@@ -190,18 +191,54 @@ static int write_letters(struct recorder *recorder, struct record_job **jobs, si
     return 0;
 }
 
+/* What was put since the last begin. */
+struct transaction {
+    size_t records, bytes;
+};
+
+/* Commits and begins anew where the next records would make the transaction too large. */
+static int make_room(struct token_store *store, struct transaction *transaction, size_t bytes,
+                     struct fault *fault)
+{
+    if (transaction->records >= GROUP_RECORDS ||
+        (transaction->records && transaction->bytes + bytes > GROUP_BYTES)) {
+        if (store->ops->commit(store, fault) != 0 || store->ops->begin(store, fault) != 0)
+            return -1;
+        *transaction = (struct transaction){0};
+    }
+    transaction->records++;
+    transaction->bytes += bytes;
+    return 0;
+}
+
+/* Tokens before lanes: a lane calls finished what the tokens of its job stand for. A job of usual
+ * size is one transaction with others, one that is too large is several. */
+static int write_job(struct token_store *store, const struct record_job *job,
+                     struct transaction *transaction, struct fault *fault)
+{
+    for (size_t i = 0; i < job->token_count; i++)
+        if (make_room(store, transaction, job->tokens[i].token_size, fault) != 0 ||
+            store->ops->put_tokens(store, &job->tokens[i], 1, fault) != 0)
+            return -1;
+    for (size_t i = 0; i < job->lane_count; i++)
+        if (make_room(store, transaction, job->lanes[i].value_size, fault) != 0 ||
+            store->ops->put_lanes(store, &job->lanes[i], 1, fault) != 0)
+            return -1;
+    return 0;
+}
+
 static int write_tokens(struct recorder *recorder, struct record_job **jobs, size_t count,
                         struct fault *fault)
 {
     struct token_store *store = recorder->tokens;
+    struct transaction transaction = {0};
 
     if (!store)
         return fault_set(fault, "there is no token store");
     if (store->ops->begin(store, fault) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (store->ops->put_tokens(store, jobs[i]->tokens, jobs[i]->token_count, fault) != 0 ||
-            store->ops->put_lanes(store, jobs[i]->lanes, jobs[i]->lane_count, fault) != 0) {
+        if (write_job(store, jobs[i], &transaction, fault) != 0) {
             store->ops->abort(store);
             return -1;
         }

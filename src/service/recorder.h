@@ -15,8 +15,6 @@
 #include "io/dead_letter_store.h"
 #include "io/token_store.h"
 
-#define RECORDER_JOB_MOST 20000 /* tokens and lanes of one job, and its letters */
-
 /* What a poller wants recorded. The poller's memory, with all that it points to; untouched by the
  * poller from recorder_submit until it comes back through `reply_to`.
  *

@@ -272,6 +272,32 @@ static void waiting_jobs_share_a_commit(void **state)
         free(jobs[i]);
 }
 
+/* More than a store takes in one transaction. */
+static void a_huge_job_is_recorded_in_parts(void **state)
+{
+    enum { TOKENS = 70000 };
+    struct fixture *fixture = *state;
+    struct job *job = job_new(&fixture->replies, "last", 0);
+    struct token_record *tokens = calloc(TOKENS, sizeof *tokens);
+    char(*texts)[8] = calloc(TOKENS, sizeof *texts);
+
+    for (int i = 0; i < TOKENS; i++) {
+        tokens[i] = job->token;
+        tokens[i].token = texts[i];
+        tokens[i].token_size = (size_t)snprintf(texts[i], sizeof texts[i], "%d", i);
+    }
+    job->record.tokens = tokens;
+    job->record.token_count = TOKENS;
+    recorder_submit(fixture->recorder, &job->record);
+    await(&fixture->replies, 1);
+    assert_false(job->record.failed);
+    assert_int_equal(recorded(fixture, "0"), 1);
+    assert_int_equal(recorded(fixture, "69999"), 1);
+    free(tokens);
+    free(texts);
+    free(job);
+}
+
 static void stop_finishes_what_was_submitted(void **state)
 {
     struct fixture *fixture = *state;
@@ -344,6 +370,168 @@ static void several_pollers_submit(void **state)
     }
 }
 
+/* ---- kill -9 ---- */
+
+#define ROUNDS  20
+#define AT_ONCE 8 /* jobs a poller has out */
+
+struct stores {
+    struct token_store *tokens;
+    struct dead_letter_store *letters;
+};
+
+static struct stores open_stores(const char *directory, enum dead_letter_access access)
+{
+    struct fault fault;
+    struct stores stores;
+
+    stores.tokens = token_store_lmdb_open(directory, (size_t)256 << 20, 24 * CLOCK_HOUR, &fault);
+    if (!stores.tokens)
+        fail_msg("%s", fault.text);
+    stores.letters = dead_letter_store_sqlite_open(directory, access, &fault);
+    if (!stores.letters)
+        fail_msg("%s", fault.text);
+    return stores;
+}
+
+static void close_stores(struct stores *stores)
+{
+    stores->tokens->ops->close(stores->tokens);
+    stores->letters->ops->close(stores->letters);
+}
+
+static void send_job(struct recorder *recorder, struct job *job, uint32_t number)
+{
+    snprintf(job->text, sizeof job->text, "t%08u", number);
+    job->token.token_size = strlen(job->text);
+    job->lane.value = job->text;
+    job->lane.value_size = strlen(job->text);
+    job->letter.lane = "orders/0";
+    job->letter.position = number;
+    job->letter.class = DEAD_ATTEMPTS;
+    job->letter.reason = "killed";
+    job->record.letter_count = number % 3 == 0;
+    recorder_submit(recorder, &job->record);
+}
+
+/* Records for ever, and tells through `tell` what was acknowledged, until it is killed. */
+static void write_until_killed(const char *directory, uint32_t number, int tell)
+{
+    struct stores stores = open_stores(directory, DEAD_LETTER_WRITE);
+    struct recorder *recorder = recorder_new(stores.tokens, stores.letters, NULL, NULL);
+    struct mailbox replies;
+    char lanes[AT_ONCE][16];
+
+    mailbox_init(&replies, NULL);
+    recorder_start(recorder, NULL);
+    for (int i = 0; i < AT_ONCE; i++) {
+        struct job *job = job_new(&replies, "", 0);
+
+        snprintf(lanes[i], sizeof lanes[i], "lane/%d", i);
+        job->lane.lane = lanes[i]; /* one job of a lane at a time */
+        send_job(recorder, job, number++);
+    }
+    for (;;) {
+        for (struct mailbox_item *item = &await(&replies, 1)->record.item; item;) {
+            struct job *job = (struct job *)item;
+            uint32_t done = (uint32_t)atoi(job->text + 1);
+
+            item = item->next;
+            if (job->record.failed || write(tell, &done, sizeof done) != sizeof done)
+                _exit(1);
+            send_job(recorder, job, number++);
+        }
+    }
+}
+
+static int mark(void *argument, const struct dead_letter *letter)
+{
+    ((char *)argument)[letter->position]++;
+    return 0;
+}
+
+#define NUMBERS 2000000
+
+/* All acknowledged tokens, letters and lanes are there, each letter once. */
+static void check_stores(const char *directory, const char *acknowledged, uint32_t most)
+{
+    struct stores stores = open_stores(directory, DEAD_LETTER_READ);
+    const struct token_store_ops *ops = stores.tokens->ops;
+    struct token_reader *reader = ops->reader_new(stores.tokens, NULL);
+    char *letters = calloc(NUMBERS, 1), token[16], value[16];
+    struct dead_letter_query all = {0};
+    struct token_record found;
+    uint64_t counted = 0, listed = 0;
+    size_t size;
+
+    assert_int_equal(stores.letters->ops->list(stores.letters, &all, 1, mark, letters, NULL), 0);
+    assert_int_equal(stores.letters->ops->count(stores.letters, &all, &counted, NULL), 0);
+    ops->reader_begin(reader, NULL);
+    for (uint32_t i = 0; i < most; i++) {
+        listed += (unsigned char)letters[i];
+        assert_in_range(letters[i], 0, 1);
+        if (!acknowledged[i])
+            continue;
+        snprintf(token, sizeof token, "t%08u", i);
+        if (ops->find_token(reader, "orders", token, 9, clock_wall(), &found, NULL) != 1)
+            fail_msg("token %u was acknowledged and is lost", i);
+        if (i % 3 == 0 && !letters[i])
+            fail_msg("letter %u was acknowledged and is lost", i);
+    }
+    assert_int_equal(counted, listed);
+    assert_int_equal(
+        ops->find_lane(reader, "orders", "lane/0", 0, value, sizeof value, &size, NULL), 1);
+    ops->reader_end(reader);
+    ops->reader_free(reader);
+    close_stores(&stores);
+    free(letters);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+static void nothing_acknowledged_is_lost_by_kill(void **state)
+{
+    char directory[] = "/tmp/test-recorder-XXXXXX", *acknowledged = calloc(NUMBERS, 1);
+    uint32_t most = 0, number, total = 0;
+    struct stores stores;
+
+    assert_non_null(mkdtemp(directory));
+    stores = open_stores(directory, DEAD_LETTER_WRITE);
+    close_stores(&stores);
+    for (int round = 0; round < ROUNDS; round++) {
+        int tell[2];
+        pid_t child;
+
+        assert_int_equal(pipe(tell), 0);
+        child = fork();
+        if (child == 0) {
+            close(tell[0]);
+            write_until_killed(directory, most, tell[1]);
+        }
+        close(tell[1]);
+        /* After a random count of acknowledged jobs: in the midst of the next commits. */
+        for (int left = rand() % 400 + 8; read(tell[0], &number, sizeof number) > 0;) {
+            assert_true(number < NUMBERS - 100);
+            acknowledged[number] = 1;
+            total++;
+            if (number >= most)
+                most = number + 1;
+            if (--left == 0)
+                kill(child, SIGKILL);
+        }
+        close(tell[0]);
+        waitpid(child, NULL, 0);
+        most += AT_ONCE;
+        check_stores(directory, acknowledged, most);
+    }
+    print_message("%u acknowledged over %d kills, none lost\n", total, ROUNDS);
+    nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    free(acknowledged);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,9 +539,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_letter_store_fails_only_letters, setup, teardown),
         cmocka_unit_test_setup_teardown(one_bad_job_does_not_fail_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_jobs_share_a_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_huge_job_is_recorded_in_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_finishes_what_was_submitted, setup, teardown),
         cmocka_unit_test_setup_teardown(letters_expire_as_their_mapping_says, setup, teardown),
         cmocka_unit_test_setup_teardown(several_pollers_submit, setup, teardown),
+        cmocka_unit_test(nothing_acknowledged_is_lost_by_kill),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -774,8 +774,8 @@ static void bench_finds(struct fixture *fixture, const char *what, uint64_t from
         if (i % 100 == 99)
             ops->reader_end(fixture->reader);
     }
-    printf("find %s: %.3f us (%d wrong)\n", what,
-           (double)(clock_now() - began) / BENCH_TOKENS, wrong);
+    printf("find %s: %.3f us (%d wrong)\n", what, (double)(clock_now() - began) / BENCH_TOKENS,
+           wrong);
 }
 
 static int bench(const char *directory)

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT
+ * How `sluice dlq` shows text, times and payloads. What it shows comes from strangers: nothing of
+ * it reaches the terminal as a control sequence. */
+#define _GNU_SOURCE
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/json_scan.h"
+#include "base/json_text.h"
+#include "base/units.h"
+#include "cli/dlq_inside.h"
+
+#define WIDTH_LEAST 60
+#define DUMP_LINE   16
+
+struct dlq_screen dlq_screen(void)
+{
+    struct dlq_screen screen = {.terminal = isatty(STDOUT_FILENO), .width = UINT_MAX};
+    const char *no_colour = getenv("NO_COLOR"), *kind = getenv("TERM"); /* no-color.org */
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+    int64_t given;
+
+    screen.now_us = clock_wall();
+    if (!screen.terminal)
+        return screen;
+    screen.colour = !(no_colour && *no_colour) && !(kind && strcmp(kind, "dumb") == 0);
+    screen.width = 80;
+    if (columns && units_parse_integer(columns, &given) == 0 && given > 0 && given < 10000)
+        screen.width = (unsigned)given;
+    else if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        screen.width = size.ws_col;
+    if (screen.width < WIDTH_LEAST)
+        screen.width = WIDTH_LEAST;
+    return screen;
+}
+
+void dlq_style(const struct dlq_screen *screen, const char *style)
+{
+    static const char *const styles[][2] = {
+        {"bold", "\033[1m"}, {"dim", "\033[2m"}, {"red", "\033[31m"}, {"plain", "\033[0m"}};
+
+    if (!screen->colour)
+        return;
+    for (size_t i = 0; i < sizeof styles / sizeof styles[0]; i++)
+        if (strcmp(styles[i][0], style) == 0)
+            fputs(styles[i][1], stdout);
+}
+
+/* ---- text ---- */
+
+/* Whether a well-formed character of two or more bytes controls the terminal or turns the direction
+ * of writing: C1 (U+0080..9F), U+200E, U+200F, U+2028..202E, U+2066..2069, U+061C. */
+static bool controls(const unsigned char *at, size_t size)
+{
+    if (size == 2)
+        return (at[0] == 0xc2 && at[1] < 0xa0) || (at[0] == 0xd8 && at[1] == 0x9c);
+    if (size != 3 || at[0] != 0xe2)
+        return false;
+    return (at[1] == 0x80 &&
+            (at[2] == 0x8e || at[2] == 0x8f || (at[2] >= 0xa8 && at[2] <= 0xae))) ||
+           (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9);
+}
+
+/* One character as it is shown. Returns the bytes taken; *ret_width columns (all but wide ones). */
+static size_t show_one(const unsigned char *at, const unsigned char *end, char ret_shown[8],
+                       unsigned *ret_width)
+{
+    static const char *const escapes[] = {['\t'] = "\\t", ['\n'] = "\\n", ['\r'] = "\\r"};
+    size_t size = json_text_sequence(at, end);
+
+    if (size && !controls(at, size) && at[0] >= 0x20 && at[0] != 0x7f) {
+        memcpy(ret_shown, at, size);
+        ret_shown[size] = '\0';
+        *ret_width = 1;
+        return size;
+    }
+    if (at[0] == '\t' || at[0] == '\n' || at[0] == '\r')
+        strcpy(ret_shown, escapes[at[0]]);
+    else
+        snprintf(ret_shown, 8, "\\x%02x", at[0]);
+    *ret_width = (unsigned)strlen(ret_shown);
+    return 1;
+}
+
+static unsigned measure(const char *text, size_t size, unsigned stop)
+{
+    const unsigned char *at = (const unsigned char *)text, *end = at + size;
+    unsigned width = 0, one;
+    char shown[8];
+
+    while (at < end && width <= stop) {
+        at += show_one(at, end, shown, &one);
+        width += one;
+    }
+    return width;
+}
+
+unsigned dlq_width(const char *text)
+{
+    return measure(text, strlen(text), UINT_MAX - 8);
+}
+
+unsigned dlq_line(const char *text, size_t size, unsigned width)
+{
+    const unsigned char *at = (const unsigned char *)text, *end = at + size;
+    bool cut = width < UINT_MAX && measure(text, size, width) > width;
+    unsigned room = cut ? (width > 3 ? width - 3 : 0) : width, printed = 0, one;
+    char shown[8];
+
+    while (at < end) {
+        size_t taken = show_one(at, end, shown, &one);
+
+        if (one > room - printed)
+            break;
+        fputs(shown, stdout);
+        printed += one;
+        at += taken;
+    }
+    if (cut)
+        printed += (unsigned)printf("%.*s", (int)(width < 3 ? width : 3), "...");
+    return printed;
+}
+
+void dlq_block(const char *text, size_t size, unsigned indent)
+{
+    while (size) {
+        const char *end = memchr(text, '\n', size);
+        size_t line = end ? (size_t)(end - text) : size;
+        size_t shown = line && text[line - 1] == '\r' ? line - 1 : line;
+
+        printf("%*s", (int)indent, "");
+        for (size_t i = 0, from = 0; i <= shown; i++) {
+            if (i < shown && text[i] != '\t')
+                continue;
+            dlq_line(text + from, i - from, UINT_MAX);
+            if (i < shown)
+                putchar('\t');
+            from = i + 1;
+        }
+        putchar('\n');
+        line += end != NULL;
+        text += line;
+        size -= line;
+    }
+}
+
+void dlq_pad(unsigned printed, unsigned width)
+{
+    printf("%*s", (int)((width > printed ? width - printed : 0) + 2), "");
+}
+
+const char *dlq_number(uint64_t number, char ret[DLQ_TIME])
+{
+    char digits[24];
+    int size = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    char *at = ret;
+
+    for (int i = 0; i < size; i++) {
+        if (i && (size - i) % 3 == 0)
+            *at++ = ',';
+        *at++ = digits[i];
+    }
+    *at = '\0';
+    return ret;
+}
+
+/* ---- times ---- */
+
+const char *dlq_ago(const struct dlq_screen *screen, int64_t wall_us, char ret[DLQ_TIME])
+{
+    int64_t seconds = (screen->now_us - wall_us) / CLOCK_SECOND;
+
+    if (seconds < 0)
+        seconds = 0; /* another machine's clock */
+    if (seconds < 120)
+        snprintf(ret, DLQ_TIME, "%llds", (long long)seconds);
+    else if (seconds < 120 * 60)
+        snprintf(ret, DLQ_TIME, "%lldm", (long long)(seconds / 60));
+    else if (seconds < 48 * 3600)
+        snprintf(ret, DLQ_TIME, "%lldh", (long long)(seconds / 3600));
+    else
+        snprintf(ret, DLQ_TIME, "%lldd", (long long)(seconds / 86400));
+    return ret;
+}
+
+const char *dlq_time(int64_t wall_us, char ret[DLQ_TIME])
+{
+    time_t seconds = (time_t)(wall_us / CLOCK_SECOND);
+    struct tm parts;
+
+    localtime_r(&seconds, &parts);
+    strftime(ret, DLQ_TIME, "%Y-%m-%d %H:%M:%S", &parts);
+    return ret;
+}
+
+const char *dlq_timestamp(int64_t wall_us, char ret[DLQ_TIME])
+{
+    time_t seconds = (time_t)(wall_us / CLOCK_SECOND);
+    struct tm parts;
+    size_t size;
+
+    gmtime_r(&seconds, &parts);
+    size = strftime(ret, DLQ_TIME, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(ret + size, DLQ_TIME - size, ".%06dZ", (int)(wall_us % CLOCK_SECOND));
+    return ret;
+}
+
+int dlq_parse_time(const char *text, int64_t now_us, int64_t *ret_wall_us)
+{
+    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
+                                          "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"};
+    int64_t ago;
+
+    if (units_parse_duration(text, &ago) == 0) {
+        *ret_wall_us = now_us - ago;
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct tm parts = {.tm_isdst = -1};
+        const char *end = strptime(text, formats[i], &parts);
+        time_t seconds;
+
+        if (!end || (*end && strcmp(end, "Z") != 0))
+            continue;
+        seconds = *end ? timegm(&parts) : mktime(&parts);
+        if (seconds <= 0)
+            return -1;
+        *ret_wall_us = (int64_t)seconds * CLOCK_SECOND;
+        return 0;
+    }
+    return -1;
+}
+
+/* ---- payloads ---- */
+
+static bool is_text(struct sluice_bytes bytes)
+{
+    const unsigned char *at = bytes.data;
+
+    if (!json_text_is_utf8(bytes.data, bytes.size))
+        return false;
+    for (size_t i = 0; i < bytes.size; i++)
+        if ((at[i] < 0x20 && at[i] != '\n' && at[i] != '\r' && at[i] != '\t') || at[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool is_json(struct sluice_bytes bytes)
+{
+    return bytes.size && json_scan(bytes.data, bytes.size, NULL, 0, NULL);
+}
+
+const char *dlq_content(struct sluice_bytes bytes)
+{
+    return is_json(bytes) ? "JSON" : is_text(bytes) ? "text" : "binary";
+}
+
+static void new_line(struct buffer *out, unsigned depth)
+{
+    buffer_add(out, "\n", 1);
+    while (depth--)
+        buffer_add(out, "  ", 2);
+}
+
+/* Lays out valid JSON without touching its tokens: numbers stay as they were written. */
+static void lay_out(struct buffer *out, const char *text, size_t size)
+{
+    unsigned depth = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        size_t next = i + 1;
+
+        if (strchr(" \t\r\n", text[i]))
+            continue;
+        if (text[i] == '"') {
+            while (text[next] != '"')
+                next += text[next] == '\\' ? 2 : 1;
+            buffer_add(out, text + i, next + 1 - i);
+            i = next;
+            continue;
+        }
+        if (text[i] == '}' || text[i] == ']')
+            new_line(out, --depth);
+        buffer_add(out, text + i, 1);
+        if (text[i] == ',') {
+            new_line(out, depth);
+        } else if (text[i] == ':') {
+            buffer_add(out, " ", 1);
+        } else if (text[i] == '{' || text[i] == '[') {
+            while (next < size && strchr(" \t\r\n", text[next]))
+                next++;
+            if (text[next] == '}' || text[next] == ']') {
+                buffer_add(out, text + next, 1);
+                i = next;
+            } else {
+                new_line(out, ++depth);
+            }
+        }
+    }
+}
+
+static void dump(const unsigned char *bytes, size_t size, unsigned indent)
+{
+    for (size_t at = 0; at < size; at += DUMP_LINE) {
+        size_t count = size - at < DUMP_LINE ? size - at : DUMP_LINE;
+
+        printf("%*s%08zx ", (int)indent, "", at);
+        for (size_t i = 0; i < DUMP_LINE; i++) {
+            if (i < count)
+                printf("%s%02x", i == DUMP_LINE / 2 ? "  " : " ", bytes[at + i]);
+            else
+                printf("%s  ", i == DUMP_LINE / 2 ? "  " : " ");
+        }
+        fputs("  ", stdout);
+        for (size_t i = 0; i < count; i++)
+            putchar(bytes[at + i] >= 0x20 && bytes[at + i] < 0x7f ? bytes[at + i] : '.');
+        putchar('\n');
+    }
+}
+
+void dlq_payload(struct sluice_bytes bytes, unsigned indent, size_t most)
+{
+    size_t size = bytes.size < most ? bytes.size : most;
+
+    if (is_json(bytes)) {
+        struct buffer out;
+
+        buffer_init(&out, most * 2 + 4096);
+        lay_out(&out, bytes.data, bytes.size);
+        size = out.size < most ? bytes.size : 0;
+        dlq_block(out.data, out.size < most ? out.size : most, indent);
+        if (out.size >= most)
+            printf("%*s... (--payload prints all %zu bytes)\n", (int)indent, "", bytes.size);
+        buffer_fini(&out);
+        return;
+    }
+    if (is_text(bytes)) {
+        while (size < bytes.size && size &&
+               (((const unsigned char *)bytes.data)[size] & 0xc0) == 0x80)
+            size--;
+        dlq_block(bytes.data, size, indent);
+    } else {
+        if (size > most / 16)
+            size = most / 16;
+        dump(bytes.data, size, indent);
+    }
+    if (size < bytes.size)
+        printf("%*s... %zu bytes more (--payload prints all)\n", (int)indent, "",
+               bytes.size - size);
+}

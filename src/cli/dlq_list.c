@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT
+ * `sluice dlq ls`: letters, newest first. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/memory.h"
+#include "cli/dlq_inside.h"
+
+#define CHUNK         200 /* letters laid out together */
+#define LIMIT_USUAL   50
+#define MAPPING_WIDTH 20
+#define LANE_WIDTH    24
+
+enum { CLASS, STATUS, SINCE, UNTIL, LIMIT, JSON, STATE };
+
+static const struct arguments_option options[] = {
+    [CLASS] = {"class", 'c', "CLASS", "Only letters of this class, such as poison."},
+    [STATUS] = {"status", 's', "CODE", "Only letters with this last HTTP status."},
+    [SINCE] = {"since", 0, "TIME", "Only letters that died since then: 2h, 2026-11-23 14:00."},
+    [UNTIL] = {"until", 0, "TIME", "Only letters that died before then."},
+    [LIMIT] = {"limit", 'n', "COUNT", "Only the newest ones; 0: all (default 50)."},
+    [JSON] = {"json", 'j', NULL, "Print one JSON object a line."},
+    [STATE] = {"state", 0, "DIR", "State directory, where the service does not use its usual one."},
+    {0},
+};
+
+static const struct arguments_usage usage = {
+    .command = "dlq ls",
+    .synopsis = "[OPTION...] [MAPPING]",
+    .description = "Lists dead letters, newest first.\n"
+                   "Classes: attempts, poison, named, patience, age, too_large, token_missing,\n"
+                   "token_conflict, filtered.",
+    .options = options,
+    .examples = "  sluice dlq ls orders --since 2h\n"
+                "  sluice dlq ls --status 422 --limit 0 --json | jq -r .token\n"
+                "  sluice dlq ls --since 2026-11-23 --until '2026-11-23 12:00'",
+};
+
+struct row {
+    char id[27], class[16], status[8], age[DLQ_TIME];
+    char *mapping, *lane, *reason;
+};
+
+struct list {
+    struct dead_letter_query query;
+    const char *state;
+    bool json, headed;
+    struct dlq_screen screen;
+    struct row rows[CHUNK];
+    size_t count;
+    uint64_t total;
+    unsigned mapping_width, class_width, lane_width;
+};
+
+static void widen(unsigned *width, const char *text, unsigned most)
+{
+    unsigned wanted = dlq_width(text);
+
+    if (wanted > most)
+        wanted = most;
+    if (wanted > *width)
+        *width = wanted;
+}
+
+static void cell(const char *text, unsigned width)
+{
+    dlq_pad(dlq_line(text, strlen(text), width), width);
+}
+
+/* Columns but the last, without the mapping where only one was asked for, without the lane where
+ * the terminal is narrow. */
+static unsigned print_row(const struct list *list, const struct row *row, bool with_lane)
+{
+    unsigned used = 26 + 2 + 5 + 2 + list->class_width + 2 + 6 + 2;
+
+    dlq_style(&list->screen, "dim");
+    cell(row->id, 26);
+    dlq_style(&list->screen, "plain");
+    cell(row->age, 5);
+    if (!list->query.mapping) {
+        cell(row->mapping, list->mapping_width);
+        used += list->mapping_width + 2;
+    }
+    if (with_lane) {
+        cell(row->lane, list->lane_width);
+        used += list->lane_width + 2;
+    }
+    cell(row->class, list->class_width);
+    cell(row->status, 6);
+    return used;
+}
+
+static void print_rows(struct list *list)
+{
+    struct row heads = {.id = "ID", .class = "CLASS", .status = "STATUS", .age = "AGE"};
+    bool with_lane = list->screen.width >= 120;
+
+    widen(&list->mapping_width, "MAPPING", MAPPING_WIDTH);
+    widen(&list->class_width, "CLASS", 16);
+    widen(&list->lane_width, "MESSAGE", LANE_WIDTH);
+    for (size_t i = 0; i < list->count; i++) {
+        widen(&list->mapping_width, list->rows[i].mapping, MAPPING_WIDTH);
+        widen(&list->class_width, list->rows[i].class, 16);
+        widen(&list->lane_width, list->rows[i].lane, LANE_WIDTH);
+    }
+    if (!list->headed && list->count) {
+        heads.mapping = "MAPPING";
+        heads.lane = "MESSAGE";
+        print_row(list, &heads, with_lane);
+        puts("REASON");
+        list->headed = true;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct row *row = &list->rows[i];
+        unsigned used = print_row(list, row, with_lane);
+        unsigned left = list->screen.width > used ? list->screen.width - used : 1;
+
+        dlq_line(row->reason, strlen(row->reason),
+                 list->screen.width == UINT_MAX ? UINT_MAX : left);
+        putchar('\n');
+        free(row->mapping);
+        free(row->lane);
+        free(row->reason);
+    }
+    list->count = 0;
+}
+
+static int see(void *argument, const struct dead_letter *letter)
+{
+    struct list *list = argument;
+    struct row *row = &list->rows[list->count];
+
+    list->total++;
+    if (list->json) {
+        dlq_json_print(dlq_json_letter(letter, false));
+        return ferror(stdout);
+    }
+    memcpy(row->id, letter->id, sizeof row->id);
+    snprintf(row->class, sizeof row->class, "%s", dead_letter_class_name(letter->class));
+    if (letter->status)
+        snprintf(row->status, sizeof row->status, "%u", letter->status % 100000);
+    else
+        strcpy(row->status, "-");
+    dlq_ago(&list->screen, letter->dead_wall_us, row->age);
+    row->mapping = memory_text(letter->mapping);
+    row->lane = memory_format("%s/%llu", letter->lane, (unsigned long long)letter->position);
+    row->reason = memory_text(letter->reason);
+    if (++list->count == CHUNK)
+        print_rows(list);
+    return ferror(stdout);
+}
+
+static int read_option(struct list *list, struct arguments *arguments, int option)
+{
+    switch (option) {
+    case CLASS:
+        return dlq_choose_class(arguments, &list->query);
+    case STATUS:
+        return dlq_choose_status(arguments, &list->query);
+    case SINCE:
+        return dlq_choose_time(arguments, &list->query.since_wall_us);
+    case UNTIL:
+        return dlq_choose_time(arguments, &list->query.until_wall_us);
+    case LIMIT:
+        return dlq_choose_limit(arguments, &list->query);
+    case JSON:
+        list->json = true;
+        return EX_OK;
+    default:
+        list->state = arguments->value;
+        return EX_OK;
+    }
+}
+
+static int print_list(struct list *list, struct dead_letter_store *store)
+{
+    uint64_t all = 0;
+    struct fault fault;
+    char number[DLQ_TIME];
+
+    if (store->ops->list(store, &list->query, 0, see, list, &fault) != 0) {
+        print_rows(list);
+        return dlq_failed(&fault);
+    }
+    if (list->json)
+        return EX_OK;
+    print_rows(list);
+    if (!list->total)
+        puts("No dead letters match.");
+    else if (list->query.limit && list->total == list->query.limit &&
+             store->ops->count(store, &list->query, &all, &fault) == 0 && all > list->total)
+        fprintf(stderr, "%s more; --limit 0 lists all.\n", dlq_number(all - list->total, number));
+    return EX_OK;
+}
+
+int dlq_list(int argc, char **argv)
+{
+    struct list *list = memory_zero(1, sizeof *list);
+    struct dead_letter_store *store = NULL;
+    struct arguments arguments;
+    int option, code = EX_OK;
+    char *directory = NULL;
+
+    list->query.limit = LIMIT_USUAL;
+    list->screen = dlq_screen();
+    arguments_begin(&arguments, &usage, argc, argv);
+    while ((option = arguments_next(&arguments, &code)) >= 0)
+        if ((code = read_option(list, &arguments, option)) != EX_OK)
+            break;
+    if (option == ARGUMENTS_END) {
+        if (arguments.operand_count > 1) {
+            code = arguments_refuse(&arguments, "one mapping at most, not %s too",
+                                    arguments.operands[1]);
+        } else {
+            list->query.mapping = arguments.operand_count ? arguments.operands[0] : NULL;
+            directory = dlq_directory(list->state);
+            store = dlq_open(directory, list->json, &code);
+        }
+    }
+    if (store) {
+        code = print_list(list, store);
+        store->ops->close(store);
+    }
+    free(directory);
+    free(list);
+    return code;
+}
