@@ -18,11 +18,12 @@ COUNT = 20_000 if LONG else 4_000
 def test_members_join_and_leave_under_load(cluster, function, make_sluice, mapping_for, order,
                                            assignment):
     topic = cluster.topic(6)
-    function.behave = always(200, delay=0.02)
+    function.behave = always(200, delay=0.05)
     changes = {"source": {"kafka": {"assignment": assignment}}}
     members = [make_sluice() for _ in range(3)]
     for member in members:
-        member.mapping("m", mapping_for(topic, changes, order=order, batch={"size": 20}))
+        member.mapping("m", mapping_for(topic, changes, order=order, batch={"size": 20},
+                                        target={"http": {"concurrency": "1..4"}}))
     cluster.produce(topic, numbered(COUNT, partitions=6))
     members[0].start()
     function.wait(lambda f: len(f.done) >= COUNT // 10, 60, "a tenth")
@@ -37,9 +38,9 @@ def test_members_join_and_leave_under_load(cluster, function, make_sluice, mappi
     function.wait_done(ids(COUNT), 120)
     cluster.wait_committed(group_of(topic), topic, 6, timeout=60)
     doubled = sum(1 for count in function.done.values() if count > 1)
-    # Without a shared store a killed or revoked member's last batches may come again elsewhere.
-    # What it did since its last commit, so a second of work where nothing holds the work back.
-    assert doubled <= (COUNT // 10 if order == "lane" else COUNT // 2), f"{doubled} done twice"
+    # Without a shared store, what the killed member did since its last commit (200 ms at 1,600 a
+    # second) and had in flight comes again elsewhere.
+    assert doubled <= 800, f"{doubled} of {COUNT} were done twice"
 
 
 def test_a_member_that_leaves_cleanly_leaves_no_duplicates(cluster, function, make_sluice,

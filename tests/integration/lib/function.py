@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -143,8 +144,12 @@ class Function:
     seen         id -> how often it was in an invocation
     """
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         self.port = free_port()
+        self._tls = None
+        if certificate:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
         self.behave = lambda invocation: OK
         self.changes = Changes()
         self.invocations = []
@@ -162,7 +167,7 @@ class Function:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/function"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/function"
 
     # -- control, from the test's thread --
 
@@ -172,7 +177,7 @@ class Function:
     def listen(self):
         async def start():
             self._server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1",
-                                                          self.port, backlog=1024)
+                                                          self.port, backlog=1024, ssl=self._tls)
         self._in_loop(start())
 
     def refuse(self):

@@ -130,8 +130,8 @@ def private_broker(directory):
 def make_function():
     made = []
 
-    def make():
-        made.append(Function())
+    def make(**options):
+        made.append(Function(**options))
         return made[-1]
 
     yield make
