@@ -231,20 +231,15 @@ class Sluice:
         """`sluice dlq ARGUMENTS --json`, parsed: a list for `ls`, one thing for `show`."""
         done = run_cli("dlq", *arguments, "--json", "--state", self.state)
         assert done.returncode == 0, f"dlq {arguments}: {done.returncode} {done.stderr}"
-        text = done.stdout.strip()
-        if not text:
-            return []
-        try:
-            return json.loads(text)
-        except ValueError:
-            return [json.loads(line) for line in text.splitlines()]
+        if arguments[0] == "ls": # a line for each, so that other programs can stop early
+            return [json.loads(line) for line in done.stdout.splitlines()]
+        return json.loads(done.stdout)
 
     def dead(self):
         """All dead letters; [] also while the store has not been made yet."""
         if not list(self.state.glob("dead-letters*")):
             return []
-        found = self.dlq("ls", "--limit", "10000")
-        return found if isinstance(found, list) else found.get("dead_letters", [])
+        return self.dlq("ls", "--limit", "10000")
 
     def wait_dead(self, count, timeout=20):
         found = []
