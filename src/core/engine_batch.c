@@ -328,8 +328,17 @@ static void remember(struct batch *batch, const struct outcome *outcome, const c
 
 static bool all_named(const struct batch *batch, const struct outcome *outcome)
 {
-    for (size_t i = 0; i < batch->messages.count; i++)
+    for (size_t i = 0; outcome->named && i < batch->messages.count; i++)
         if (!outcome->named[i])
+            return false;
+    return outcome->named != NULL;
+}
+
+/* Whether each message was named before, while another was done. */
+static bool all_known(const struct batch *batch)
+{
+    for (const struct message *message = batch->messages.first; message; message = message->next)
+        if (!message->named)
             return false;
     return true;
 }
@@ -355,6 +364,7 @@ static void judge_named(struct engine *engine, struct batch *batch, const struct
     batch->messages = (struct message_list){0};
     while ((message = message_list_take(named))) {
         engine->counts.named++;
+        message->named = true;
         message->attempts++;
         message->last_failed_us = now_us;
         if (message->attempts >= retry->attempts) {
@@ -383,8 +393,9 @@ static void judge_done(struct engine *engine, struct batch *batch, const struct 
     struct message *message;
     size_t i = 0;
 
+    if (!all_named(batch, outcome)) /* else nothing was done, which proves nothing */
+        blame_success(engine, batch, now_us);
     batch->messages = (struct message_list){0};
-    blame_success(engine, batch, now_us);
     while ((message = message_list_take(&messages))) {
         bool is_named = outcome->named && outcome->named[i++];
 
@@ -434,8 +445,8 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
     struct outcome failed = *outcome;
 
     land(engine, batch);
-    if (outcome->class == OUTCOME_DONE && outcome->named && all_named(batch, outcome)) {
-        /* Every message named says as little about the messages as a plain error. */
+    if (outcome->class == OUTCOME_DONE && all_named(batch, outcome) && !all_known(batch)) {
+        /* Every message named says as little about each as a plain error. */
         failed.class = OUTCOME_FAILED;
         failed.error = "the function named every message of the batch as failed";
         failed.named = NULL;

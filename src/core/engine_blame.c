@@ -164,7 +164,8 @@ static void recall_suspects(struct engine *engine, bool flagged)
             message_list_append(&engine->suspects, message);
             continue;
         }
-        strand->suspects--;
+        if (!--strand->suspects)
+            strand->recall = false;
         pardon(message);
         strand_restore(engine, message);
     }
@@ -307,7 +308,7 @@ static bool recalled(struct engine *engine, struct batch *batch)
     bool wanted = false;
 
     for (struct message *message = batch->messages.first; message; message = message->next)
-        wanted = wanted || message->strand->recall;
+        wanted = wanted || (message->strand->recall && message->strand->suspects);
     if (wanted) {
         blame_dissolve(engine, batch);
         recall_suspects(engine, true);
@@ -328,11 +329,11 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
         acquit_all(engine, batch, outcome, now_us);
         return;
     }
-    if (recalled(engine, batch))
-        return;
     if (gate_probing(&engine->gate))
         gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,
                   &engine->random);
+    if (recalled(engine, batch))
+        return;
     if (batch->messages.count > 1 && retry->split) {
         split(engine, batch, outcome->class, now_us);
         return;

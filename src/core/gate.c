@@ -59,6 +59,12 @@ bool gate_open(struct gate *gate, enum gate_state state, const struct rules *rul
     bool changed = gate->state != state;
     int64_t delay;
 
+    if (!changed && now_us < gate->next_us) {
+        /* No probe, but what was in flight when the gate opened. */
+        if (gate->next_us < now_us + floor_us)
+            gate->next_us = now_us + floor_us;
+        return false;
+    }
     if (changed) {
         gate->state = state;
         gate->opened_us = now_us;
@@ -78,6 +84,7 @@ bool gate_open(struct gate *gate, enum gate_state state, const struct rules *rul
     }
     if (delay < floor_us)
         delay = floor_us;
-    gate->next_us = now_us + delay;
+    if (gate->next_us < now_us + delay)
+        gate->next_us = now_us + delay;
     return changed;
 }

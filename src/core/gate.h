@@ -44,8 +44,9 @@ bool gate_succeeded(struct gate *gate, const struct rules *rules);
 /* Unavailable or throttled, with the wait it asked for. Returns whether that opened the gate. */
 bool gate_refused(struct gate *gate, const struct rules *rules, int64_t floor_us, int64_t now_us,
                   struct random *random);
-/* The engine found the target guilty: opens, or waits longer before the next probe. Returns
- * whether the state changed. */
+/* The engine found the target guilty: opens, or waits longer before the next probe. Answers that
+ * land before the next probe is due (they were in flight when it opened) do not lengthen the wait,
+ * and nothing shortens it. Returns whether the state changed. */
 bool gate_open(struct gate *gate, enum gate_state state, const struct rules *rules, int64_t floor_us,
                int64_t now_us, struct random *random);
 

@@ -16,13 +16,18 @@ void positions_fini(struct positions *positions)
 
 void positions_append(struct positions *positions, uint64_t position, bool adjacent)
 {
+    /* Past the cap the rest is not recorded: after a crash it is invoked again, never lost. Nor may
+       it be joined to the last range, which would take in what is unfinished in between. */
+    if (positions->full)
+        return;
     if (adjacent && positions->count) {
         positions->ranges[positions->count - 1].last = position;
         return;
     }
-    /* Past the cap the rest is not recorded: after a crash it is invoked again, never lost. */
-    if (positions->count == POSITIONS_RANGES_MOST)
+    if (positions->count == POSITIONS_RANGES_MOST) {
+        positions->full = true;
         return;
+    }
     if (positions->count == positions->room) {
         positions->room = positions->room ? positions->room * 2 : 8;
         positions->ranges =

@@ -22,11 +22,12 @@ struct positions {
     uint64_t base;
     struct position_range *ranges; /* owned */
     size_t count, room;
+    bool full; /* at the cap: whatever comes later is left out */
 };
 
 void positions_fini(struct positions *positions);
 /* Appends a position above all that are there; joins it to the last range if `adjacent` (nothing
- * unfinished was delivered in between). */
+ * unfinished was delivered in between). From the cap on nothing is taken. */
 void positions_append(struct positions *positions, uint64_t position, bool adjacent);
 bool positions_contain(const struct positions *positions, uint64_t position);
 

