@@ -82,7 +82,7 @@ static size_t show_one(const unsigned char *at, const unsigned char *end, char r
         return size;
     }
     if (at[0] == '\t' || at[0] == '\n' || at[0] == '\r')
-        strcpy(ret_shown, escapes[at[0]]);
+        snprintf(ret_shown, 8, "%s", escapes[at[0]]);
     else
         snprintf(ret_shown, 8, "\\x%02x", at[0]);
     *ret_width = (unsigned)strlen(ret_shown);
@@ -334,7 +334,6 @@ void dlq_payload(struct sluice_bytes bytes, unsigned indent, size_t most)
 
         buffer_init(&out, most * 2 + 4096);
         lay_out(&out, bytes.data, bytes.size);
-        size = out.size < most ? bytes.size : 0;
         dlq_block(out.data, out.size < most ? out.size : most, indent);
         if (out.size >= most)
             printf("%*s... (--payload prints all %zu bytes)\n", (int)indent, "", bytes.size);

@@ -77,9 +77,7 @@ static json_t *attempts_of(const struct dead_letter *letter)
         json_t *one = json_object();
 
         json_object_set_new(one, "time", time_or_null(attempt->wall_us));
-        json_object_set_new(one, "duration_ms",
-                            json_real((double)(attempt->duration_us / 1000) +
-                                      (double)(attempt->duration_us % 1000) / 1000));
+        json_object_set_new(one, "duration_ms", json_real((double)attempt->duration_us / 1000));
         json_object_set_new(one, "status", number_or_null(attempt->status));
         json_object_set_new(one, "batch_size", json_integer(attempt->batch_size));
         json_object_set_new(one, "outcome", text_or_null(attempt->outcome));

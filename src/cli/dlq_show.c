@@ -172,8 +172,8 @@ static void show_bytes(const char *title, struct sluice_bytes bytes)
         printf("\n%s: absent\n", title);
         return;
     }
-    printf("\n%s: %zu bytes%s%s\n", title, bytes.size, bytes.size ? ", " : "",
-           bytes.size ? dlq_content(bytes) : "");
+    printf("\n%s: %zu byte%s%s%s\n", title, bytes.size, bytes.size == 1 ? "" : "s",
+           bytes.size ? ", " : "", bytes.size ? dlq_content(bytes) : "");
     dlq_payload(bytes, 2, PAYLOAD_MOST);
 }
 

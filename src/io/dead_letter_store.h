@@ -29,9 +29,12 @@ struct dead_letter_group {
 struct dead_letter_store;
 
 struct dead_letter_store_ops {
-    /* Writes letters (with a fresh id each, filled in) in one durable transaction. A letter whose
-     * mapping, lane and position are already there is updated, not doubled: a crash between writing
-     * and settling brings the message again. 0, or -1 with a fault and nothing written. */
+    /* Writes letters in one durable transaction and fills in `id` and `dead_wall_us` (0: now; moved
+     * by microseconds where it is taken). A letter whose mapping, lane, position and message (token,
+     * key, payload) are already there is updated and keeps its first id and time, not doubled: a
+     * crash between writing and settling brings the message again. Another message at the same
+     * position, as after a queue was made anew, is a letter of its own. 0, or -1 with a fault and
+     * nothing written; ids may have been filled in. */
     int (*add)(struct dead_letter_store *store, struct dead_letter *letters, size_t count,
                struct fault *fault);
     /* Newest first. `each` returns non-zero to stop. Letters are borrowed within the callback;

@@ -291,7 +291,7 @@ static char *immutable_name(const char *path)
         else
             *at++ = *path;
     }
-    strcpy(at, "?immutable=1");
+    sprintf(at, "?immutable=1");
     return name;
 }
 

@@ -100,17 +100,17 @@ static int resolve(struct token_store_lmdb_reader *reader, const char *mapping,
 
 static void fill(struct token_record *record, const MDB_val *value)
 {
-    const struct token_store_lmdb_value head = {0};
-    size_t place_size = value->mv_size - sizeof head;
+    const size_t head_size = sizeof(struct token_store_lmdb_value);
+    size_t place_size = value->mv_size - head_size;
 
     if (place_size > sizeof record->place - 1)
         place_size = sizeof record->place - 1;
     /* Values are not aligned. */
-    memcpy(record->fingerprint, value->mv_data, sizeof head.fingerprint);
+    memcpy(record->fingerprint, value->mv_data, sizeof record->fingerprint);
     memcpy(&record->recorded_wall_us,
            (const char *)value->mv_data + offsetof(struct token_store_lmdb_value, recorded_wall_us),
            sizeof record->recorded_wall_us);
-    memcpy(record->place, (const char *)value->mv_data + sizeof head, place_size);
+    memcpy(record->place, (const char *)value->mv_data + head_size, place_size);
     record->place[place_size] = '\0';
 }
 
