@@ -126,7 +126,7 @@ check: all $(unit_programs) $(contract_programs)
 # in a make of its own.
 demo:
 	@tests/dependencies build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
 	@$(B)/sluice demo --keep $(B)/demo
 
 test:

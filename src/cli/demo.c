@@ -21,15 +21,15 @@
 #include "cli/demo_watch.h"
 #include "io/demo_function.h"
 
-#define ORDERS       "400"
-#define EMPTY        "137" /* number of the order with a quantity of 0 */
-#define UNREACHABLE  "291" /* of the one that goes to Atlantis */
-#define KAFKA_US     (15 * CLOCK_SECOND) /* until its topic is filled */
-#define MOST_US      CLOCK_MINUTE        /* until all orders are done */
-#define STOP_US      (10 * CLOCK_SECOND)
-#define METRICS_US   (250 * CLOCK_MS)
-#define TURN_US      (50 * CLOCK_MS)
-#define INTERRUPTED  130 /* 128 + SIGINT, as shells have it */
+#define ORDERS      "400"
+#define EMPTY       "137"               /* number of the order with a quantity of 0 */
+#define UNREACHABLE "291"               /* of the one that goes to Atlantis */
+#define KAFKA_US    (15 * CLOCK_SECOND) /* until its topic is filled */
+#define MOST_US     CLOCK_MINUTE        /* until all orders are done */
+#define STOP_US     (10 * CLOCK_SECOND)
+#define METRICS_US  (250 * CLOCK_MS)
+#define TURN_US     (50 * CLOCK_MS)
+#define INTERRUPTED 130 /* 128 + SIGINT, as shells have it */
 
 static const char *const refused[] = {"A-1" EMPTY, "A-1" UNREACHABLE, NULL};
 
@@ -44,7 +44,8 @@ static const struct arguments_usage usage = {
     .command = "demo",
     .synopsis = "[OPTION...]",
     .description =
-        "Shows the main job in about 15 s, without a broker: " ORDERS " orders go from an embedded\n"
+        "Shows the main job in about 15 s, without a broker: " ORDERS
+        " orders go from an embedded\n"
         "Kafka through a real `sluice run` to a function that is slow now and then, fails now and\n"
         "then, and refuses two of them. Exits with 0 if exactly these two became dead letters and\n"
         "all others were done.",
@@ -85,8 +86,8 @@ static void catch_signals(void)
 static char *find_helper(const char *program)
 {
     const char *slash = strrchr(program, '/');
-    char *beside = memory_format("%.*s/sluice-demo-kafka", (int)(slash ? slash - program : 0),
-                                 program);
+    char *beside =
+        memory_format("%.*s/sluice-demo-kafka", (int)(slash ? slash - program : 0), program);
 
     if (access(beside, X_OK) == 0)
         return beside;
@@ -101,10 +102,10 @@ static int start_kafka(struct demo *demo, const char *program, const char **ret_
     char *helper = find_helper(program);
     char *const argv[] = {helper, (char[]){ORDERS}, (char[]){EMPTY}, (char[]){UNREACHABLE}, NULL};
     int64_t until_us = clock_now() + KAFKA_US;
-    int failed = access(helper, X_OK)
-                     ? fault_set(fault, "%s is missing: it is the demo's Kafka; `make` builds it",
-                                 helper)
-                     : demo_process_start(&demo->kafka, argv, DEMO_PROCESS_STDOUT, fault);
+    int failed =
+        access(helper, X_OK)
+            ? fault_set(fault, "%s is missing: it is the demo's Kafka; `make` builds it", helper)
+            : demo_process_start(&demo->kafka, argv, DEMO_PROCESS_STDOUT, fault);
 
     free(helper);
     if (failed)
@@ -142,8 +143,8 @@ static int start(struct demo *demo, struct fault *fault)
     if (start_kafka(demo, program, &brokers, fault))
         return -1;
     demo->function = demo_function_start(fault);
-    if (!demo->function || demo_files_write(&demo->files, brokers,
-                                            demo_function_port(demo->function), fault))
+    if (!demo->function ||
+        demo_files_write(&demo->files, brokers, demo_function_port(demo->function), fault))
         return -1;
     demo->watch = (struct demo_watch){.function = demo->function, .start_us = clock_now()};
     return start_service(demo, program, fault);

@@ -20,15 +20,14 @@ static const char service_text[] =
          "# Where tokens and dead letters are kept; counts from the directory of this file.\n"
          "state_directory: state\n";
 
-static const char mapping_text[] =
-    MARK
+static const char mapping_text[] = MARK
     "\n"
     "# One mapping: from a source, in batches, to a function. What it means in sentences:\n"
     "#   sluice check --explain FILE\n"
     "\n"
     "source:\n"
     "  kafka:\n"
-    "    brokers: \"%s\"              # the demo's own, gone when it ends\n"
+    "    brokers: \"%s\"   # the demo's own, gone when it ends\n"
     "    topic: orders\n"
     "    group: sluice-orders\n"
     "    start: earliest              # where a new group begins: earliest, latest or a time\n"
@@ -52,7 +51,8 @@ static const char mapping_text[] =
     "    concurrency: 1..4            # invocations at a time; it finds out how many do\n"
     "  format: json                   # json | lambda | raw\n"
     "\n"
-    "# A batch that fails is tried again in halves, until a bad message stands alone. That one is given\n"
+    "# A batch that fails is tried again in halves, until a bad message stands alone. That one is "
+    "given\n"
     "# up after so many attempts, and only if the function has done something else meanwhile: an\n"
     "# outage costs no message.\n"
     "retry: { attempts: 5, backoff: 100ms..1s, patience: 2m, split: true }\n"
@@ -116,8 +116,9 @@ static int take_kept(struct demo_files *files, const char *directory, struct fau
     if (make(directory, fault))
         return -1;
     if (!is_ours(directory) && !is_empty(directory))
-        return fault_set(fault, "--keep %s: there is something else in it; give a new directory, "
-                                "or one of an earlier demo",
+        return fault_set(fault,
+                         "--keep %s: there is something else in it; give a new directory, "
+                         "or one of an earlier demo",
                          directory);
     /* With the tokens of an earlier demo all orders would be duplicates. */
     state = memory_format("%s/state", directory);

@@ -92,8 +92,8 @@ static int print_letter(void *argument, const struct dead_letter *letter)
     letters->expected += *name != NULL;
     memcpy(letters->id, letter->id, sizeof letters->id);
     if (letters->count++ < LETTERS_SHOWN)
-        printf("  %s  after %u attempts: %s\n", letter->token ? letter->token : "(no token)",
-               letter->attempt_count, letter->reason ? letter->reason : "");
+        printf("  %s  %s\n", letter->token ? letter->token : "(no token)",
+               letter->reason ? letter->reason : "");
     return 0;
 }
 
@@ -140,8 +140,8 @@ bool demo_summary_print(const struct demo_summary *summary)
     else
         printf("each exactly once.\n");
     print_letters(&letters);
-    printf("The function was invoked %u times, with up to 5 orders: %u answers were 200, %u were\n"
-           "500, %u were 400, and %u took 1.5 s.\n",
+    printf("The function was invoked %u times, each with up to 5 orders. It answered\n"
+           "%u times 200, %u times 500, %u times 400, and took 1.5 s for %u of them.\n",
            function->invocations, function->succeeded, function->failed, function->refused,
            function->slow);
     good = letters.count == dead && letters.expected == dead &&

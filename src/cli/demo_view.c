@@ -12,11 +12,11 @@
 #include "base/clock.h"
 #include "base/json_text.h"
 
-#define WIDTH     78
-#define BAR       44
-#define BLOCK_US  (100 * CLOCK_MS)
-#define LINE_US   CLOCK_SECOND
-#define HEIGHT    12 /* lines of the block */
+#define WIDTH    78
+#define BAR      44
+#define BLOCK_US (100 * CLOCK_MS)
+#define LINE_US  CLOCK_SECOND
+#define HEIGHT   12 /* lines of the block */
 
 /* Escape sequences are those of ECMA-48: a number of lines up, erase to the end of line. */
 #define UP          "\033[12A"

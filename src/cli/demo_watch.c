@@ -58,18 +58,26 @@ static void name_order(const struct demo_watch *watch, const json_t *line, char 
         snprintf(ret_name, room, "%s at %" JSON_INTEGER_FORMAT, lane, position);
 }
 
+/* `500: no database` instead of `the function answered 500: no database`. */
+static const char *error_of(const json_t *line)
+{
+    static const char usual[] = "the function answered ";
+    const char *error = text_of(line, "error");
+
+    return strncmp(error, usual, sizeof usual - 1) ? error : error + sizeof usual - 1;
+}
+
 static void on_invocation_failed(struct demo_watch *watch, const json_t *line)
 {
     json_int_t count = json_integer_value(json_object_get(line, "messages"));
-    const char *error = text_of(line, "error");
     char order[64];
 
     name_order(watch, line, order, sizeof order);
     if (count > 1)
-        tell(watch, "%s and %" JSON_INTEGER_FORMAT " more, again in halves: %s", order, count - 1,
-             error);
+        tell(watch, "%s and %" JSON_INTEGER_FORMAT " more, in halves: %s", order, count - 1,
+             error_of(line));
     else
-        tell(watch, "%s failed alone: %s", order, error);
+        tell(watch, "%s alone: %s", order, error_of(line));
 }
 
 static void on_show_event(struct demo_watch *watch, const char *event, const json_t *line)
@@ -83,7 +91,7 @@ static void on_show_event(struct demo_watch *watch, const char *event, const jso
         tell(watch, "%s is a suspect, steps aside until another order succeeds", order);
     } else if (!strcmp(event, "dead_letter")) {
         watch->letters++;
-        tell(watch, "%s is a dead letter: %s", order, text_of(line, "error"));
+        tell(watch, "dead letter %s: %s", order, error_of(line));
     } else if (!strcmp(event, "target_down") || !strcmp(event, "target_paused")) {
         tell(watch, "the function seems to be down, orders wait: %s", text_of(line, "error"));
     } else if (!strcmp(event, "target_up")) {

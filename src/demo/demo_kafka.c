@@ -4,9 +4,9 @@
  *   sluice-demo-kafka COUNT EMPTY UNREACHABLE
  *
  * Orders are numbered 1..COUNT. Number EMPTY has a quantity of 0 and number UNREACHABLE goes to a
- * country that does not exist: a function refuses both. Prints the brokers as one line once all orders
- * are there, and lives until its standard input is closed. A program of its own, so that sluice
- * itself is not linked with librdkafka. */
+ * country that does not exist: a function refuses both. Prints the brokers as one line once all
+ * orders are there, and lives until its standard input is closed. A program of its own, so that
+ * sluice itself is not linked with librdkafka. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,14 +21,14 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define REQUEST_MOST   ((size_t)1024 * 1024)
-#define BATCH_MOST     100u
-#define CONNECTIONS    32u
-#define TIMEOUT_S      30u
-#define FAILS_EVERY    6u /* invocations */
-#define SLOW_EVERY     9u
-#define QUICK_US       (180 * CLOCK_MS)
-#define SLOW_US        (1500 * CLOCK_MS)
+#define REQUEST_MOST ((size_t)1024 * 1024)
+#define BATCH_MOST   100u
+#define CONNECTIONS  32u
+#define TIMEOUT_S    30u
+#define FAILS_EVERY  6u /* invocations */
+#define SLOW_EVERY   9u
+#define QUICK_US     (180 * CLOCK_MS)
+#define SLOW_US      (1500 * CLOCK_MS)
 
 struct order {
     uint32_t handled;  /* times */
@@ -56,6 +56,7 @@ struct request {
     unsigned numbers[BATCH_MOST]; /* of its orders */
     size_t count;
     char refusal[160];
+    const char *failure;
     unsigned status;
     int64_t takes_us;
 };
@@ -76,11 +77,10 @@ static void check_order(struct request *request, const char *id, const json_t *o
 
     if (quantity < 1)
         snprintf(request->refusal, sizeof request->refusal,
-                 "order %s has quantity %" JSON_INTEGER_FORMAT ", expected 1 or more", id,
-                 quantity);
+                 "%s has quantity %" JSON_INTEGER_FORMAT ", expected 1 or more", id, quantity);
     else if (country && !strcmp(country, "Atlantis"))
-        snprintf(request->refusal, sizeof request->refusal,
-                 "order %s: there is no way to ship to Atlantis", id);
+        snprintf(request->refusal, sizeof request->refusal, "%s goes to Atlantis, which is nowhere",
+                 id);
 }
 
 static void read_record(struct demo_function *function, struct request *request,
@@ -107,20 +107,23 @@ static void read_record(struct demo_function *function, struct request *request,
 
 static void read_request(struct demo_function *function, struct request *request)
 {
-    json_t *root = json_loadb(request->body.data ? request->body.data : "", request->body.size, 0,
-                              NULL);
+    json_t *root =
+        json_loadb(request->body.data ? request->body.data : "", request->body.size, 0, NULL);
     json_t *records = json_object_get(root, "records");
     size_t index;
     json_t *record;
 
     if (!json_array_size(records))
         snprintf(request->refusal, sizeof request->refusal, "there are no records");
-    json_array_foreach(records, index, record)
-        read_record(function, request, record);
+    json_array_foreach(records, index, record) read_record(function, request, record);
     json_decref(root);
 }
 
 /* ---- how it goes ---- */
+
+/* Several, as the log leaves lines out that are always the same. */
+static const char *const failures[3] = {"the database does not answer",
+                                        "the payment service timed out", "out of memory"};
 
 /* No order meets a failure twice, so that all good ones are handled in the end. */
 static bool may_fail(const struct demo_function *function, const struct request *request)
@@ -143,6 +146,7 @@ static void decide(struct demo_function *function, struct request *request)
         request->takes_us = QUICK_US / 2;
     } else if (turn % FAILS_EVERY == 0 && may_fail(function, request)) {
         request->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+        request->failure = failures[function->status.failed % 3];
         for (size_t i = 0; i < request->count; i++)
             function->orders[request->numbers[i]].failed = true;
     } else if (turn % SLOW_EVERY == 0) {
@@ -205,7 +209,7 @@ static const char *invoke(struct demo_function *function, struct request *reques
         return NULL;
     if (request->status == MHD_HTTP_OK)
         return "done\n";
-    return request->refusal[0] ? request->refusal : "the database does not answer";
+    return request->refusal[0] ? request->refusal : request->failure;
 }
 
 /* ---- HTTP ---- */
@@ -255,8 +259,7 @@ static void forget_request(void *argument, struct MHD_Connection *connection, vo
 
 static int listen_here(unsigned *ret_port, struct fault *fault)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t room = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -347,9 +350,8 @@ void demo_function_read_status(struct demo_function *function,
     if (!ret_status->running)
         snprintf(ret_status->now, sizeof ret_status->now, "idle");
     else
-        snprintf(ret_status->now, sizeof ret_status->now, "order A-%u%s%s",
-                 1000 + function->first, with,
-                 function->slow_running ? "; another call is slow today" : "");
+        snprintf(ret_status->now, sizeof ret_status->now, "order A-%u%s%s", 1000 + function->first,
+                 with, function->slow_running ? "; another call is slow today" : "");
     pthread_mutex_unlock(&function->mutex);
 }
 
