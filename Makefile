@@ -51,7 +51,7 @@ all_ldflags = $(LDFLAGS) -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(S
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-sources := $(sort $(wildcard src/*/*.c))
+sources := $(sort $(filter-out src/demo/%,$(wildcard src/*/*.c)))
 objects := $(sources:src/%.c=$(B)/obj/%.o)
 connectors := $(notdir $(patsubst %/,%,$(dir $(wildcard connectors/*/connector.mk))))
 plugins := $(connectors:%=$(B)/connectors/sluice-%.so)
@@ -61,7 +61,7 @@ contracts := $(sort $(wildcard tests/contract/test_*.c))
 contract_programs := $(contracts:tests/contract/%.c=$(B)/tests/contract_%)
 
 .PHONY: all help deps demo test check lint bench install uninstall clean
-all: $(B)/sluice $(plugins)
+all: $(B)/sluice $(B)/sluice-demo-kafka $(plugins)
 
 # Objects are rebuilt when flags change, through this stamp.
 $(B)/flags: FORCE
@@ -77,6 +77,10 @@ $(B)/libsluice.a: $(filter-out $(B)/obj/cli/main.o,$(objects))
 
 $(B)/sluice: $(B)/obj/cli/main.o $(B)/libsluice.a
 	$(call say,LINK,$@)$(CC) $(all_ldflags) -pie -o $@ $^ $(pkg_libs) -ldl -lm
+
+# The Kafka of `sluice demo`, a program of its own, so that sluice is not linked with librdkafka.
+$(B)/sluice-demo-kafka: src/demo/demo_kafka.c $(B)/flags
+	$(call say,LINK,$@)$(CC) $(all_cflags) $(shell $(PKG_CONFIG) --cflags rdkafka 2>/dev/null) $(all_ldflags) -pie -o $@ $< $(shell $(PKG_CONFIG) --libs rdkafka 2>/dev/null)
 
 # A connector: connectors/NAME/connector.mk sets NAME_packages and may set NAME_cflags.
 -include $(connectors:%=connectors/%/connector.mk)
@@ -120,6 +124,11 @@ check: all $(unit_programs) $(contract_programs)
 
 # A bare machine has no pkg-config when make reads this file, so what follows the installation runs
 # in a make of its own.
+demo:
+	@tests/dependencies build
+	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
+	@$(B)/sluice demo --keep $(B)/demo
+
 test:
 	@tests/dependencies test
 	@$(MAKE) --no-print-directory test-all
@@ -148,6 +157,7 @@ install: all
 		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 		$(DESTDIR)$(SYSCONFDIR)/sluice/mappings.d $(DESTDIR)$(PREFIX)/share/sluice/examples
 	$(INSTALL) -m 755 $(B)/sluice $(DESTDIR)$(BINDIR)/sluice
+	$(INSTALL) -m 755 $(B)/sluice-demo-kafka $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
 	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
@@ -158,7 +168,8 @@ install: all
 	$(if $(man7),$(INSTALL) -m 644 $(man7) $(DESTDIR)$(MANDIR)/man7)
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/sluice $(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
+	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
+		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man5/%,$(man5)) \
