@@ -11,10 +11,14 @@
 #include "base/log.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
+#include "io/footprint.h"
 #include "io/http_client.h"
 #include "service/admin.h"
 #include "service/config.h"
 #include "service/supervisor.h"
+
+/* By then connections are made and what was only needed for that can be given back. */
+#define SETTLED_US (4 * CLOCK_SECOND)
 
 enum { CONFIG, STATE, LISTEN, CONNECTORS, LOG_FORMAT, LOG_LEVEL };
 
@@ -60,7 +64,8 @@ static void print_problems(const struct problems *problems)
 }
 
 /* Waits for the next signal, or until everything has ended. */
-static int wait_for_signal(const sigset_t *signals, const struct supervisor *supervisor)
+static int wait_for_signal(const sigset_t *signals, const struct supervisor *supervisor,
+                           int64_t *trim_us)
 {
     const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
 
@@ -69,16 +74,21 @@ static int wait_for_signal(const sigset_t *signals, const struct supervisor *sup
 
         if (received > 0)
             return received;
+        if (clock_now() >= *trim_us) {
+            footprint_trim();
+            *trim_us = CLOCK_NEVER;
+        }
     }
     return 0;
 }
 
 static void serve(struct supervisor *supervisor, const sigset_t *signals)
 {
+    int64_t trim_us = clock_now() + SETTLED_US;
     bool stopping = false;
     int received;
 
-    while ((received = wait_for_signal(signals, supervisor))) {
+    while ((received = wait_for_signal(signals, supervisor, &trim_us))) {
         if (received == SIGHUP) {
             log_event(LOG_WARNING, "reload_ignored",
                       LOG_TEXT("text", "restart to take changed files over"));

@@ -53,20 +53,13 @@ OUTAGES = {
     "malformed": Answer(200, b'{"batchItemFailures": [', success=False),
 }
 
-# The states in which only a probe at growing intervals goes out (30 s and more), until a person
-# resumes the mapping: too slow for a short run. See test_a_paused_mapping_*.
-PAUSING = {"401", "403", "404"}
-
-
 @pytest.mark.parametrize("kind", OUTAGES)
 def test_an_outage_costs_no_message(cluster, function, sluice, mapping_for, kind):
-    if kind in PAUSING and not LONG:
-        pytest.skip("probes come 30 s apart: SLUICE_LONG=1")
     topic = cluster.topic(4)
     outage = Outage(function, OUTAGES[kind])
     sluice.mapping("m", mapping_for(
         topic, target={"http": {"timeout": "500ms", "connect_timeout": "400ms"}, "report_failures": True},
-        retry={"attempts": 2, "backoff": "10ms..200ms"}))
+        retry={"attempts": 2, "backoff": "10ms..200ms", "probe": "200ms..1s"}))
     cluster.produce(topic, numbered(200, prefix="before", partitions=4))
     sluice.start()
     function.wait_done(ids(200, "before"), 20)
@@ -91,12 +84,11 @@ def test_an_outage_from_the_start(cluster, function, sluice, mapping_for, kind):
     outage = Outage(function, OUTAGES[kind])
     outage.begin()
     cluster.produce(topic, numbered(100, partitions=2))
-    sluice.mapping("m", mapping_for(topic, retry={"attempts": 2, "backoff": "10ms..200ms"}))
+    sluice.mapping("m", mapping_for(
+        topic, retry={"attempts": 2, "backoff": "10ms..200ms", "probe": "200ms..1s"}))
     sluice.start()
     stays(lambda: not sluice.dead(), 3, "a message was given up", every=0.3)
     assert cluster.committed(group_of(topic), topic) in ({}, {0: 0, 1: 0}, {0: 0}, {1: 0})
-    if kind in PAUSING and not LONG:
-        return
     outage.end()
     function.wait_done(ids(100), 60)
     assert sluice.dead() == []
