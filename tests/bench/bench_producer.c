@@ -16,7 +16,8 @@ static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
     }
 }
 
-static void send(rd_kafka_t *producer, const char *topic, int partition, int number, size_t size)
+static void send_one(rd_kafka_t *producer, const char *topic, int partition, int number,
+                     size_t size)
 {
     char *value = malloc(size), key[24];
     int head = snprintf(value, size, "{\"order\":{\"id\":\"o-%d\"},\"note\":\"", number);
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
     set(conf, "queue.buffering.max.messages", "100000");
     producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
     for (int i = 0; i < atoi(argv[4]); i++)
-        send(producer, argv[2], i % atoi(argv[3]), i, (size_t)atoi(argv[5]));
+        send_one(producer, argv[2], i % atoi(argv[3]), i, (size_t)atoi(argv[5]));
     if (rd_kafka_flush(producer, 120000))
         return 1;
     rd_kafka_destroy(producer);
