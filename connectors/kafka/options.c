@@ -38,8 +38,8 @@ const struct sluice_option kafka_options[] = {
     {.name = "commit_interval", .type = SLUICE_DURATION, .default_text = "1s",
      .minimum = SECOND / 20, .maximum = 60 * SECOND, .flags = SLUICE_OPTION_ADVANCED,
      .help = "How often settled offsets are committed."},
-    {.name = "fetch.buffer", .type = SLUICE_BYTES, .default_text = "16 MiB",
-     .minimum = 4 << 20, .maximum = 1 << 30, .flags = SLUICE_OPTION_ADVANCED,
+    {.name = "fetch.buffer", .type = SLUICE_BYTES, .default_text = "4 MiB",
+     .minimum = 1 << 20, .maximum = 1 << 30, .flags = SLUICE_OPTION_ADVANCED,
      .help = "Memory for messages fetched ahead, per poller, and again per lane that must wait."},
     {.name = "sasl.mechanism", .type = SLUICE_ENUM, .choices = mechanisms,
      .help = "How to authenticate."},
@@ -312,6 +312,8 @@ static int configure_consumer(struct kafka *kafka)
     failed |= set_number(kafka, "queued.min.messages", KAFKA_QUEUE_MESSAGES, "fetch.buffer");
     failed |= set_number(kafka, "fetch.max.bytes", buffer / 4, "fetch.buffer");
     kafka->fetch_buffer = buffer;
+    /* One that waits at its partitions' ends keeps the others of its broker from being fetched. */
+    failed |= set(kafka, "fetch.wait.max.ms", "100", "fetch.buffer");
     failed |= set(kafka, "statistics.interval.ms", "5000", "group");
     failed |= set(kafka, "socket.nagle.disable", "true", "brokers");
     failed |= set(kafka, "log.connection.close", "false", "brokers");

@@ -188,18 +188,20 @@ struct sluice_room engine_room(const struct engine *engine)
     return room;
 }
 
-/* A lane that waits must not take all the room from the others. */
+/* A lane that waits must not take all the room from the others. Where all are equally busy, the
+ * room as a whole is limit enough: pausing one after the other would only cost. */
 static void check_pause(struct engine *engine, struct lane *lane)
 {
     const struct rules *rules = engine->rules;
-    size_t share = rules->buffer_messages / (engine->lane_count ? engine->lane_count : 1);
+    size_t lanes = engine->lane_count ? engine->lane_count : 1;
+    size_t share = rules->buffer_messages / lanes;
     size_t most = share > 2 * rules->batch.size ? share : 2 * rules->batch.size;
     uint64_t distance = tracker_distance(&lane->tracker);
-    bool full = lane->unfinished >= most || distance >= rules->distance;
+    bool greedy = lanes > 1 && lane->unfinished >= most &&
+                  2 * lane->unfinished * lanes >= 3 * engine->held;
+    bool full = greedy || distance >= rules->distance;
     bool free_again = lane->unfinished <= most / 2 && distance <= rules->distance / 2;
 
-    if (engine->lane_count == 1 && distance < rules->distance)
-        full = false;
     if (full != lane->paused && (full || free_again)) {
         lane->paused = full;
         engine->ops->pause_lane(engine->argument, lane, full);

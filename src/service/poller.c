@@ -225,6 +225,8 @@ static void turn(struct poller *poller)
 
     begin_stop(poller);
     start_connector(poller, now_us);
+    /* Answers came in the last turn: what they let go on comes before new messages. */
+    engine_run(poller->engine, now_us);
     receive(poller, now_us);
     if (poller->token_retry_us && now_us >= poller->token_retry_us)
         poller_claim_retry(poller);
