@@ -18,8 +18,9 @@
 #define LINE_US  CLOCK_SECOND
 #define HEIGHT   12 /* lines of the block */
 
-/* Escape sequences are those of ECMA-48: a number of lines up, erase to the end of line. */
-#define UP          "\033[12A"
+/* Escape sequences are those of ECMA-48: to the first column (the terminal may have echoed a key)
+ * and a number of lines up, erase to the end of line. */
+#define UP          "\r\033[12A"
 #define ERASE       "\033[K"
 #define HIDE_CURSOR "\033[?25l"
 #define SHOW_CURSOR "\033[?25h"
