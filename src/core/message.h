@@ -48,6 +48,7 @@ struct message {
     uint8_t place;           /* enum message_place */
     bool held;               /* payload not yet released to the connector */
     bool claimed;            /* holds the claim on its token */
+    bool called_back;        /* a suspect whose next attempt decides: it goes alone */
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
     char *reason;            /* with VERDICT_DEAD: one sentence, owned */
