@@ -299,6 +299,7 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
         strand_append(engine, message->strand, message);
     }
     lane->first_seen = true;
+    lane->newest = source->position;
 }
 
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,

@@ -100,7 +100,8 @@ static void gather(struct engine *engine, struct strand *strand, struct batch *b
     while (strand->waiting.first && !strand->blocked && batch->messages.count < most) {
         struct message *message = strand->waiting.first;
 
-        if (batch->messages.count && batch->messages.bytes + message->bytes > settings->bytes)
+        if (batch->messages.count && (message->called_back || batch->messages.first->called_back ||
+                                      batch->messages.bytes + message->bytes > settings->bytes))
             break;
         if (engine_too_old(engine, message, now_us)) {
             strand_take(engine, strand);

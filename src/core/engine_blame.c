@@ -9,7 +9,8 @@
  *
  * Disjoint batches that fail without any success in between make a *run*. When the run is long
  * enough it was the target: everything goes back to its old order as if never tried, and the gate
- * opens for single probes. */
+ * opens for single probes. Each run of failing probes must be one longer than the one before, so
+ * that no row of bad messages, however long, hides a target that lives. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -26,6 +27,13 @@
 
 /* ---- suspects ---- */
 
+static void leave_suspects(struct strand *strand)
+{
+    assert(strand->suspects);
+    if (!--strand->suspects)
+        strand->recall = false;
+}
+
 static struct message *take_suspect(struct engine *engine, struct message *wanted)
 {
     struct message_list all = engine->suspects, rest = {0};
@@ -35,7 +43,7 @@ static struct message *take_suspect(struct engine *engine, struct message *wante
         if (message != wanted)
             message_list_append(&rest, message);
     engine->suspects = rest;
-    wanted->strand->suspects--;
+    leave_suspects(wanted->strand);
     return wanted;
 }
 
@@ -57,13 +65,21 @@ static void suspect(struct engine *engine, struct message *message, int64_t now_
     engine->ops->event(engine->argument, ENGINE_SUSPECT, NULL, message, NULL);
 }
 
-/* Back into a batch of its own, for one more attempt. */
+/* Back into a batch of its own, for one more attempt. Where order counts it takes its old place and
+ * is the next of its strand: never beside another batch of it. */
 static void call_back(struct engine *engine, struct message *message, int64_t now_us)
 {
-    struct batch *batch = batch_new();
     struct strand *strand = message->strand;
+    struct batch *batch;
 
     take_suspect(engine, message);
+    if (!strand->parallel) {
+        message->called_back = true;
+        strand->recall = false;
+        strand_restore(engine, message);
+        return;
+    }
+    batch = batch_new();
     message->place = PLACE_BATCH;
     strand->outstanding++;
     strand->recall = false;
@@ -96,6 +112,7 @@ void blame_success(struct engine *engine, const struct batch *batch, int64_t now
 
     engine->run++;
     engine->run_failures = 0;
+    engine->acquittals = 0;
     if (batch->started_us > engine->success_started_us)
         engine->success_started_us = batch->started_us;
     engine->success_landed_us = now_us;
@@ -119,6 +136,7 @@ static void pardon(struct message *message)
     message->blame_since_us = 0;
     message->last_failed_us = 0;
     message->suspect_since_us = 0;
+    message->called_back = false;
 }
 
 static void put_back(struct engine *engine, struct message *message)
@@ -164,8 +182,7 @@ static void recall_suspects(struct engine *engine, bool flagged)
             message_list_append(&engine->suspects, message);
             continue;
         }
-        if (!--strand->suspects)
-            strand->recall = false;
+        leave_suspects(strand);
         pardon(message);
         strand_restore(engine, message);
     }
@@ -178,6 +195,8 @@ static void acquit_all(struct engine *engine, struct batch *batch, const struct 
     enum gate_state state = outcome->class == OUTCOME_FATAL ? GATE_PAUSED : GATE_FAILING;
     struct batch *waiting;
 
+    if (gate_probing(&engine->gate) && batch->started_us > engine->gate.opened_us)
+        engine->acquittals++;
     if (gate_open(&engine->gate, state, engine->rules, outcome->retry_after_us, now_us,
                   &engine->random))
         engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);
@@ -190,6 +209,10 @@ static void acquit_all(struct engine *engine, struct batch *batch, const struct 
         blame_dissolve(engine, waiting);
     }
     recall_suspects(engine, false);
+    for (struct lane *lane = engine->lanes; lane; lane = lane->next)
+        for (struct message *message = lane->live; message; message = message->live_next)
+            if (message->called_back && message->place == PLACE_WAITING)
+                pardon(message);
 }
 
 /* Whether there are messages besides `batch` and the suspects that could be witnesses. */
@@ -219,7 +242,7 @@ static bool fatal_is_doubtful(const struct engine *engine, const struct batch *b
 
     if (count == 1 && witnessed(batch, first, OUTCOME_FATAL))
         return true;
-    if (engine->run_failures >= RUN_OF_FATALS)
+    if (engine->run_failures >= RUN_OF_FATALS + engine->acquittals)
         return false;
     /* Single probes of a paused target must get past a message that it really refuses. */
     if (engine->gate.state == GATE_PAUSED)
@@ -232,7 +255,8 @@ static bool target_is_guilty(const struct engine *engine, const struct batch *ba
 {
     if (class == OUTCOME_FATAL)
         return !fatal_is_doubtful(engine, batch, now_us);
-    return engine->rules->retry.patience_us && engine->run_failures >= RUN_OF_FAILURES;
+    return engine->rules->retry.patience_us &&
+           engine->run_failures >= RUN_OF_FAILURES + engine->acquittals;
 }
 
 static void count_in_run(struct engine *engine, struct batch *batch)
@@ -413,16 +437,17 @@ static int64_t probe_lonely(struct engine *engine, int64_t now_us)
 int64_t blame_run(struct engine *engine, int64_t now_us)
 {
     int64_t patience_at_us, probe_at_us = CLOCK_NEVER;
-    bool lonely = !witnesses_exist(engine, 0);
+    /* What waits for the claim of a suspect cannot be its witness. */
+    bool idle = !engine->ready.first && !engine->waiting.count && !engine->flying;
 
     if (!engine->suspects.count)
         return CLOCK_NEVER;
-    if (lonely && !gate_probing(&engine->gate))
+    if (!witnesses_exist(engine, 0) && !gate_probing(&engine->gate))
         judge_lonely(engine);
     if (!engine->suspects.count)
         return now_us;
     patience_at_us = judge_patience(engine, now_us);
-    if (engine->suspects.count && lonely)
+    if (engine->suspects.count && idle)
         probe_at_us = probe_lonely(engine, now_us);
     return probe_at_us < patience_at_us ? probe_at_us : patience_at_us;
 }

@@ -41,6 +41,7 @@ struct engine {
     struct message_list suspects;
     uint64_t run;              /* number of the present run of failures without a success */
     uint32_t run_failures;     /* disjoint batches that failed in it */
+    uint32_t acquittals;       /* runs of probes that failed since the last success */
     int64_t success_started_us; /* start of the newest invocation that succeeded; 0: none */
     int64_t success_landed_us;
     int64_t patience_us, patience_from_us;

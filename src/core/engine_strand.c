@@ -143,6 +143,12 @@ void strand_restore(struct engine *engine, struct message *message)
     message->place = PLACE_WAITING;
     message_list_insert(&strand->waiting, message);
     account(engine, strand, &before);
+    if (strand->blocked && strand->waiting.first == message) {
+        /* What waits for its claim is no longer the first, and may wait for this very message. */
+        engine->ops->unclaim(engine->argument, message->next);
+        message->next->place = PLACE_WAITING;
+        strand->blocked = false;
+    }
     strand_update(engine, strand, false);
 }
 

@@ -39,6 +39,7 @@ struct lane {
     bool has_settled;
     uint64_t settled;   /* the source knows that all before it is finished */
     bool first_seen;
+    uint64_t newest;    /* position delivered last, once first_seen */
     bool closing, drained, paused;
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */

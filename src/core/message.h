@@ -49,6 +49,7 @@ struct message {
     bool held;               /* payload not yet released to the connector */
     bool claimed;            /* holds the claim on its token */
     bool named;              /* the function named it while it did another */
+    bool called_back;        /* a suspect whose next attempt decides: it goes alone */
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
     char *reason;            /* with VERDICT_DEAD: one sentence, owned */

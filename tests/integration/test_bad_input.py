@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lib.function import OK, always
+from lib.function import OK
 from lib.machine import BUILD, ROOT
 from lib.plugin import group_of, ids, numbered
 from lib.sluice import run_cli

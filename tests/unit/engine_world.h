@@ -1,0 +1,900 @@
+/* SPDX-License-Identifier: MIT
+ * A world around an engine, in virtual time: a source with lanes, a scripted target, a recorder that
+ * is durable after a while or fails, claims. It checks at every step what must always hold, and
+ * counts what tests ask for. Drives the engine as src/service/poller.c does. */
+#ifndef ENGINE_WORLD_H
+#define ENGINE_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/engine.h"
+#include "core/token.h"
+
+#define LANES_MOST   8
+#define FLIGHTS_MOST 1000
+#define UNUSED       __attribute__((unused))
+
+struct world;
+
+/* A message as its source has it. */
+struct item {
+    uint32_t lane, index;
+    uint64_t position;
+    int64_t at_us; /* when it appears at the source */
+    char key[16];  /* empty: none */
+    char token[16];
+    char payload[64];
+    size_t size;
+    int poison; /* enum outcome_class of every batch that it is in; 0: none */
+    bool named; /* the function names it as failed */
+    bool suspected, buried, durable, settled, late;
+    uint32_t invoked, succeeded, duplicates, alone_failed;
+    uint64_t done_number; /* order of the first success, 0: none */
+    int64_t dead_us, done_us;
+    enum dead_letter_class dead_class;
+    char reason[256];
+};
+
+/* One delivery. Kept until the world ends, so that messages can be asked for their item; its bytes
+ * go when the engine releases them, so that late reads are seen. */
+struct handle {
+    struct handle *next;
+    struct item *item;
+    char *bytes; /* key, then payload; NULL: released */
+};
+
+struct source_lane {
+    char name[16];
+    struct item *items;
+    size_t count, next;
+    struct lane *lane;    /* NULL: not ours now */
+    uint64_t committed;   /* exclusive; what a new owner starts from */
+    uint64_t committing;  /* asked for, not yet durable */
+    int64_t commit_us;    /* 0: none under way */
+    bool paused, drained;
+    uint32_t generation;  /* how often it was assigned */
+    struct buffer record; /* durable positions */
+};
+
+struct flight {
+    struct batch *batch;
+    int64_t due_us;
+    struct outcome outcome;
+    bool *named;
+};
+
+struct job {
+    struct message_list messages;
+    struct buffer values[LANES_MOST];
+    bool writes[LANES_MOST];
+    uint32_t generations[LANES_MOST];
+    bool busy, failing;
+    int64_t due_us, retry_us;
+};
+
+struct token_entry {
+    char token[80];
+    size_t size;
+    struct message *holder; /* NULL: free */
+    bool recorded;
+    uint64_t fingerprint[2];
+};
+
+struct world {
+    struct rules rules;
+    struct token_rule *token_rule;
+    struct engine *engine;
+    bool by_message; /* the source settles messages one by one */
+    bool silent_source; /* does not tell what it knows to be settled */
+    int64_t now_us, step_us;
+    uint32_t steps_now;
+    struct random random;
+
+    struct source_lane lanes[LANES_MOST];
+    size_t lane_count;
+    struct handle *handles;
+    size_t handle_count, handle_bytes;
+
+    struct flight flights[FLIGHTS_MOST];
+    size_t flight_count, flights_most_seen;
+    struct job finished, dead;
+    struct token_entry *tokens;
+    size_t token_count;
+    struct message *waiters[4096];
+    bool posted[4096];
+    size_t waiter_count;
+
+    /* The target. */
+    int64_t outage_from_us, outage_to_us;
+    enum outcome_class outage;
+    int64_t retry_after_us, latency_us;
+    uint32_t failing_percent; /* of invocations, at random */
+    enum outcome_class failing;
+    int64_t heals_us;         /* random failures end then; 0: never */
+    void (*target)(struct world *world, struct flight *flight); /* instead of all this */
+
+    /* The recorder. */
+    int64_t record_us;
+    int64_t record_fails_until_us;
+    uint32_t record_fails_percent;
+
+    uint64_t done_numbers;
+    uint64_t invocations, dead_letters, late, late_unsuspected, gates_opened;
+    size_t biggest_batch, biggest_bytes;
+    int64_t last_probe_us;
+};
+
+static struct item *item_of(const struct message *message)
+{
+    return ((struct handle *)message->source.handle)->item;
+}
+
+static bool item_over(const struct item *item)
+{
+    return item->durable;
+}
+
+/* ---- what the engine asks for ---- */
+
+static void decide(struct world *world, struct flight *flight)
+{
+    struct batch *batch = flight->batch;
+    struct outcome *outcome = &flight->outcome;
+    size_t i = 0;
+    bool any = false;
+
+    if (world->now_us >= world->outage_from_us && world->now_us < world->outage_to_us) {
+        outcome->class = world->outage;
+        outcome->retry_after_us = world->retry_after_us;
+    } else if (world->failing_percent && (!world->heals_us || world->now_us < world->heals_us) &&
+               (uint32_t)random_up_to(&world->random, 99) < world->failing_percent) {
+        outcome->class = world->failing;
+    }
+    if (outcome->class != OUTCOME_DONE)
+        return;
+    for (struct message *m = batch->messages.first; m; m = m->next)
+        if (item_of(m)->poison)
+            outcome->class = (enum outcome_class)item_of(m)->poison;
+    if (outcome->class != OUTCOME_DONE)
+        return;
+    flight->named = memory_zero(batch->messages.count, 1);
+    for (struct message *m = batch->messages.first; m; m = m->next)
+        any |= flight->named[i++] = item_of(m)->named;
+    if (any)
+        outcome->named = flight->named;
+}
+
+static void note_success(struct world *world, struct item *item)
+{
+    struct source_lane *lane = &world->lanes[item->lane];
+
+    item->succeeded++;
+    if (item->done_number)
+        return;
+    item->done_number = ++world->done_numbers;
+    item->done_us = world->now_us;
+    if (world->rules.order == ORDER_NONE ||
+        (world->rules.order == ORDER_KEY && !item->key[0]))
+        return;
+    for (size_t i = item->index + 1; i < lane->count; i++)
+        if (lane->items[i].done_number &&
+            (world->rules.order == ORDER_LANE || !strcmp(lane->items[i].key, item->key))) {
+            item->late = true;
+            world->late++;
+            world->late_unsuspected += !item->suspected;
+            break;
+        }
+}
+
+static void check_concurrent(const struct world *world, const struct batch *batch)
+{
+    for (const struct message *m = batch->messages.first; m; m = m->next)
+        for (size_t i = 0; world->rules.order != ORDER_NONE && i < world->flight_count; i++)
+            for (const struct message *o = world->flights[i].batch->messages.first; o; o = o->next)
+                if (o->lane && o->lane == m->lane &&
+                    (world->rules.order == ORDER_LANE ||
+                     (item_of(m)->key[0] && !strcmp(item_of(o)->key, item_of(m)->key))))
+                    fail_msg("two batches of one lane or key are in flight");
+}
+
+static void world_invoke(void *argument, struct batch *batch)
+{
+    struct world *world = argument;
+    struct flight flight = {.batch = batch, .due_us = world->now_us + 1 +
+                                                      random_up_to(&world->random,
+                                                                   world->latency_us)};
+    size_t i = 0;
+
+    check_concurrent(world, batch);
+    assert_true(batch->messages.count >= 1 && batch->messages.count <= world->rules.batch.size);
+    if (batch->messages.count > 1)
+        assert_true(batch->messages.bytes <= world->rules.batch.bytes);
+    world->invocations++;
+    world->last_probe_us = world->now_us;
+    if (batch->messages.count > world->biggest_batch)
+        world->biggest_batch = batch->messages.count;
+    for (struct message *m = batch->messages.first; m; m = m->next) {
+        struct item *item = item_of(m);
+
+        if (item->durable && !item->token[0])
+            fail_msg("%u/%llu was finished durably and is invoked again", item->lane,
+                     (unsigned long long)item->position);
+        if (m->lane->closing)
+            fail_msg("a message of a closing lane is invoked");
+        item->invoked++;
+        assert_memory_equal(m->source.payload.data, item->payload, item->size);
+    }
+    if (world->target)
+        world->target(world, &flight);
+    else
+        decide(world, &flight);
+    flight.outcome.error = flight.outcome.class == OUTCOME_DONE ? NULL : "it failed";
+    flight.outcome.status = flight.outcome.class == OUTCOME_DONE ? 200 : 500;
+    for (struct message *m = batch->messages.first; m; m = m->next, i++)
+        if (flight.outcome.class == OUTCOME_DONE &&
+            !(flight.outcome.named && flight.outcome.named[i]))
+            note_success(world, item_of(m));
+        else if (batch->messages.count == 1)
+            item_of(m)->alone_failed++;
+    assert_true(world->flight_count < FLIGHTS_MOST);
+    world->flights[world->flight_count++] = flight;
+    assert_true(world->flight_count <= world->rules.concurrency.most);
+    if (world->flight_count > world->flights_most_seen)
+        world->flights_most_seen = world->flight_count;
+}
+
+static struct token_entry *token_entry(struct world *world, const struct message *message)
+{
+    for (size_t i = 0; i < world->token_count; i++)
+        if (world->tokens[i].size == message->token_size &&
+            !memcmp(world->tokens[i].token, message->token, message->token_size))
+            return &world->tokens[i];
+    world->tokens = memory_resize(world->tokens, world->token_count + 1, sizeof *world->tokens);
+    world->tokens[world->token_count] = (struct token_entry){.size = message->token_size};
+    memcpy(world->tokens[world->token_count].token, message->token, message->token_size);
+    return &world->tokens[world->token_count++];
+}
+
+static enum claim world_claim(void *argument, struct message *message)
+{
+    struct world *world = argument;
+    struct token_entry *entry = token_entry(world, message);
+
+    if (entry->holder) {
+        assert_true(entry->holder != message);
+        assert_true(world->waiter_count < 4096);
+        world->posted[world->waiter_count] = false;
+        world->waiters[world->waiter_count++] = message;
+        message->waiter = message;
+        return CLAIM_WAIT;
+    }
+    if (entry->recorded)
+        return entry->fingerprint[0] == message->fingerprint[0] ? CLAIM_RECORDED : CLAIM_CONFLICT;
+    entry->holder = message;
+    return CLAIM_MINE;
+}
+
+static void world_unclaim(void *argument, struct message *message)
+{
+    struct world *world = argument;
+    struct token_entry *entry = token_entry(world, message);
+
+    if (message->waiter) {
+        for (size_t i = 0; i < world->waiter_count; i++)
+            if (world->waiters[i] == message)
+                world->waiters[i] = NULL;
+        message->waiter = NULL;
+        return;
+    }
+    assert_ptr_equal(entry->holder, message);
+    entry->holder = NULL;
+    message->claimed = false;
+    for (size_t i = 0; i < world->waiter_count; i++)
+        if (world->waiters[i] && token_entry(world, world->waiters[i]) == entry)
+            world->posted[i] = true;
+}
+
+static struct source_lane *source_of(struct world *world, const struct lane *lane)
+{
+    return lane->cookie;
+}
+
+static void world_settle(void *argument, struct lane *lane, const struct message *message,
+                         uint64_t position)
+{
+    struct world *world = argument;
+    struct source_lane *source = source_of(world, lane);
+
+    if (world->by_message) {
+        assert_non_null(message);
+        assert_true(item_of(message)->durable);
+        assert_false(item_of(message)->settled);
+        item_of(message)->settled = true;
+        return;
+    }
+    assert_null(message);
+    assert_true(position + 1 >= source->committing);
+    for (size_t i = 0; i < source->count && source->items[i].position <= position; i++)
+        if (!source->items[i].durable)
+            fail_msg("settled %s up to %llu over %llu, which is not durable", source->name,
+                     (unsigned long long)position,
+                     (unsigned long long)source->items[i].position);
+    source->committing = position + 1;
+    if (!source->commit_us)
+        source->commit_us = world->now_us + 1 + random_up_to(&world->random, CLOCK_SECOND);
+}
+
+static void world_release(void *argument, void *pointer)
+{
+    struct world *world = argument;
+    struct handle *handle = pointer;
+
+    assert_non_null(handle->bytes); /* once only */
+    free(handle->bytes);
+    handle->bytes = NULL;
+    world->handle_count--;
+    world->handle_bytes -= handle->item->size + strlen(handle->item->key);
+}
+
+static void world_pause_lane(void *argument, struct lane *lane, bool paused)
+{
+    struct source_lane *source = source_of(argument, lane);
+
+    assert_true(source->paused != paused);
+    source->paused = paused;
+}
+
+static void world_drained(void *argument, struct lane *lane)
+{
+    source_of(argument, lane)->drained = true;
+}
+
+static size_t world_headers(void *argument, const struct message *message,
+                            struct sluice_header *ret, size_t room)
+{
+    return 0;
+}
+
+static void world_fingerprint(const void *data, size_t size, uint64_t ret_value[2])
+{
+    const unsigned char *bytes = data;
+
+    ret_value[0] = UINT64_C(1469598103934665603);
+    for (size_t i = 0; i < size; i++)
+        ret_value[0] = (ret_value[0] ^ bytes[i]) * UINT64_C(1099511628211);
+    ret_value[1] = ~ret_value[0];
+}
+
+static void world_sha256(const void *data, size_t size, char ret_hex[64])
+{
+    uint64_t value[2];
+    char text[65];
+
+    world_fingerprint(data, size, value);
+    snprintf(text, sizeof text, "%064llx", (unsigned long long)value[0]);
+    memcpy(ret_hex, text, 64);
+}
+
+static void world_event(void *argument, enum engine_event event, const struct batch *batch,
+                        const struct message *message, const char *text)
+{
+    struct world *world = argument;
+
+    if (event == ENGINE_SUSPECT)
+        item_of(message)->suspected = true;
+    if (event == ENGINE_DUPLICATE)
+        item_of(message)->duplicates++;
+    if (event == ENGINE_GATE_OPENED)
+        world->gates_opened++;
+    if (event == ENGINE_DEAD) {
+        item_of(message)->dead_class = message->dead_class;
+        item_of(message)->dead_us = world->now_us;
+        snprintf(item_of(message)->reason, sizeof item_of(message)->reason, "%s", text);
+    }
+}
+
+static const struct engine_ops world_ops = {
+    .invoke = world_invoke,
+    .claim = world_claim,
+    .unclaim = world_unclaim,
+    .settle = world_settle,
+    .release = world_release,
+    .pause_lane = world_pause_lane,
+    .lane_drained = world_drained,
+    .headers = world_headers,
+    .fingerprint = world_fingerprint,
+    .sha256 = world_sha256,
+    .event = world_event,
+};
+
+/* ---- source ---- */
+
+UNUSED static void world_start_engine(struct world *world)
+{
+    struct fault fault;
+
+    if (!world->token_rule)
+        world->token_rule = token_rule_new(&world->rules.token, &fault);
+    world->engine = engine_new(&world->rules, world->token_rule, !world->by_message, &world_ops,
+                               world, random_next(&world->random) | 1);
+}
+
+UNUSED static struct world *world_new(size_t lanes, uint64_t seed)
+{
+    struct world *world = memory_zero(1, sizeof *world);
+
+    world->rules = (struct rules){
+        .order = ORDER_LANE,
+        .batch = {.size = 100, .bytes = 1 << 20},
+        .token = {.source = TOKEN_POSITION},
+        .retry = {.attempts = 5,
+                  .backoff_first_us = 200 * CLOCK_MS,
+                  .backoff_most_us = 30 * CLOCK_SECOND,
+                  .patience_us = 2 * CLOCK_MINUTE,
+                  .probe_first_us = 30 * CLOCK_SECOND,
+                  .probe_most_us = 10 * CLOCK_MINUTE,
+                  .split = true},
+        .concurrency = {.least = 1, .most = 32},
+        .buffer_messages = 10000,
+        .buffer_bytes = 64 << 20,
+        .distance = 100000,
+    };
+    world->now_us = 1000 * CLOCK_SECOND;
+    world->random.state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    world->latency_us = 20 * CLOCK_MS;
+    world->record_us = 5 * CLOCK_MS;
+    world->lane_count = lanes;
+    for (size_t i = 0; i < lanes; i++) {
+        snprintf(world->lanes[i].name, sizeof world->lanes[i].name, "orders/%zu", i);
+        buffer_init(&world->lanes[i].record, POSITIONS_BYTES_MOST);
+        buffer_init(&world->finished.values[i], POSITIONS_BYTES_MOST);
+    }
+    return world;
+}
+
+UNUSED static struct item *world_add(struct world *world, size_t lane_number, int64_t at_us)
+{
+    struct source_lane *lane = &world->lanes[lane_number];
+    struct item *item;
+
+    /* Items keep their place: handles point to them. */
+    assert_true(lane->count < 20000);
+    if (!lane->items)
+        lane->items = memory_zero(20000, sizeof *lane->items);
+    item = &lane->items[lane->count];
+    *item = (struct item){.lane = (uint32_t)lane_number, .index = (uint32_t)lane->count,
+                          .position = lane->count ? lane->items[lane->count - 1].position + 1 : 0,
+                          .at_us = world->now_us + at_us};
+    item->size = (size_t)snprintf(item->payload, sizeof item->payload, "message %zu/%u",
+                                  lane_number, item->index);
+    lane->count++;
+    return item;
+}
+
+/* So many messages, spread over all lanes, `every_us` apart. */
+UNUSED static void world_add_many(struct world *world, size_t count, int64_t every_us)
+{
+    for (size_t i = 0; i < count; i++)
+        world_add(world, i % world->lane_count, (int64_t)i * every_us);
+}
+
+UNUSED static void world_assign(struct world *world, size_t number)
+{
+    struct source_lane *lane = &world->lanes[number];
+    struct sluice_lane info = {.name = lane->name, .source = "orders",
+                               .partition = (int32_t)number, .cookie = lane};
+    struct positions positions = {0};
+
+    if (lane->record.size)
+        assert_int_equal(positions_read(&positions, lane->record.data, lane->record.size), 0);
+    lane->lane = engine_lane_open(world->engine, &info, &positions);
+    lane->paused = lane->drained = false;
+    lane->generation++;
+    lane->committing = lane->committed;
+    lane->commit_us = 0;
+    lane->next = 0;
+    while (lane->next < lane->count && lane->items[lane->next].position < lane->committed)
+        lane->next++;
+    if (lane->committed && !world->silent_source && !world->by_message)
+        engine_lane_settled(world->engine, lane->lane, lane->committed);
+}
+
+UNUSED static void world_lose(struct world *world, size_t number)
+{
+    struct source_lane *lane = &world->lanes[number];
+
+    engine_lane_lost(world->engine, lane->lane);
+    lane->lane = NULL;
+    if (lane->commit_us && random_up_to(&world->random, 1))
+        lane->committed = lane->committing;
+}
+
+UNUSED static void world_open(struct world *world)
+{
+    world_start_engine(world);
+    for (size_t i = 0; i < world->lane_count; i++)
+        world_assign(world, i);
+}
+
+static void deliver_one(struct world *world, struct source_lane *lane, struct item *item)
+{
+    struct handle *handle = memory_zero(1, sizeof *handle);
+    size_t key = strlen(item->key);
+    struct sluice_message message = {.lane = lane->lane, .handle = handle,
+                                     .position = item->position};
+
+    handle->item = item;
+    handle->bytes = memory_new(key + item->size + 1);
+    memcpy(handle->bytes, item->key, key);
+    memcpy(handle->bytes + key, item->payload, item->size);
+    if (key)
+        message.key = (struct sluice_bytes){handle->bytes, key};
+    message.payload = (struct sluice_bytes){handle->bytes + key, item->size};
+    if (item->token[0])
+        message.message_id = (struct sluice_bytes){item->token, strlen(item->token)};
+    handle->next = world->handles;
+    world->handles = handle;
+    world->handle_count++;
+    world->handle_bytes += key + item->size;
+    engine_feed(world->engine, &message, 1, world->now_us);
+}
+
+static bool deliverable(const struct world *world, const struct source_lane *lane)
+{
+    return lane->lane && !lane->paused && !lane->lane->closing && lane->next < lane->count &&
+           lane->items[lane->next].at_us <= world->now_us;
+}
+
+static void deliver(struct world *world)
+{
+    struct sluice_room room = engine_room(world->engine);
+    size_t fed = 0;
+
+    for (bool any = true; any && fed < room.messages;) {
+        any = false;
+        for (size_t i = 0; i < world->lane_count && fed < room.messages; i++) {
+            struct source_lane *lane = &world->lanes[i];
+
+            for (int j = 0; j < 50 && deliverable(world, lane) && fed < room.messages; j++) {
+                struct item *item = &lane->items[lane->next];
+                size_t bytes = item->size + strlen(item->key);
+
+                if (!(world->by_message && item->settled)) {
+                    if (fed && room.bytes < bytes)
+                        return;
+                    room.bytes -= room.bytes < bytes ? room.bytes : bytes;
+                    deliver_one(world, lane, item);
+                    fed++;
+                }
+                lane->next++;
+                any = true;
+            }
+        }
+    }
+    assert_true(engine_unfinished(world->engine) <= world->rules.buffer_messages);
+    assert_true(world->handle_bytes <= world->rules.buffer_bytes + sizeof(struct item));
+}
+
+/* ---- recorder, see src/service/poller_record.c ---- */
+
+static void submit(struct world *world, struct job *job)
+{
+    job->busy = true;
+    job->due_us = world->now_us + 1 + random_up_to(&world->random, world->record_us);
+}
+
+static void write_lanes(struct world *world)
+{
+    for (struct message *m = world->finished.messages.first; m; m = m->next)
+        if (m->lane)
+            source_of(world, m->lane)->lane->to_record = true;
+    for (size_t i = 0; i < world->lane_count; i++) {
+        struct lane *lane = world->lanes[i].lane;
+
+        world->finished.writes[i] = lane && lane->to_record;
+        world->finished.generations[i] = world->lanes[i].generation;
+        if (!world->finished.writes[i])
+            continue;
+        lane->to_record = false;
+        buffer_reset(&world->finished.values[i]);
+        lane_record_write(lane, &world->finished.values[i]);
+    }
+}
+
+static void record(struct world *world)
+{
+    struct job *finished = &world->finished, *dead = &world->dead;
+
+    if (!dead->busy && (!dead->failing || world->now_us >= dead->retry_us)) {
+        if (!dead->failing)
+            engine_take_dead(world->engine, 100, 8 << 20, &dead->messages);
+        if (dead->messages.count)
+            submit(world, dead);
+    }
+    if (!finished->busy && (!finished->failing || world->now_us >= finished->retry_us)) {
+        if (!finished->failing) {
+            engine_take_finished(world->engine, &finished->messages);
+            if (finished->messages.count)
+                write_lanes(world);
+        }
+        if (finished->messages.count)
+            submit(world, finished);
+    }
+}
+
+static bool write_fails(struct world *world)
+{
+    return world->now_us < world->record_fails_until_us ||
+           (uint32_t)random_up_to(&world->random, 99) < world->record_fails_percent;
+}
+
+/* Whoever opens the lane from now on knows this. One who opened it before the record landed does
+ * not: that is a lane torn away, of which only `nothing lost` is promised. */
+static void write_record(struct world *world, size_t number)
+{
+    struct source_lane *lane = &world->lanes[number];
+    struct positions positions;
+
+    buffer_reset(&lane->record);
+    buffer_add(&lane->record, world->finished.values[number].data,
+               world->finished.values[number].size);
+    assert_int_equal(positions_read(&positions, lane->record.data, lane->record.size), 0);
+    for (size_t i = 0; i < lane->count; i++) {
+        struct item *item = &lane->items[i];
+
+        if (!positions_contain(&positions, item->position))
+            continue;
+        if (!item->succeeded && !item->buried && !item->duplicates)
+            fail_msg("the record of %s contains %llu, which is neither done nor buried",
+                     lane->name, (unsigned long long)item->position);
+        if (lane->generation == world->finished.generations[number])
+            item->durable = true;
+    }
+    positions_fini(&positions);
+}
+
+static void make_durable(struct world *world)
+{
+    for (struct message *m = world->finished.messages.first; m; m = m->next) {
+        if (m->token && m->verdict == VERDICT_DONE) {
+            struct token_entry *entry = token_entry(world, m);
+
+            entry->recorded = true;
+            entry->fingerprint[0] = m->fingerprint[0];
+        }
+        if (m->verdict == VERDICT_DUPLICATE && !m->token)
+            assert_true(item_of(m)->succeeded || item_of(m)->buried || item_of(m)->duplicates > 1);
+        /* The record of a positional token is its lane's, which an orphan has no more. */
+        if (m->lane || (m->token && m->verdict == VERDICT_DONE))
+            item_of(m)->durable = true;
+    }
+    for (size_t i = 0; i < world->lane_count; i++)
+        if (world->finished.writes[i])
+            write_record(world, i);
+}
+
+static void end_job(struct world *world, struct job *job)
+{
+    job->busy = false;
+    job->failing = write_fails(world);
+    job->retry_us = world->now_us + CLOCK_SECOND;
+    if (job->failing)
+        return;
+    if (job == &world->dead) {
+        for (struct message *m = job->messages.first; m; m = m->next) {
+            item_of(m)->buried = true;
+            world->dead_letters++;
+        }
+        engine_buried(world->engine, &job->messages);
+    } else {
+        make_durable(world);
+        engine_durable(world->engine, &job->messages);
+    }
+}
+
+/* ---- time ---- */
+
+static void sooner(int64_t *at_us, int64_t other_us)
+{
+    if (other_us < *at_us)
+        *at_us = other_us;
+}
+
+static void land_flights(struct world *world)
+{
+    for (size_t i = 0; i < world->flight_count;) {
+        struct flight flight = world->flights[i];
+
+        if (flight.due_us > world->now_us) {
+            i++;
+            continue;
+        }
+        world->flights[i] = world->flights[--world->flight_count];
+        engine_answer(world->engine, flight.batch, &flight.outcome, world->now_us);
+        free(flight.named);
+        i = 0;
+    }
+}
+
+static void answer_claims(struct world *world)
+{
+    for (size_t i = 0; i < world->waiter_count;) {
+        struct message *message = world->waiters[i];
+
+        if (message && !world->posted[i]) {
+            i++;
+            continue;
+        }
+        world->waiter_count--;
+        world->waiters[i] = world->waiters[world->waiter_count];
+        world->posted[i] = world->posted[world->waiter_count];
+        if (message) {
+            message->waiter = NULL;
+            engine_claim_again(world->engine, message);
+        }
+        i = 0;
+    }
+}
+
+static void commit(struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++) {
+        struct source_lane *lane = &world->lanes[i];
+
+        if (!lane->lane || !lane->commit_us || lane->commit_us > world->now_us)
+            continue;
+        lane->commit_us = 0;
+        lane->committed = lane->committing;
+        engine_lane_settled(world->engine, lane->lane, lane->committed);
+    }
+}
+
+/* One turn of the loop; returns when the next is needed. */
+UNUSED static int64_t world_turn(struct world *world)
+{
+    int64_t at_us;
+
+    land_flights(world);
+    if (world->finished.busy && world->finished.due_us <= world->now_us)
+        end_job(world, &world->finished);
+    if (world->dead.busy && world->dead.due_us <= world->now_us)
+        end_job(world, &world->dead);
+    answer_claims(world);
+    commit(world);
+    deliver(world);
+    at_us = engine_run(world->engine, world->now_us);
+    record(world);
+    for (size_t i = 0; i < world->flight_count; i++)
+        sooner(&at_us, world->flights[i].due_us);
+    for (struct job *job = &world->finished; job; job = job == &world->finished ? &world->dead : NULL)
+        if (job->busy || job->failing)
+            sooner(&at_us, job->busy ? job->due_us : job->retry_us);
+    for (size_t i = 0; i < world->waiter_count; i++)
+        if (world->posted[i])
+            sooner(&at_us, world->now_us);
+    for (size_t i = 0; i < world->lane_count; i++) {
+        struct source_lane *lane = &world->lanes[i];
+
+        if (lane->lane && lane->commit_us)
+            sooner(&at_us, lane->commit_us);
+        if (deliverable(world, lane) && engine_room(world->engine).messages)
+            sooner(&at_us, world->now_us);
+        else if (lane->next < lane->count && lane->items[lane->next].at_us > world->now_us)
+            sooner(&at_us, lane->items[lane->next].at_us);
+    }
+    return at_us;
+}
+
+UNUSED static bool world_is_over(const struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        for (size_t j = 0; j < world->lanes[i].count; j++)
+            if (!item_over(&world->lanes[i].items[j]))
+                return false;
+    return true;
+}
+
+static bool all_lanes_are_ours(const struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        if (!world->lanes[i].lane || world->lanes[i].lane->closing)
+            return false;
+    return true;
+}
+
+/* Runs until all is durable, or until `until_us` (from now on). */
+UNUSED static void world_run(struct world *world, int64_t until_us)
+{
+    int64_t end_us = world->now_us + until_us;
+
+    while (world->now_us < end_us) {
+        int64_t at_us = world_turn(world);
+
+        if (at_us <= world->now_us) {
+            if (++world->steps_now > 20000)
+                fail_msg("the engine turns without end at one moment");
+            continue;
+        }
+        world->steps_now = 0;
+        if (world_is_over(world))
+            return;
+        if (at_us == CLOCK_NEVER && all_lanes_are_ours(world))
+            fail_msg("nothing will ever happen again, but there are unfinished messages: gate %d, "
+                     "held %zu, suspects %zu, retries %zu, in flight %zu, claims waited for %zu",
+                     engine_gate(world->engine)->state, engine_unfinished(world->engine),
+                     engine_suspects(world->engine), engine_waiting_retries(world->engine),
+                     world->flight_count, world->waiter_count);
+        world->now_us = at_us < end_us ? at_us : end_us;
+    }
+}
+
+/* As a crash: what the engine knew is gone. */
+UNUSED static void world_drop_engine(struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        if (world->lanes[i].lane)
+            world_lose(world, i);
+    /* What is with the recorder goes down, too. */
+    for (struct job *job = &world->finished; job; job = job == &world->finished ? &world->dead : NULL) {
+        struct message_list none = {0};
+
+        engine_durable(world->engine, &job->messages);
+        job->messages = none;
+        job->busy = job->failing = false;
+    }
+    for (size_t i = 0; i < world->flight_count; i++)
+        free(world->flights[i].named);
+    world->flight_count = 0;
+    engine_free(world->engine);
+    world->engine = NULL;
+    world->waiter_count = 0;
+    for (size_t i = 0; i < world->token_count; i++)
+        assert_null(world->tokens[i].holder); /* every claim was given up */
+    assert_int_equal(world->handle_count, 0);
+    assert_int_equal(world->handle_bytes, 0);
+}
+
+UNUSED static void world_free(struct world *world)
+{
+    if (world->engine)
+        world_drop_engine(world);
+    for (struct handle *handle = world->handles, *next; handle; handle = next) {
+        next = handle->next;
+        free(handle);
+    }
+    for (size_t i = 0; i < world->lane_count; i++) {
+        free(world->lanes[i].items);
+        buffer_fini(&world->lanes[i].record);
+        buffer_fini(&world->finished.values[i]);
+    }
+    free(world->tokens);
+    token_rule_free(world->token_rule);
+    free(world);
+}
+
+/* All done but those that were to die, which are dead and nothing else is. */
+UNUSED static void world_check(const struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        for (size_t j = 0; j < world->lanes[i].count; j++) {
+            const struct item *item = &world->lanes[i].items[j];
+            bool dies = item->poison || item->named;
+
+            if (!item->durable || item->buried != dies || (!dies && !item->succeeded))
+                fail_msg("%zu/%zu: %s%s%s, invoked %u times", i, j,
+                         item->durable ? "durable" : "unfinished", item->buried ? ", dead: " : "",
+                         item->buried ? item->reason : "", item->invoked);
+        }
+}
+
+#endif
