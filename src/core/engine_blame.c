@@ -57,6 +57,10 @@ static void suspect(struct engine *engine, struct message *message, int64_t now_
     struct strand *strand = message->strand;
 
     message->place = PLACE_SUSPECT;
+    /* It is not in flight: what waits for its token may be the witness it needs. */
+    if (message->claimed)
+        engine->ops->unclaim(engine->argument, message);
+    message->claimed = false;
     if (!message->suspect_since_us)
         message->suspect_since_us = now_us;
     message_list_append(&engine->suspects, message);
@@ -65,27 +69,16 @@ static void suspect(struct engine *engine, struct message *message, int64_t now_
     engine->ops->event(engine->argument, ENGINE_SUSPECT, NULL, message, NULL);
 }
 
-/* Back into a batch of its own, for one more attempt. Where order counts it takes its old place and
- * is the next of its strand: never beside another batch of it. */
-static void call_back(struct engine *engine, struct message *message, int64_t now_us)
+/* For one more attempt: it takes its old place, goes alone, and where order counts is the next of its
+ * strand, never beside another batch of it. */
+static void call_back(struct engine *engine, struct message *message)
 {
     struct strand *strand = message->strand;
-    struct batch *batch;
 
     take_suspect(engine, message);
-    if (!strand->parallel) {
-        message->called_back = true;
-        strand->recall = false;
-        strand_restore(engine, message);
-        return;
-    }
-    batch = batch_new();
-    message->place = PLACE_BATCH;
-    strand->outstanding++;
+    message->called_back = true;
     strand->recall = false;
-    strand_update(engine, strand, false);
-    message_list_append(&batch->messages, message);
-    engine_wait(engine, batch, now_us);
+    strand_restore(engine, message);
 }
 
 static void give_up(struct engine *engine, struct message *message, enum dead_letter_class class)
@@ -125,7 +118,7 @@ void blame_success(struct engine *engine, const struct batch *batch, int64_t now
     for (message = engine->suspects.first; message; message = next) {
         next = message->next;
         if (batch->started_us >= message->last_failed_us)
-            call_back(engine, message, now_us);
+            call_back(engine, message);
     }
 }
 
@@ -430,7 +423,7 @@ static int64_t probe_lonely(struct engine *engine, int64_t now_us)
     if (now_us < engine->lonely_probe_us)
         return engine->lonely_probe_us;
     engine->lonely_probe_us = 0;
-    call_back(engine, engine->suspects.first, now_us);
+    call_back(engine, engine->suspects.first);
     return now_us;
 }
 

