@@ -110,7 +110,7 @@ const struct sluice_option mapping_table[] = {
 
     {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
      "Consumers that this mapping joins the source with, each on a thread of its own."},
-    {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 16, 10000000, NULL,
+    {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 1, 10000000, NULL,
      "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 "
      "to "
      "100000, if unset."},
@@ -118,7 +118,7 @@ const struct sluice_option mapping_table[] = {
      "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
      "batch.bytes "
      "if unset."},
-    {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1000, 10000000, NULL,
+    {"buffer.distance", SLUICE_INT, ADVANCED, "100000", 1, 10000000, NULL,
      "Messages of a lane between the oldest unfinished and the newest received; at the bound the "
      "lane waits."},
     {"drain", SLUICE_DURATION, 0, NULL, 0, CLOCK_HOUR, NULL,
