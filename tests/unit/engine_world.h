@@ -191,7 +191,8 @@ static void note_success(struct world *world, struct item *item)
             (world->rules.order == ORDER_LANE || !strcmp(lane->items[i].key, item->key))) {
             item->late = true;
             world->late++;
-            world->late_unsuspected += !item->suspected;
+            /* One given up steps aside too; it comes again if its letter was not yet written. */
+            world->late_unsuspected += !item->suspected && !item->dead_us;
             break;
         }
 }

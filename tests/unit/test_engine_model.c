@@ -8,7 +8,7 @@
 
 #include "engine_world.h"
 
-#define RUNS     2000
+#define RUNS     4000
 #define ROUND_US (2 * CLOCK_HOUR)
 
 static uint64_t present_seed;
