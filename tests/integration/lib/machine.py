@@ -1,5 +1,6 @@
 """Processes, ports and directories of the machine the tests run on."""
 
+import fcntl
 import os
 import pathlib
 import random
@@ -7,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD") or ROOT / "build").resolve()
@@ -14,6 +16,24 @@ LONG = bool(os.environ.get("SLUICE_LONG"))
 
 # Slower machines and sanitizer builds wait longer; nothing waits if all is well.
 PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE") or 1)
+
+
+_ports_held = []  # locks on the ports this process was given, kept to its end
+
+
+def _hold_port(port):
+    """Whether the port is now ours among all test processes of this machine: a server binds it only
+    a while later, and must be able to come back on it."""
+    directory = pathlib.Path(tempfile.gettempdir()) / f"sluice-test-ports-{os.getuid()}"
+    directory.mkdir(exist_ok=True)
+    lock = open(directory / str(port), "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    _ports_held.append(lock)
+    return True
 
 
 def free_port():
@@ -26,7 +46,8 @@ def free_port():
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if _hold_port(port):
+                return port
     raise OSError("no free port between 20000 and 32000")
 
 
