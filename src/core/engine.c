@@ -298,8 +298,7 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
         message->strand = strand_of(engine, lane, source);
         strand_append(engine, message->strand, message);
     }
-    lane->first_seen = true;
-    lane->newest = source->position;
+    lane_note_delivered(lane, source->position);
 }
 
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/lane.h"
 
+void lane_note_delivered(struct lane *lane, uint64_t position)
+{
+    if (!lane->first_seen)
+        lane->first = position;
+    lane->first_seen = true;
+    lane->newest = position;
+}
+
 /* What an earlier process finished and the source has not yet delivered again is still finished. */
 static void collect_finished_before(const struct lane *lane, struct positions *positions)
 {
@@ -16,9 +24,18 @@ static void collect_finished_before(const struct lane *lane, struct positions *p
     }
 }
 
+/* Where the source has told of nothing settled, what came before the first delivery is not known to
+ * be finished: a source that begins before it was rewound, and the record must be void then. */
+static uint64_t base_of(const struct lane *lane)
+{
+    if (lane->has_settled)
+        return lane->settled;
+    return lane->first_seen ? lane->first : lane->finished_before.base;
+}
+
 void lane_record_write(const struct lane *lane, struct buffer *buffer)
 {
-    struct positions positions = {.base = lane->has_settled ? lane->settled : 0};
+    struct positions positions = {.base = base_of(lane)};
 
     tracker_collect(&lane->tracker, &positions);
     collect_finished_before(lane, &positions);

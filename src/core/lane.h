@@ -39,7 +39,7 @@ struct lane {
     bool has_settled;
     uint64_t settled;   /* the source knows that all before it is finished */
     bool first_seen;
-    uint64_t newest;    /* position delivered last, once first_seen */
+    uint64_t first, newest; /* positions delivered first and last, once first_seen */
     bool closing, drained, paused;
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */
@@ -49,6 +49,9 @@ struct lane {
     struct message *live;  /* all messages of the lane, through live_next */
     struct strand *main; /* the lane's own strand */
 };
+
+/* Takes note that a position was delivered. */
+void lane_note_delivered(struct lane *lane, uint64_t position);
 
 /* What is to be recorded of the lane now: everything finished beyond what the source knows. */
 void lane_record_write(const struct lane *lane, struct buffer *buffer);
