@@ -373,11 +373,24 @@ void engine_bury(struct engine *engine, struct message *message, enum dead_lette
     engine_finish(engine, message, VERDICT_DEAD);
 }
 
+void engine_bury_old(struct engine *engine, struct message *message)
+{
+    engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
+}
+
+void engine_unclaim(struct engine *engine, struct message *message)
+{
+    if (message->claimed)
+        engine->ops->unclaim(engine->argument, message);
+    message->claimed = false;
+}
+
 /* Frees an orphan, or a message that is durable. */
 void engine_discard(struct engine *engine, struct message *message)
 {
-    if (message->claimed || message->place == PLACE_CLAIM)
+    if (message->place == PLACE_CLAIM)
         engine->ops->unclaim(engine->argument, message);
+    engine_unclaim(engine, message);
     message_fini(message);
     if (engine->free_count < FREE_MESSAGES_MOST) {
         message->next = engine->free_messages;

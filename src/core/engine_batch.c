@@ -49,6 +49,21 @@ void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us)
     batch_free(batch);
 }
 
+void engine_retry(struct engine *engine, struct batch *batch, uint32_t failures, int64_t floor_us,
+                  int64_t now_us)
+{
+    const struct retry_settings *retry = &engine->rules->retry;
+
+    if (!batch->messages.count) {
+        engine_resolve(engine, batch, now_us);
+        return;
+    }
+    engine->counts.retried += batch->messages.count;
+    engine_wait(engine, batch,
+                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us, failures,
+                                     floor_us, &engine->random));
+}
+
 /* ---- building ---- */
 
 /* Whether the claim lets the message into a batch. False: it was dealt with otherwise. */
@@ -106,7 +121,7 @@ static void gather(struct engine *engine, struct strand *strand, struct batch *b
         if (engine_too_old(engine, message, now_us)) {
             strand_take(engine, strand);
             message->strand = NULL;
-            engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
+            engine_bury_old(engine, message);
             continue;
         }
         if (!admit(engine, strand, message))
@@ -208,7 +223,7 @@ static struct batch *refresh(struct engine *engine, struct batch *batch, int64_t
             strand_leave(engine, strand);
         } else if (engine_too_old(engine, message, now_us)) {
             engine_leave(engine, message);
-            engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
+            engine_bury_old(engine, message);
         } else {
             message_list_append(&batch->messages, message);
         }
@@ -377,14 +392,7 @@ static void judge_named(struct engine *engine, struct batch *batch, const struct
         most = message->attempts > most ? message->attempts : most;
         message_list_append(&batch->messages, message);
     }
-    if (!batch->messages.count) {
-        engine_resolve(engine, batch, now_us);
-        return;
-    }
-    engine->counts.retried += batch->messages.count;
-    engine_wait(engine, batch,
-                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us, most,
-                                     outcome->retry_after_us, &engine->random));
+    engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
 }
 
 static void judge_done(struct engine *engine, struct batch *batch, const struct outcome *outcome,
@@ -416,18 +424,12 @@ static void judge_done(struct engine *engine, struct batch *batch, const struct 
 static void judge_refused(struct engine *engine, struct batch *batch,
                           const struct outcome *outcome, int64_t now_us)
 {
-    const struct retry_settings *retry = &engine->rules->retry;
-
     remember(batch, outcome, outcome_class_name(outcome->class), now_us);
     engine->patience_from_us = now_us;
     if (gate_refused(&engine->gate, engine->rules, outcome->retry_after_us, now_us,
                      &engine->random))
         engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);
-    batch->refusals++;
-    engine->counts.retried += batch->messages.count;
-    engine_wait(engine, batch,
-                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us,
-                                     batch->refusals, outcome->retry_after_us, &engine->random));
+    engine_retry(engine, batch, ++batch->refusals, outcome->retry_after_us, now_us);
 }
 
 static void judge_failed(struct engine *engine, struct batch *batch, const struct outcome *outcome,

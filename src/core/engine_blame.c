@@ -34,22 +34,16 @@ static void leave_suspects(struct strand *strand)
         strand->recall = false;
 }
 
-static struct message *take_suspect(struct engine *engine, struct message *wanted)
+void blame_forget_suspect(struct engine *engine, struct message *suspect)
 {
     struct message_list all = engine->suspects, rest = {0};
     struct message *message;
 
     while ((message = message_list_take(&all)))
-        if (message != wanted)
+        if (message != suspect)
             message_list_append(&rest, message);
     engine->suspects = rest;
-    leave_suspects(wanted->strand);
-    return wanted;
-}
-
-void blame_forget_suspect(struct engine *engine, struct message *message)
-{
-    take_suspect(engine, message);
+    leave_suspects(suspect->strand);
 }
 
 static void suspect(struct engine *engine, struct message *message, int64_t now_us)
@@ -58,9 +52,7 @@ static void suspect(struct engine *engine, struct message *message, int64_t now_
 
     message->place = PLACE_SUSPECT;
     /* It is not in flight: what waits for its token may be the witness it needs. */
-    if (message->claimed)
-        engine->ops->unclaim(engine->argument, message);
-    message->claimed = false;
+    engine_unclaim(engine, message);
     if (!message->suspect_since_us)
         message->suspect_since_us = now_us;
     message_list_append(&engine->suspects, message);
@@ -75,7 +67,7 @@ static void call_back(struct engine *engine, struct message *message)
 {
     struct strand *strand = message->strand;
 
-    take_suspect(engine, message);
+    blame_forget_suspect(engine, message);
     message->called_back = true;
     strand->recall = false;
     strand_restore(engine, message);
@@ -89,6 +81,15 @@ static void give_up(struct engine *engine, struct message *message, enum dead_le
     snprintf(reason, sizeof reason, "%s%s", last->record.error,
              class == DEAD_PATIENCE ? " (nothing else succeeded within retry.patience)" : "");
     engine_bury(engine, message, class, reason);
+}
+
+static void give_up_suspect(struct engine *engine, struct message *message,
+                            enum dead_letter_class class)
+{
+    blame_forget_suspect(engine, message);
+    strand_drop_if_empty(engine, message->strand);
+    message->strand = NULL;
+    give_up(engine, message, class);
 }
 
 static enum dead_letter_class class_of(const struct message *message,
@@ -141,7 +142,8 @@ static void put_back(struct engine *engine, struct message *message)
     strand_leave(engine, strand);
 }
 
-void blame_dissolve(struct engine *engine, struct batch *batch)
+/* Puts a batch, and what follows it, back into its strands as if never tried. */
+static void dissolve(struct engine *engine, struct batch *batch)
 {
     while (batch) {
         struct batch *then = batch->then;
@@ -196,10 +198,10 @@ static void acquit_all(struct engine *engine, struct batch *batch, const struct 
     engine->run++;
     engine->run_failures = 0;
     engine->patience_from_us = now_us;
-    blame_dissolve(engine, batch);
+    dissolve(engine, batch);
     while ((waiting = batch_heap_first(&engine->waiting))) {
         batch_heap_remove(&engine->waiting, waiting);
-        blame_dissolve(engine, waiting);
+        dissolve(engine, waiting);
     }
     recall_suspects(engine, false);
     for (struct lane *lane = engine->lanes; lane; lane = lane->next)
@@ -276,7 +278,7 @@ static bool judge_one(struct engine *engine, struct message *message, enum outco
     used_up = class != OUTCOME_FAILED || message->attempts >= retry->attempts;
     if (engine_too_old(engine, message, now_us)) {
         engine_leave(engine, message);
-        engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
+        engine_bury_old(engine, message);
         return false;
     }
     if (!used_up)
@@ -327,7 +329,7 @@ static bool recalled(struct engine *engine, struct batch *batch)
     for (struct message *message = batch->messages.first; message; message = message->next)
         wanted = wanted || (message->strand->recall && message->strand->suspects);
     if (wanted) {
-        blame_dissolve(engine, batch);
+        dissolve(engine, batch);
         recall_suspects(engine, true);
     }
     return wanted;
@@ -366,14 +368,7 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
             message_list_append(&batch->messages, message);
         }
     }
-    if (!batch->messages.count) {
-        engine_resolve(engine, batch, now_us);
-        return;
-    }
-    engine->counts.retried += batch->messages.count;
-    engine_wait(engine, batch,
-                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us, most,
-                                     outcome->retry_after_us, &engine->random));
+    engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
 }
 
 /* ---- time ---- */
@@ -385,12 +380,8 @@ static void judge_lonely(struct engine *engine)
 
     for (message = engine->suspects.first; message; message = next) {
         next = message->next;
-        if (engine->success_started_us < message->blame_since_us)
-            continue;
-        take_suspect(engine, message);
-        strand_drop_if_empty(engine, message->strand);
-        message->strand = NULL;
-        give_up(engine, message, class_of(message, engine));
+        if (engine->success_started_us >= message->blame_since_us)
+            give_up_suspect(engine, message, class_of(message, engine));
     }
 }
 
@@ -405,10 +396,7 @@ static int64_t judge_patience(struct engine *engine, int64_t now_us)
         return CLOCK_NEVER;
     if (now_us < from_us + engine->patience_us)
         return from_us + engine->patience_us;
-    take_suspect(engine, oldest);
-    strand_drop_if_empty(engine, oldest->strand);
-    oldest->strand = NULL;
-    give_up(engine, oldest, DEAD_PATIENCE);
+    give_up_suspect(engine, oldest, DEAD_PATIENCE);
     engine->patience_us = engine->patience_us < PATIENCE_MOST_US / 2 ? engine->patience_us * 2
                                                                      : PATIENCE_MOST_US;
     engine->patience_from_us = now_us;

@@ -55,6 +55,10 @@ struct engine {
 void engine_finish(struct engine *engine, struct message *message, enum verdict verdict);
 void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
                  const char *reason);
+/* Buries what is tried for longer than retry.age. */
+void engine_bury_old(struct engine *engine, struct message *message);
+/* Gives up the claim of a message that is not in flight any more, if it has it. */
+void engine_unclaim(struct engine *engine, struct message *message);
 void engine_release(struct engine *engine, struct message *message);
 void engine_discard(struct engine *engine, struct message *message);
 void engine_check_drained(struct engine *engine, struct lane *lane);
@@ -83,6 +87,10 @@ void engine_drop(struct engine *engine, struct batch *batch);
 /* Gives a message that left its strand for good its verdict or its own batch. */
 void engine_leave(struct engine *engine, struct message *message);
 void engine_wait(struct engine *engine, struct batch *batch, int64_t due_us);
+/* Waits for the next try of what is left in the batch, after `failures` of them (at least 1), and not
+ * before `floor_us` from now; with nothing left it is resolved. */
+void engine_retry(struct engine *engine, struct batch *batch, uint32_t failures, int64_t floor_us,
+                  int64_t now_us);
 /* The batch is resolved: its other half may follow; frees it. */
 void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us);
 
@@ -91,8 +99,6 @@ void blame_success(struct engine *engine, const struct batch *batch, int64_t now
 /* A failed, poison or fatal answer for the whole batch. Takes the batch over. */
 void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
                    int64_t now_us);
-/* Puts a batch (and what follows it) back into its strands as if never tried. */
-void blame_dissolve(struct engine *engine, struct batch *batch);
 /* What only time decides: patience, lonely probes. Returns when to look again. */
 int64_t blame_run(struct engine *engine, int64_t now_us);
 void blame_forget_suspect(struct engine *engine, struct message *message);

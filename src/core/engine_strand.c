@@ -141,9 +141,7 @@ void strand_restore(struct engine *engine, struct message *message)
     struct message_list before = strand->waiting;
 
     /* It is not in flight any more, and one before it may wait for its token. */
-    if (message->claimed)
-        engine->ops->unclaim(engine->argument, message);
-    message->claimed = false;
+    engine_unclaim(engine, message);
     message->place = PLACE_WAITING;
     message_list_insert(&strand->waiting, message);
     account(engine, strand, &before);

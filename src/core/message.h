@@ -58,7 +58,7 @@ struct message {
     int64_t blame_since_us;  /* first failure since the target was last found guilty; 0: none */
     int64_t last_failed_us;
     int64_t suspect_since_us;
-    uint64_t failed_run;     /* see blame.h */
+    uint64_t failed_run;     /* run of failures in which it was counted, alone */
     uint64_t fingerprint[2]; /* of the payload */
     void *waiter;            /* the caller's, while it waits for a claim */
     struct history *history; /* NULL until the first failure */

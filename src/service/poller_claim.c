@@ -79,7 +79,6 @@ void poller_unclaim(void *argument, struct message *message)
         message->waiter = NULL;
     } else {
         claims_give_up(poller->context.claims, message->token, message->token_size);
-        message->claimed = false;
     }
 }
 
