@@ -40,7 +40,7 @@ static void on_fatal(struct kafka *kafka)
                     kafka->group);
     else
         kafka_state(kafka, SLUICE_STATE_FAILED, "%s; it is tried again with a new consumer", text);
-    kafka_disconnect(kafka, true);
+    kafka_disconnect(kafka);
     kafka_plan_restart(kafka);
 }
 

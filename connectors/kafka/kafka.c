@@ -124,10 +124,9 @@ int kafka_connect(struct kafka *kafka)
     failed = rd_kafka_subscribe(kafka->rk, kafka->topics);
     if (failed) {
         kafka_state(kafka, SLUICE_STATE_FAILED, "cannot subscribe: %s", rd_kafka_err2str(failed));
-        kafka_disconnect(kafka, false);
+        kafka_disconnect(kafka);
         return -1;
     }
-    kafka->consuming = true;
     return 0;
 }
 
@@ -164,13 +163,11 @@ static void destroy_aside(struct kafka *kafka, rd_kafka_t *rk)
         pthread_detach(thread);
 }
 
-void kafka_disconnect(struct kafka *kafka, bool revoke_lanes)
+void kafka_disconnect(struct kafka *kafka)
 {
     rd_kafka_t *rk = kafka->rk;
 
-    kafka->consuming = false;
-    if (revoke_lanes)
-        kafka_lose_all_lanes(kafka);
+    kafka_lose_all_lanes(kafka);
     if (kafka->lookup) {
         rd_kafka_event_t *event = NULL;
         int64_t *committed = NULL;
@@ -262,7 +259,7 @@ static void continue_stop(struct kafka *kafka)
         }
     }
     if (late || (kafka->closing && rd_kafka_consumer_closed(kafka->rk))) {
-        kafka_disconnect(kafka, true);
+        kafka_disconnect(kafka);
         report_stopped(kafka);
     }
 }
@@ -311,7 +308,7 @@ static void kafka_close(void *instance)
     struct kafka *kafka = instance;
     const struct timespec pause = {.tv_nsec = 1000000};
 
-    kafka_disconnect(kafka, true);
+    kafka_disconnect(kafka);
     kafka_publish_close(kafka);
     kafka_oauth_close(kafka);
     /* The destroying threads use this memory; they end once their sockets are closed. */

@@ -25,8 +25,7 @@ struct kafka_lane {
     char *topic;
     int32_t partition;
     rd_kafka_queue_t *queue;
-    bool paused, closing, drained, lost;
-    int64_t next;      /* offset after the newest delivered */
+    bool paused, closing, drained;
     int64_t settled;   /* offset up to which the host settled, -1: none */
     int64_t committed; /* as the broker confirmed, -1: unknown */
     int64_t stable;    /* log-stable offset, -1: unknown */
@@ -46,7 +45,6 @@ struct kafka {
     char *brokers, *group;
     enum kafka_start start;
     int64_t start_ms;
-    bool static_member;
     bool needs_nudges;    /* see messages.c */
     int64_t fetch_buffer; /* bytes that librdkafka may fetch ahead */
 
@@ -61,7 +59,6 @@ struct kafka {
     rd_kafka_event_t *revoke; /* deferred until its lanes are drained */
     int64_t revoke_deadline_us;
     struct kafka_lookup *lookup;
-    bool consuming; /* started and not stopping */
     bool stopping, closing, stopped;
     int64_t stop_deadline_us;
     int64_t restart_us; /* when to make a new handle after a fatal error; 0: not planned */
@@ -92,7 +89,7 @@ void kafka_unconfigure(struct kafka *kafka);
 /* Makes a new consumer and subscribes. Non-zero: reported, tried again later. */
 int kafka_connect(struct kafka *kafka);
 /* Lanes are lost, the handle is destroyed on a thread of its own. */
-void kafka_disconnect(struct kafka *kafka, bool revoke_lanes);
+void kafka_disconnect(struct kafka *kafka);
 void kafka_plan_restart(struct kafka *kafka);
 
 /* lanes.c */

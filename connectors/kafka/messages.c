@@ -154,7 +154,6 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
         if (kafka->needs_nudges && (!count || lane != last))
             note_broker(kafka, message);
         last = lane;
-        lane->next = message->offset + 1;
         bytes += message->len + message->key_len;
         convert(lane, message, &batch[count++]);
     }

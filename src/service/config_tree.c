@@ -3,15 +3,13 @@
 #include "service/config_tree.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <yaml.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/units.h"
 
@@ -396,35 +394,11 @@ const struct node *config_tree_parse(struct config_pool *pool, const char *name,
 
 /* ---- files ---- */
 
-/* Reads up to `room` bytes; -1 with errno. */
-static ssize_t read_all(const char *path, char *room, size_t size)
-{
-    size_t have = 0;
-    ssize_t got = 1;
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
-        close(fd);
-        errno = EISDIR;
-        return -1;
-    }
-    while (have < size && got > 0) {
-        got = read(fd, room + have, size - have);
-        if (got > 0)
-            have += (size_t)got;
-    }
-    close(fd);
-    return got < 0 ? -1 : (ssize_t)have;
-}
-
 const struct node *config_tree_read(struct config_pool *pool, const char *path,
                                     struct problems *problems)
 {
     char *room = memory_new(CONFIG_FILE_MAX + 1);
-    ssize_t size = read_all(path, room, CONFIG_FILE_MAX + 1);
+    ssize_t size = file_read(path, room, CONFIG_FILE_MAX + 1);
     struct place place = {config_pool_text(pool, path), 0, 0};
     const struct node *node = NULL;
     char limit[UNITS_TEXT];

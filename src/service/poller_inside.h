@@ -35,7 +35,7 @@ struct recording {
     struct token_record *tokens;
     struct lane_record *lanes;
     struct dead_letter *letters;
-    struct buffer values; /* of the lanes; copies for the letters */
+    struct buffer values; /* and names of the lanes */
     bool busy;            /* at the recorder */
     bool failing;         /* the last try failed: wait for retry_us, then submit as it is */
     int64_t retry_us;

@@ -11,7 +11,6 @@
 
 #define LETTERS_MOST      100
 #define LETTERS_BYTES     ((size_t)8 << 20)
-#define VALUES_MOST       ((size_t)1 << 30)
 #define RETRY_US          CLOCK_SECOND
 #define TELL_AGAIN_US     (60 * CLOCK_SECOND)
 

@@ -3,13 +3,12 @@
 #include "service/secret.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/units.h"
 
@@ -42,34 +41,10 @@ char *secret_path_beside(const char *file, const char *path)
     return memory_format("%.*s/%s", (int)(slash - file), file, path);
 }
 
-/* Fills `room` with up to SECRET_MAX + 1 bytes; -1 with errno. */
-static ssize_t read_file(const char *path, char *room)
-{
-    size_t have = 0;
-    ssize_t got = 1;
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
-        close(fd);
-        errno = EISDIR;
-        return -1;
-    }
-    while (have <= SECRET_MAX && got > 0) {
-        got = read(fd, room + have, SECRET_MAX + 1 - have);
-        if (got > 0)
-            have += (size_t)got;
-    }
-    close(fd);
-    return got < 0 ? -1 : (ssize_t)have;
-}
-
 static char *value_of_file(const char *path, struct fault *fault)
 {
     char *room = memory_new(SECRET_MAX + 1);
-    ssize_t size = read_file(path, room);
+    ssize_t size = file_read(path, room, SECRET_MAX + 1);
     char limit[UNITS_TEXT];
     char *value = NULL;
 
