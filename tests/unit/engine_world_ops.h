@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT
+ * The simulated world of engine_world.h as the engine sees it: items, target, claims, and the
+ * operations that the engine calls. */
+#ifndef ENGINE_WORLD_OPS_H
+#define ENGINE_WORLD_OPS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/engine.h"
+#include "core/token.h"
+
+#define LANES_MOST   8
+#define FLIGHTS_MOST 1000
+#define UNUSED       __attribute__((unused))
+
+struct world;
+
+/* A message as its source has it. */
+struct item {
+    uint32_t lane, index;
+    uint64_t position;
+    int64_t at_us; /* when it appears at the source */
+    char key[16];  /* empty: none */
+    char token[16];
+    char payload[64];
+    size_t size;
+    int poison; /* enum outcome_class of every batch that it is in; 0: none */
+    bool named; /* the function names it as failed */
+    bool suspected, buried, durable, settled, late;
+    uint32_t invoked, succeeded, duplicates, alone_failed;
+    uint64_t done_number; /* order of the first success, 0: none */
+    int64_t dead_us, done_us;
+    enum dead_letter_class dead_class;
+    char reason[256];
+};
+
+/* One delivery. Kept until the world ends, so that messages can be asked for their item; its bytes
+ * go when the engine releases them, so that late reads are seen. */
+struct handle {
+    struct handle *next;
+    struct item *item;
+    char *bytes; /* key, then payload; NULL: released */
+};
+
+struct source_lane {
+    char name[16];
+    struct item *items;
+    size_t count, next;
+    struct lane *lane;    /* NULL: not ours now */
+    uint64_t committed;   /* exclusive; what a new owner starts from */
+    uint64_t committing;  /* asked for, not yet durable */
+    int64_t commit_us;    /* 0: none under way */
+    bool paused, drained;
+    uint32_t generation;  /* how often it was assigned */
+    struct buffer record; /* durable positions */
+};
+
+struct flight {
+    struct batch *batch;
+    int64_t due_us;
+    struct outcome outcome;
+    bool *named;
+};
+
+struct job {
+    struct message_list messages;
+    struct buffer values[LANES_MOST];
+    bool writes[LANES_MOST];
+    uint32_t generations[LANES_MOST];
+    bool busy, failing;
+    int64_t due_us, retry_us;
+};
+
+struct token_entry {
+    char token[80];
+    size_t size;
+    struct message *holder; /* NULL: free */
+    bool recorded;
+    uint64_t fingerprint[2];
+};
+
+struct world {
+    struct rules rules;
+    struct token_rule *token_rule;
+    struct engine *engine;
+    bool by_message; /* the source settles messages one by one */
+    bool silent_source; /* does not tell what it knows to be settled */
+    int64_t now_us, step_us;
+    uint32_t steps_now;
+    struct random random;
+
+    struct source_lane lanes[LANES_MOST];
+    size_t lane_count;
+    struct handle *handles;
+    size_t handle_count, handle_bytes;
+
+    struct flight flights[FLIGHTS_MOST];
+    size_t flight_count, flights_most_seen;
+    struct job finished, dead;
+    struct token_entry *tokens;
+    size_t token_count;
+    struct message *waiters[4096];
+    bool posted[4096];
+    size_t waiter_count;
+
+    /* The target. */
+    int64_t outage_from_us, outage_to_us;
+    enum outcome_class outage;
+    int64_t retry_after_us, latency_us;
+    uint32_t failing_percent; /* of invocations, at random */
+    enum outcome_class failing;
+    int64_t heals_us;         /* random failures end then; 0: never */
+    void (*target)(struct world *world, struct flight *flight); /* instead of all this */
+
+    /* The recorder. */
+    int64_t record_us;
+    int64_t record_fails_until_us;
+    uint32_t record_fails_percent;
+
+    uint64_t done_numbers;
+    uint64_t invocations, dead_letters, late, late_unsuspected, gates_opened;
+    size_t biggest_batch, biggest_bytes;
+    int64_t last_probe_us;
+};
+
+static struct item *item_of(const struct message *message)
+{
+    return ((struct handle *)message->source.handle)->item;
+}
+
+static bool item_over(const struct item *item)
+{
+    return item->durable;
+}
+
+/* ---- what the engine asks for ---- */
+
+static void decide(struct world *world, struct flight *flight)
+{
+    struct batch *batch = flight->batch;
+    struct outcome *outcome = &flight->outcome;
+    size_t i = 0;
+    bool any = false;
+
+    if (world->now_us >= world->outage_from_us && world->now_us < world->outage_to_us) {
+        outcome->class = world->outage;
+        outcome->retry_after_us = world->retry_after_us;
+    } else if (world->failing_percent && (!world->heals_us || world->now_us < world->heals_us) &&
+               (uint32_t)random_up_to(&world->random, 99) < world->failing_percent) {
+        outcome->class = world->failing;
+    }
+    if (outcome->class != OUTCOME_DONE)
+        return;
+    for (struct message *m = batch->messages.first; m; m = m->next)
+        if (item_of(m)->poison)
+            outcome->class = (enum outcome_class)item_of(m)->poison;
+    if (outcome->class != OUTCOME_DONE)
+        return;
+    flight->named = memory_zero(batch->messages.count, 1);
+    for (struct message *m = batch->messages.first; m; m = m->next)
+        any |= flight->named[i++] = item_of(m)->named;
+    if (any)
+        outcome->named = flight->named;
+}
+
+static void note_success(struct world *world, struct item *item)
+{
+    struct source_lane *lane = &world->lanes[item->lane];
+
+    item->succeeded++;
+    if (item->done_number)
+        return;
+    item->done_number = ++world->done_numbers;
+    item->done_us = world->now_us;
+    if (world->rules.order == ORDER_NONE ||
+        (world->rules.order == ORDER_KEY && !item->key[0]))
+        return;
+    for (size_t i = item->index + 1; i < lane->count; i++)
+        if (lane->items[i].done_number &&
+            (world->rules.order == ORDER_LANE || !strcmp(lane->items[i].key, item->key))) {
+            item->late = true;
+            world->late++;
+            /* One given up steps aside too; it comes again if its letter was not yet written. */
+            world->late_unsuspected += !item->suspected && !item->dead_us;
+            break;
+        }
+}
+
+static void check_concurrent(const struct world *world, const struct batch *batch)
+{
+    for (const struct message *m = batch->messages.first; m; m = m->next)
+        for (size_t i = 0; world->rules.order != ORDER_NONE && i < world->flight_count; i++)
+            for (const struct message *o = world->flights[i].batch->messages.first; o; o = o->next)
+                if (o->lane && o->lane == m->lane &&
+                    (world->rules.order == ORDER_LANE ||
+                     (item_of(m)->key[0] && !strcmp(item_of(o)->key, item_of(m)->key))))
+                    fail_msg("two batches of one lane or key are in flight");
+}
+
+static void world_invoke(void *argument, struct batch *batch)
+{
+    struct world *world = argument;
+    struct flight flight = {.batch = batch, .due_us = world->now_us + 1 +
+                                                      random_up_to(&world->random,
+                                                                   world->latency_us)};
+    size_t i = 0;
+
+    check_concurrent(world, batch);
+    assert_true(batch->messages.count >= 1 && batch->messages.count <= world->rules.batch.size);
+    if (batch->messages.count > 1)
+        assert_true(batch->messages.bytes <= world->rules.batch.bytes);
+    world->invocations++;
+    world->last_probe_us = world->now_us;
+    if (batch->messages.count > world->biggest_batch)
+        world->biggest_batch = batch->messages.count;
+    for (struct message *m = batch->messages.first; m; m = m->next) {
+        struct item *item = item_of(m);
+
+        if (item->durable && !item->token[0])
+            fail_msg("%u/%llu was finished durably and is invoked again", item->lane,
+                     (unsigned long long)item->position);
+        if (m->lane->closing)
+            fail_msg("a message of a closing lane is invoked");
+        item->invoked++;
+        assert_memory_equal(m->source.payload.data, item->payload, item->size);
+    }
+    if (world->target)
+        world->target(world, &flight);
+    else
+        decide(world, &flight);
+    flight.outcome.error = flight.outcome.class == OUTCOME_DONE ? NULL : "it failed";
+    flight.outcome.status = flight.outcome.class == OUTCOME_DONE ? 200 : 500;
+    for (struct message *m = batch->messages.first; m; m = m->next, i++)
+        if (flight.outcome.class == OUTCOME_DONE &&
+            !(flight.outcome.named && flight.outcome.named[i]))
+            note_success(world, item_of(m));
+        else if (batch->messages.count == 1)
+            item_of(m)->alone_failed++;
+    assert_true(world->flight_count < FLIGHTS_MOST);
+    world->flights[world->flight_count++] = flight;
+    assert_true(world->flight_count <= world->rules.concurrency.most);
+    if (world->flight_count > world->flights_most_seen)
+        world->flights_most_seen = world->flight_count;
+}
+
+static struct token_entry *token_entry(struct world *world, const struct message *message)
+{
+    for (size_t i = 0; i < world->token_count; i++)
+        if (world->tokens[i].size == message->token_size &&
+            !memcmp(world->tokens[i].token, message->token, message->token_size))
+            return &world->tokens[i];
+    world->tokens = memory_resize(world->tokens, world->token_count + 1, sizeof *world->tokens);
+    world->tokens[world->token_count] = (struct token_entry){.size = message->token_size};
+    memcpy(world->tokens[world->token_count].token, message->token, message->token_size);
+    return &world->tokens[world->token_count++];
+}
+
+static enum claim world_claim(void *argument, struct message *message)
+{
+    struct world *world = argument;
+    struct token_entry *entry = token_entry(world, message);
+
+    if (entry->holder) {
+        assert_true(entry->holder != message);
+        assert_true(world->waiter_count < 4096);
+        world->posted[world->waiter_count] = false;
+        world->waiters[world->waiter_count++] = message;
+        message->waiter = message;
+        return CLAIM_WAIT;
+    }
+    if (entry->recorded)
+        return entry->fingerprint[0] == message->fingerprint[0] ? CLAIM_RECORDED : CLAIM_CONFLICT;
+    entry->holder = message;
+    return CLAIM_MINE;
+}
+
+static void world_unclaim(void *argument, struct message *message)
+{
+    struct world *world = argument;
+    struct token_entry *entry = token_entry(world, message);
+
+    if (message->waiter) {
+        for (size_t i = 0; i < world->waiter_count; i++)
+            if (world->waiters[i] == message)
+                world->waiters[i] = NULL;
+        message->waiter = NULL;
+        return;
+    }
+    assert_ptr_equal(entry->holder, message);
+    entry->holder = NULL;
+    message->claimed = false;
+    for (size_t i = 0; i < world->waiter_count; i++)
+        if (world->waiters[i] && token_entry(world, world->waiters[i]) == entry)
+            world->posted[i] = true;
+}
+
+static struct source_lane *source_of(struct world *world, const struct lane *lane)
+{
+    return lane->cookie;
+}
+
+static void world_settle(void *argument, struct lane *lane, const struct message *message,
+                         uint64_t position)
+{
+    struct world *world = argument;
+    struct source_lane *source = source_of(world, lane);
+
+    if (world->by_message) {
+        assert_non_null(message);
+        assert_true(item_of(message)->durable);
+        assert_false(item_of(message)->settled);
+        item_of(message)->settled = true;
+        return;
+    }
+    assert_null(message);
+    assert_true(position + 1 >= source->committing);
+    for (size_t i = 0; i < source->count && source->items[i].position <= position; i++)
+        if (!source->items[i].durable)
+            fail_msg("settled %s up to %llu over %llu, which is not durable", source->name,
+                     (unsigned long long)position,
+                     (unsigned long long)source->items[i].position);
+    source->committing = position + 1;
+    if (!source->commit_us)
+        source->commit_us = world->now_us + 1 + random_up_to(&world->random, CLOCK_SECOND);
+}
+
+static void world_release(void *argument, void *pointer)
+{
+    struct world *world = argument;
+    struct handle *handle = pointer;
+
+    assert_non_null(handle->bytes); /* once only */
+    free(handle->bytes);
+    handle->bytes = NULL;
+    world->handle_count--;
+    world->handle_bytes -= handle->item->size + strlen(handle->item->key);
+}
+
+static void world_pause_lane(void *argument, struct lane *lane, bool paused)
+{
+    struct source_lane *source = source_of(argument, lane);
+
+    assert_true(source->paused != paused);
+    source->paused = paused;
+}
+
+static void world_drained(void *argument, struct lane *lane)
+{
+    source_of(argument, lane)->drained = true;
+}
+
+static size_t world_headers(void *argument, const struct message *message,
+                            struct sluice_header *ret, size_t room)
+{
+    return 0;
+}
+
+static void world_fingerprint(const void *data, size_t size, uint64_t ret_value[2])
+{
+    const unsigned char *bytes = data;
+
+    ret_value[0] = UINT64_C(1469598103934665603);
+    for (size_t i = 0; i < size; i++)
+        ret_value[0] = (ret_value[0] ^ bytes[i]) * UINT64_C(1099511628211);
+    ret_value[1] = ~ret_value[0];
+}
+
+static void world_sha256(const void *data, size_t size, char ret_hex[64])
+{
+    uint64_t value[2];
+    char text[65];
+
+    world_fingerprint(data, size, value);
+    snprintf(text, sizeof text, "%064llx", (unsigned long long)value[0]);
+    memcpy(ret_hex, text, 64);
+}
+
+static void world_event(void *argument, enum engine_event event, const struct batch *batch,
+                        const struct message *message, const char *text)
+{
+    struct world *world = argument;
+
+    if (event == ENGINE_SUSPECT)
+        item_of(message)->suspected = true;
+    if (event == ENGINE_DUPLICATE)
+        item_of(message)->duplicates++;
+    if (event == ENGINE_GATE_OPENED)
+        world->gates_opened++;
+    if (event == ENGINE_DEAD) {
+        item_of(message)->dead_class = message->dead_class;
+        item_of(message)->dead_us = world->now_us;
+        snprintf(item_of(message)->reason, sizeof item_of(message)->reason, "%s", text);
+    }
+}
+
+static const struct engine_ops world_ops = {
+    .invoke = world_invoke,
+    .claim = world_claim,
+    .unclaim = world_unclaim,
+    .settle = world_settle,
+    .release = world_release,
+    .pause_lane = world_pause_lane,
+    .lane_drained = world_drained,
+    .headers = world_headers,
+    .fingerprint = world_fingerprint,
+    .sha256 = world_sha256,
+    .event = world_event,
+};
+
+#endif
