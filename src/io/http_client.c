@@ -17,6 +17,8 @@
 
 #define HEADERS_MAX       ((size_t)64 * 1024) /* bytes of an answer's headers */
 #define BODY_KEPT_BETWEEN ((size_t)64 * 1024) /* memory that an idle transfer keeps */
+#define UPLOAD_ROOM_LEAST ((size_t)64 * 1024) /* libcurl's default */
+#define UPLOAD_ROOM_MOST  ((size_t)512 * 1024)
 #define STALE_MAX         16                  /* stale connections that one request puts up with */
 
 /* One easy handle and what belongs to its present request. Reused. */
@@ -28,6 +30,7 @@ struct transfer {
     struct http_request request;
     struct curl_slist *headers; /* array, so that a request costs no allocation for its headers */
     size_t header_room;
+    size_t upload_room; /* of libcurl's buffer; 0: its default */
     struct buffer body;
     size_t header_bytes;
     int64_t begun_us;
@@ -301,6 +304,20 @@ static struct curl_slist *list_headers(struct transfer *transfer)
     return first;
 }
 
+/* libcurl sends one upload buffer's worth in each turn of the loop, so a large body in the 64 KiB it
+ * begins with would cost turns, system calls and wake-ups of the function. */
+static CURLcode make_upload_room(struct transfer *transfer)
+{
+    size_t room = UPLOAD_ROOM_LEAST;
+
+    while (room < transfer->request.body_size && room < UPLOAD_ROOM_MOST)
+        room *= 2;
+    if (room == UPLOAD_ROOM_LEAST || room <= transfer->upload_room)
+        return CURLE_OK;
+    transfer->upload_room = room;
+    return curl_easy_setopt(transfer->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)room);
+}
+
 static int begin(struct transfer *transfer, struct fault *fault)
 {
     CURL *easy = transfer->easy;
@@ -317,7 +334,8 @@ static int begin(struct transfer *transfer, struct fault *fault)
     transfer->begun_us = clock_now();
     if (curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size) ||
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body_size ? request->body : "") ||
-        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list_headers(transfer)))
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list_headers(transfer)) ||
+        make_upload_room(transfer))
         return fault_set(fault, "%s: libcurl refuses the request", transfer->client->options.place);
     code = curl_multi_add_handle(transfer->client->multi, easy);
     if (code)
