@@ -119,7 +119,6 @@ int kafka_connect(struct kafka *kafka)
     rd_kafka_poll_set_consumer(kafka->rk);
     kafka->events = listening_queue(kafka, rd_kafka_queue_get_consumer(kafka->rk));
     kafka->messages = listening_queue(kafka, rd_kafka_queue_new(kafka->rk));
-    kafka->discard = rd_kafka_queue_new(kafka->rk);
     rd_kafka_set_log_queue(kafka->rk, kafka->events);
     failed = rd_kafka_subscribe(kafka->rk, kafka->topics);
     if (failed) {
@@ -191,8 +190,7 @@ void kafka_disconnect(struct kafka *kafka)
     rd_kafka_queue_io_event_enable(kafka->messages, -1, NULL, 0);
     rd_kafka_queue_destroy(kafka->events);
     rd_kafka_queue_destroy(kafka->messages);
-    rd_kafka_queue_destroy(kafka->discard);
-    kafka->events = kafka->messages = kafka->discard = NULL;
+    kafka->events = kafka->messages = NULL;
     destroy_aside(kafka, rk);
 }
 
@@ -290,7 +288,9 @@ static int64_t kafka_receive(void *instance, const struct sluice_room *room)
         continue_stop(kafka);
     if (more)
         return 0;
-    if (kafka->stopping || kafka->revoke || kafka->lookup || kafka->nudge_until_us)
+    if (kafka->nudge_until_us && room->messages)
+        return KAFKA_NUDGE_US;
+    if (kafka->stopping || kafka->revoke || kafka->lookup)
         return 10000;
     return TICK_US;
 }

@@ -15,8 +15,8 @@
 #include <sluice/connector.h>
 
 #define KAFKA_TEXT 512
-#define KAFKA_BROKERS_MOST 64
 #define KAFKA_QUEUE_MESSAGES 10000 /* fetched ahead at most, beside fetch.buffer */
+#define KAFKA_NUDGE_US 1000
 
 enum kafka_start { KAFKA_START_EARLIEST, KAFKA_START_LATEST, KAFKA_START_TIMESTAMP };
 
@@ -51,7 +51,7 @@ struct kafka {
     char *name;
     int fd; /* eventfd */
     rd_kafka_t *rk;
-    rd_kafka_queue_t *events, *messages, *discard;
+    rd_kafka_queue_t *events, *messages;
     struct kafka_lane **lanes; /* sorted by topic and partition */
     size_t lane_count;
     struct kafka_lane *last_lane; /* of the newest message, to find the next one's quickly */
@@ -65,8 +65,6 @@ struct kafka {
     unsigned restarts;
     atomic_int destroying; /* handles being destroyed on other threads */
 
-    int32_t brokers_seen[KAFKA_BROKERS_MOST];
-    size_t broker_count;
     int64_t nudged_us, nudge_until_us;
 
     struct kafka_oauth *oauth;

@@ -2,67 +2,42 @@
  * Messages in, settlements out. */
 #include "kafka.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define DELIVER_MOST 512
-#define NUDGE_US     20000
 #define NUDGE_FOR_US 200000
 
 /* ---- the cure for the fetch stall of librdkafka before 2.2.0 ----
- * A broker thread that found the queue full looks again after a second, unless a request wakes it. */
-
-static void note_broker(struct kafka *kafka, const rd_kafka_message_t *message)
-{
-    int32_t broker = rd_kafka_message_broker_id(message);
-
-    for (size_t i = 0; i < kafka->broker_count; i++)
-        if (kafka->brokers_seen[i] == broker)
-            return;
-    if (broker >= 0 && kafka->broker_count < KAFKA_BROKERS_MOST)
-        kafka->brokers_seen[kafka->broker_count++] = broker;
-}
-
-static void nudge_broker(struct kafka *kafka, int32_t broker)
-{
-    char name[16];
-    rd_kafka_ConfigResource_t *resource;
-
-    snprintf(name, sizeof name, "%d", (int)broker);
-    resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, name);
-    rd_kafka_DescribeConfigs(kafka->rk, &resource, 1, NULL, kafka->discard);
-    rd_kafka_ConfigResource_destroy(resource);
-}
+ * A broker's thread that found the queue full looks again after a second, unless something wakes it.
+ * Setting SASL credentials wakes them all (2.0.2, rdkafka_sasl.c: rd_kafka_all_brokers_wakeup)
+ * without a request to anybody, so they are set to what they are; without SASL nobody reads them. */
 
 /* A queue this near to its limit may have been full a moment ago. */
 static void note_queue(struct kafka *kafka, size_t count, size_t bytes)
 {
-    size_t length = rd_kafka_queue_length(kafka->messages);
+    size_t length = rd_kafka_queue_length(kafka->messages) + count;
 
     if (length >= KAFKA_QUEUE_MESSAGES / 4 ||
-        (count && (int64_t)(length * (bytes / count)) >= kafka->fetch_buffer / 4))
+        (int64_t)(length * (bytes / count)) >= kafka->fetch_buffer / 4)
         kafka->nudge_until_us = kafka_now() + NUDGE_FOR_US;
 }
 
 void kafka_nudge(struct kafka *kafka)
 {
-    rd_kafka_event_t *answer;
+    const char *username = kafka->api->values->text(kafka->values, "sasl.username");
+    const char *password = kafka->api->values->text(kafka->values, "sasl.password");
     int64_t now;
 
     if (!kafka->nudge_until_us)
         return;
     now = kafka_now();
-    if (now - kafka->nudged_us < NUDGE_US)
+    if (now - kafka->nudged_us < KAFKA_NUDGE_US)
         return;
-    while ((answer = rd_kafka_queue_poll(kafka->discard, 0)))
-        rd_kafka_event_destroy(answer);
-    for (size_t i = 0; i < kafka->broker_count; i++)
-        nudge_broker(kafka, kafka->brokers_seen[i]);
+    rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(kafka->rk, username ? username : "",
+                                                         password ? password : ""));
     kafka->nudged_us = now;
-    if (now >= kafka->nudge_until_us) {
+    if (now >= kafka->nudge_until_us)
         kafka->nudge_until_us = 0;
-        kafka->broker_count = 0;
-    }
 }
 
 /* ---- in ---- */
@@ -137,7 +112,6 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
     struct sluice_message batch[DELIVER_MOST];
     size_t count = 0, bytes = 0;
     size_t most = room->messages < DELIVER_MOST ? room->messages : DELIVER_MOST;
-    struct kafka_lane *last = NULL;
     rd_kafka_message_t *message = NULL;
 
     while (count < most && bytes < room->bytes &&
@@ -151,9 +125,6 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
             rd_kafka_message_destroy(message);
             continue;
         }
-        if (kafka->needs_nudges && (!count || lane != last))
-            note_broker(kafka, message);
-        last = lane;
         bytes += message->len + message->key_len;
         convert(lane, message, &batch[count++]);
     }
