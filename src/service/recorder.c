@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define COMMIT_INTERVAL (2 * CLOCK_MS)
+#define COMMIT_INTERVAL (5 * CLOCK_MS)
 #define EXPIRE_INTERVAL (5 * CLOCK_SECOND)
 #define GROUP_JOBS      1024
 #define GROUP_RECORDS   20000 /* tokens and lanes of one commit */
