@@ -63,18 +63,22 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     va_end(again);
 }
 
-void buffer_add_number(struct buffer *buffer, int64_t number)
+void buffer_add_unsigned(struct buffer *buffer, uint64_t number)
 {
     char digits[24];
     char *at = digits + sizeof digits;
-    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
 
     do
-        *--at = (char)('0' + rest % 10);
-    while (rest /= 10);
-    if (number < 0)
-        *--at = '-';
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
     buffer_add(buffer, at, (size_t)(digits + sizeof digits - at));
+}
+
+void buffer_add_number(struct buffer *buffer, int64_t number)
+{
+    if (number < 0)
+        buffer_add(buffer, "-", 1);
+    buffer_add_unsigned(buffer, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
 }
 
 const char *buffer_text(struct buffer *buffer)

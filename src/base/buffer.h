@@ -27,6 +27,7 @@ bool buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void buffer_add_number(struct buffer *buffer, int64_t number);
+void buffer_add_unsigned(struct buffer *buffer, uint64_t number);
 /* NUL-terminates (outside `size`) and returns the text; "" where nothing fits. */
 const char *buffer_text(struct buffer *buffer);
 

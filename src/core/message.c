@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/message.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,20 +70,18 @@ void message_remember(struct message *message, struct attempt *attempt)
     history->count++;
 }
 
-size_t message_position_token(const struct message *message, const char *lane_name, char *ret_text,
-                              size_t room)
+void message_add_position_token(const struct message *message, const char *lane_name,
+                                struct buffer *buffer)
 {
     const struct sluice_bytes *identity = &message->source.identity;
-    int size;
 
     if (identity->data && identity->size) {
-        size_t copied = identity->size < room ? identity->size : room;
-
-        memcpy(ret_text, identity->data, copied);
-        return copied;
+        buffer_add(buffer, identity->data, identity->size);
+        return;
     }
-    size = snprintf(ret_text, room, "%s/%" PRIu64, lane_name, message->source.position);
-    return (size_t)size < room ? (size_t)size : room - 1;
+    buffer_add_text(buffer, lane_name);
+    buffer_add(buffer, "/", 1);
+    buffer_add_unsigned(buffer, message->source.position);
 }
 
 void message_set_token(struct message *message, const char *token, size_t size)

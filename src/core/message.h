@@ -9,6 +9,7 @@
 
 #include <sluice/message.h>
 
+#include "base/buffer.h"
 #include "core/dead_letter.h"
 #include "core/verdict.h"
 
@@ -123,10 +124,9 @@ void message_remember(struct message *message, struct attempt *attempt);
 struct attempt *attempt_new(const struct outcome *outcome, uint32_t batch_size, const char *name);
 void attempt_unref(struct attempt *attempt);
 
-/* The positional token of a message: its broker identity, else `lane/position`. Returns its size,
- * at most `room`. */
-size_t message_position_token(const struct message *message, const char *lane_name, char *ret_text,
-                              size_t room);
+/* Appends the positional token of a message: its broker identity, else `lane/position`. */
+void message_add_position_token(const struct message *message, const char *lane_name,
+                                struct buffer *buffer);
 
 /* Copies the token into the message; `size` may be any. */
 void message_set_token(struct message *message, const char *token, size_t size);

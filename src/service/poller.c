@@ -43,8 +43,22 @@ static char *servers_text(const struct mapping *mapping)
 
 static void on_connector(void *argument, uint32_t events)
 {
+    struct poller *poller = argument;
+
     (void)events;
-    ((struct poller *)argument)->readable = true;
+    poller->readable = true;
+    /* Nothing is received before there is room: a ready descriptor would only keep the loop busy. */
+    if (!engine_room(poller->engine).messages) {
+        loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
+        poller->muted = true;
+    }
+}
+
+static void watch_connector(struct poller *poller)
+{
+    loop_watch(poller->loop, poller->connector->descriptor(poller->instance), EPOLLIN,
+               on_connector, poller);
+    poller->muted = false;
 }
 
 static void on_mailbox(void *argument, uint32_t events)
@@ -132,8 +146,7 @@ static void start_connector(struct poller *poller, int64_t now_us)
     }
     poller->started = true;
     poller->readable = true;
-    loop_watch(poller->loop, poller->connector->descriptor(poller->instance), EPOLLIN,
-               on_connector, poller);
+    watch_connector(poller);
 }
 
 /* The connector is called when it has something to say and we have room, and from time to time in
@@ -153,6 +166,8 @@ static void receive(struct poller *poller, int64_t now_us)
         return;
     poller->readable = false;
     again_us = poller->connector->receive(poller->instance, &room);
+    if (poller->muted)
+        watch_connector(poller);
     poller->readable = again_us == 0;
     if (again_us <= 0 || again_us > RECEIVE_AT_LEAST_US)
         again_us = RECEIVE_AT_LEAST_US;
@@ -260,7 +275,7 @@ static void *run(void *argument)
                   LOG_TEXT("error", fault.text));
     while (poller->reader && !poller->stopped)
         turn(poller);
-    if (poller->started)
+    if (poller->started && !poller->muted)
         loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
     if (poller->instance)
         poller->connector->close(poller->instance);

@@ -33,6 +33,7 @@ struct recording {
     struct record_job job; /* first: replies are cast back */
     struct message_list messages;
     struct token_record *tokens;
+    size_t token_room;
     struct lane_record *lanes;
     struct dead_letter *letters;
     struct buffer values; /* and names of the lanes */
@@ -79,6 +80,7 @@ struct poller {
     size_t release_count;
 
     bool readable;     /* the connector's descriptor fired, or it said there is more */
+    bool muted;        /* the descriptor is not watched: there is no room */
     int64_t receive_us; /* when it wants to be called again */
     bool stopping, stopped;
     atomic_bool stop_asked, ended;

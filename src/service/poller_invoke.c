@@ -11,7 +11,6 @@
 #include "service/poller_inside.h"
 
 #define BODY_MOST        ((size_t)1 << 30)
-#define TOKEN_TEXT_MOST  400
 #define EXCERPT_SHOWN    120
 
 /* ---- the records of a batch ---- */
@@ -44,14 +43,11 @@ static size_t collect_headers(struct poller *poller, const struct message *messa
 /* Positional tokens are written only where they are seen. */
 static void add_token(struct poller *poller, const struct message *message)
 {
-    char text[TOKEN_TEXT_MOST];
-
     if (message->token)
         buffer_add(&poller->tokens, message->token, message->token_size);
     else
-        buffer_add(&poller->tokens, text,
-                   message_position_token(message, message->lane ? message->lane->name : "", text,
-                                          sizeof text));
+        message_add_position_token(message, message->lane ? message->lane->name : "",
+                                   &poller->tokens);
 }
 
 /* Fills poller->records for the batch. With `tokens` false they stay empty. */
@@ -258,7 +254,8 @@ static void on_answer(void *argument, const struct http_answer *answer)
     };
 
     judge(answer, &outcome, text, sizeof text);
-    if (outcome.class == OUTCOME_DONE && poller->mapping->rules.partial_response)
+    if (outcome.class == OUTCOME_DONE && answer->body_size &&
+        poller->mapping->rules.partial_response)
         judge_reply(poller, invocation->batch, answer, &outcome, text, sizeof text);
     finish(invocation, &outcome);
 }

@@ -28,8 +28,13 @@ static size_t make_tokens(struct poller *poller, struct recording *recording)
     int64_t now_us = clock_wall();
     size_t count = 0;
 
-    recording->tokens = memory_resize(recording->tokens, recording->messages.count,
-                                      sizeof *recording->tokens);
+    if (token_rule_is_positional(poller->token_rule))
+        return 0;
+    if (recording->messages.count > recording->token_room) {
+        recording->token_room = recording->messages.count;
+        recording->tokens =
+            memory_resize(recording->tokens, recording->token_room, sizeof *recording->tokens);
+    }
     for (struct message *message = recording->messages.first; message; message = message->next) {
         struct token_record *record = &recording->tokens[count];
 
@@ -163,15 +168,19 @@ static void copy_history(const struct message *message, struct dead_letter *lett
     letter->last_wall_us = last->record.wall_us;
 }
 
+static char *copy_token(struct poller *poller, const struct message *message)
+{
+    if (message->token)
+        return memory_text_n(message->token, message->token_size);
+    buffer_reset(&poller->tokens);
+    message_add_position_token(message, message->lane->name, &poller->tokens);
+    return memory_text_n(poller->tokens.data, poller->tokens.size);
+}
+
 /* The writer works on copies: the payload goes back to the connector when the lane is lost. */
 static void make_letter(struct poller *poller, const struct message *message,
                         struct dead_letter *letter)
 {
-    char token[400];
-    size_t size = message->token ? 0
-                                 : message_position_token(message, message->lane->name, token,
-                                                          sizeof token);
-
     *letter = (struct dead_letter){
         .mapping = poller->mapping->name,
         .revision = poller->mapping->revision,
@@ -181,8 +190,7 @@ static void make_letter(struct poller *poller, const struct message *message,
         .partition = message->lane->partition,
         .position = message->source.position,
         .message_wall_us = message->source.timestamp_ms * CLOCK_MS,
-        .token = message->token ? memory_text_n(message->token, message->token_size)
-                                : memory_text_n(token, size),
+        .token = copy_token(poller, message),
         .key = copy_bytes(message->source.key),
         .payload = copy_bytes(message->source.payload),
         .class = message->dead_class,
