@@ -159,7 +159,8 @@ struct sluice_host_api {
      * it is known. Only with SLUICE_CAN_SETTLE_UP_TO. */
     void (*settled)(struct sluice_host *host, void *lane, uint64_t position);
 
-    /* Within `receive`: a publication is durable (`error` NULL) or failed (`error` says why). */
+    /* Within `receive` and `close`: a publication is durable (`error` NULL), or failed or is given up
+     * (`error` says why, naming the destination). Told once for each. */
     void (*published)(struct sluice_host *host, void *cookie, const char *error);
 
     /* Within `receive`, after `stop`: all is flushed, `close` may follow. */
