@@ -23,18 +23,32 @@
 #define START_RETRY_US     (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
 
-/* What the envelope calls the servers: the source's brokers, as configured. */
+static void add_servers(const struct sluice_values *values, const struct sluice_option *option,
+                        struct buffer *text)
+{
+    if (option->type == SLUICE_STRING && options_is_set(values, option->name))
+        buffer_add_text(text, options_text(values, option->name));
+    if (option->type != SLUICE_LIST)
+        return;
+    for (size_t i = 0; i < options_count(values, option->name); i++) {
+        if (i)
+            buffer_add(text, ",", 1);
+        buffer_add_text(text, options_item(values, option->name, i, NULL));
+    }
+}
+
+/* What the envelope calls the servers, as configured. */
 static char *servers_text(const struct mapping *mapping)
 {
+    const struct sluice_option *option = options_table(mapping->values);
     struct buffer text;
     char *copy;
 
     buffer_init(&text, 1 << 16);
-    if (options_known(mapping->values, "brokers"))
-        for (size_t i = 0; i < options_count(mapping->values, "brokers"); i++) {
-            if (i)
-                buffer_add(&text, ",", 1);
-            buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
+    for (; option->name; option++)
+        if (option->flags & SLUICE_OPTION_SERVERS) {
+            add_servers(mapping->values, option, &text);
+            break;
         }
     copy = memory_text(buffer_text(&text));
     buffer_fini(&text);
