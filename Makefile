@@ -113,11 +113,13 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_SOURCE='"$(CURDIR)"' -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
-# Contract tests see only the public headers and tests/contract.
-contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))
-$(B)/tests/contract_%: tests/contract/%.c $(contract_support) $(wildcard tests/contract/*.h) $(plugins)
+# Contract tests see the public headers and tests/contract. test_NAME also gets NAME_*.c and the
+# libraries of the connector NAME.
+contract_common := $(filter-out $(contracts),$(wildcard $(addsuffix .c,$(addprefix tests/contract/,cases fake_host runner))))
+.SECONDEXPANSION:
+$(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildcard tests/contract/$$*_*.c) $(wildcard tests/contract/*.h include/sluice/*.h) $(plugins)
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(shell $(PKG_CONFIG) --cflags rdkafka) -Itests/contract $(all_ldflags) -o $@ $< $(contract_support) -lcmocka -ldl -lm $(shell $(PKG_CONFIG) --libs rdkafka)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
 
 check: all $(unit_programs) $(contract_programs)
 	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * What every connector must do, whatever it connects to. */
+#ifndef CASES_H
+#define CASES_H
+
+#include "runner.h"
+#include "source.h"
+
+/* The kind of server that all cases of this program use; set by its main. */
+extern const struct source_kind *the_kind;
+
+/* A host with the source's options set; `host_run` follows. */
+struct sluice_host *case_host(struct source *source);
+/* Messages `PREFIX-0`, `PREFIX-1`, ..., with the same text as key and payload. */
+void case_produce(struct source *source, unsigned lane, const char *prefix, unsigned count);
+/* How often a message with this payload arrived. */
+size_t case_seen(const struct sluice_host *host, const char *payload);
+/* Waits until the server says that this many messages are not settled. */
+void case_wait_unsettled(struct source *source, struct sluice_host *host, size_t count);
+void cases_wait_unsettled(struct source *source, struct sluice_host **hosts, size_t host_count,
+                          size_t count);
+
+extern const struct contract_case common_cases[];
+extern const size_t common_case_count;
+
+#endif
