@@ -102,10 +102,10 @@ bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plu
 test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
 	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
 .SECONDARY: $(test_plugins)
-$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
+$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.[ch]) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
-$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h) $(B)/flags
+$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h tests/unit/plugins/*.h) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) -DBAD='"$*"' $(all_ldflags) -shared -o $@ $<
 
@@ -116,8 +116,12 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 # Contract tests see the public headers and tests/contract. test_NAME also gets NAME_*.c and the
 # libraries of the connector NAME.
 contract_common := $(filter-out $(contracts),$(wildcard $(addsuffix .c,$(addprefix tests/contract/,cases fake_host runner))))
+contract_plugins := $(patsubst tests/contract/plugins/%.c,$(B)/tests/plugins/contract/sluice-%.so,$(wildcard tests/contract/plugins/*.c))
+$(contract_plugins): $(B)/tests/plugins/contract/sluice-%.so: tests/contract/plugins/%.c $(wildcard include/sluice/*.h) $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
 .SECONDEXPANSION:
-$(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildcard tests/contract/$$*_*.c) $(wildcard tests/contract/*.h include/sluice/*.h) $(plugins)
+$(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildcard tests/contract/$$*_*.c) $(wildcard tests/contract/*.h include/sluice/*.h) $(plugins) | $(contract_plugins)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
 

@@ -21,6 +21,7 @@
 #define STATUS_US          (CLOCK_SECOND / 4)
 #define RECEIVE_MESSAGES   2000 /* at a time, so that answers are looked at in between */
 #define START_RETRY_US     (5 * CLOCK_SECOND)
+#define STOP_GRACE_US      (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
 
 static void add_servers(const struct sluice_values *values, const struct sluice_option *option,
@@ -173,11 +174,18 @@ static void receive(struct poller *poller, int64_t now_us)
     poller->receive_us = now_us + again_us;
 }
 
-static void begin_stop(struct poller *poller)
+static void begin_stop(struct poller *poller, int64_t now_us)
 {
+    if (poller->stopping && !poller->stopped && now_us >= poller->stop_most_us) {
+        log_event(LOG_ERROR, "stop_late", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_TEXT("connector", poller->connector->name),
+                  LOG_TEXT("error", "the connector does not stop by its deadline; it is closed"));
+        poller->stopped = true;
+    }
     if (poller->stopping || !atomic_load(&poller->stop_asked))
         return;
     poller->stopping = true;
+    poller->stop_most_us = now_us + atomic_load(&poller->drain_us) + STOP_GRACE_US;
     poller->receive_us = 0;
     if (poller->started)
         poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
@@ -237,7 +245,7 @@ static void turn(struct poller *poller)
 {
     int64_t now_us = loop_now(poller->loop), until_us;
 
-    begin_stop(poller);
+    begin_stop(poller, now_us);
     start_connector(poller, now_us);
     /* Answers came in the last turn: what they let go on comes before new messages. */
     engine_run(poller->engine, now_us);

@@ -81,6 +81,7 @@ struct poller {
     bool readable;     /* the connector's descriptor fired, or it said there is more */
     int64_t receive_us; /* when it wants to be called again */
     bool stopping, stopped;
+    int64_t stop_most_us; /* when to close the connector though it has not stopped */
     atomic_bool stop_asked, ended;
     _Atomic int64_t drain_us;
 

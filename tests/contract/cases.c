@@ -6,6 +6,8 @@
 
 #define DEADLINE_US (5 * HOST_SECOND)
 
+const struct source_kind *the_kind;
+
 struct sluice_host *case_host(struct source *source)
 {
     struct sluice_host *host = host_new(host_load(the_kind->connector));
@@ -523,7 +525,7 @@ static void test_capabilities_are_true(void **state)
 }
 
 #define CASE(name) {#name, test_##name}
-const struct contract_case common_cases[] = {
+static const struct contract_case common[] = {
     CASE(bytes_arrive_unchanged),
     CASE(all_arrive_once_and_in_order),
     CASE(no_room_keeps_the_session_and_the_memory),
@@ -540,4 +542,17 @@ const struct contract_case common_cases[] = {
     CASE(publications_under_way_at_the_end_are_answered),
     CASE(capabilities_are_true),
 };
-const size_t common_case_count = sizeof common_cases / sizeof common_cases[0];
+
+int cases_main(int argc, char **argv, const struct source_kind *kind,
+               const struct contract_case *more, size_t count)
+{
+    struct contract_case cases[64];
+    size_t own = sizeof common / sizeof common[0];
+
+    if (own + count > 64)
+        abort();
+    the_kind = kind;
+    memcpy(cases, common, sizeof common);
+    memcpy(cases + own, more, count * sizeof *more);
+    return runner_main(argc, argv, cases, own + count);
+}

@@ -6,8 +6,12 @@
 #include "runner.h"
 #include "source.h"
 
-/* The kind of server that all cases of this program use; set by its main. */
+/* The kind of server that all cases of this program use. */
 extern const struct source_kind *the_kind;
+
+/* What main returns: runs the common cases with this kind of server, then those of the connector. */
+int cases_main(int argc, char **argv, const struct source_kind *kind,
+               const struct contract_case *more, size_t count);
 
 /* A host with the source's options set; `host_run` follows. */
 struct sluice_host *case_host(struct source *source);
@@ -19,8 +23,5 @@ size_t case_seen(const struct sluice_host *host, const char *payload);
 void case_wait_unsettled(struct source *source, struct sluice_host *host, size_t count);
 void cases_wait_unsettled(struct source *source, struct sluice_host **hosts, size_t host_count,
                           size_t count);
-
-extern const struct contract_case common_cases[];
-extern const size_t common_case_count;
 
 #endif

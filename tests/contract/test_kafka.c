@@ -4,8 +4,6 @@
 #include "cases.h"
 #include "kafka_source.h"
 
-const struct source_kind *the_kind = &kafka_kind;
-
 static const char *const me = "sluice-contract-0@here";
 
 /* ---- groups ---- */
@@ -467,10 +465,6 @@ static const struct contract_case kafka_cases[] = {
 
 int main(int argc, char **argv)
 {
-    struct contract_case cases[64];
-    size_t count = sizeof kafka_cases / sizeof kafka_cases[0];
-
-    memcpy(cases, common_cases, common_case_count * sizeof cases[0]);
-    memcpy(cases + common_case_count, kafka_cases, count * sizeof cases[0]);
-    return runner_main(argc, argv, cases, common_case_count + count);
+    return cases_main(argc, argv, &kafka_kind, kafka_cases,
+                      sizeof kafka_cases / sizeof kafka_cases[0]);
 }
