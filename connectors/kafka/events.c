@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How long a batch that cannot be read counts after it was met: it is fetched again all the time. */
+#define DAMAGED_US 15000000
+
 static void on_commit(struct kafka *kafka, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t failed = rd_kafka_event_error(event);
@@ -88,12 +91,6 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
     case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
         kafka_log(kafka, SLUICE_LOG_ERROR, "max_poll_exceeded", "%s", text);
         break;
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
-                  "%s; reading goes on at the oldest message there is: what the broker deleted "
-                  "before it was read is gone",
-                  text);
-        break;
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
         kafka_log(kafka, SLUICE_LOG_DEBUG, "connection_lost", "%s", text);
@@ -144,7 +141,9 @@ static void on_statistics(struct kafka *kafka, const char *text)
 
     json_object_foreach(json_object_get(root, "topics"), name, topic)
         read_partitions(kafka, name, json_object_get(topic, "partitions"));
-    if (kafka->lane_count && any_broker_up(json_object_get(root, "brokers")))
+    if (kafka->damaged_us && kafka_now() - kafka->damaged_us < DAMAGED_US)
+        ; /* told, and not yet mended */
+    else if (kafka->lane_count && any_broker_up(json_object_get(root, "brokers")))
         kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
     json_decref(root);
 }

@@ -63,12 +63,15 @@ struct kafka {
     struct kafka_lane **lanes; /* sorted by topic and partition */
     size_t lane_count;
     rd_kafka_topic_partition_list_t *known; /* committed offsets of lanes that this handle had */
+    rd_kafka_topic_partition_list_t *sizes; /* topics, and (as offset) how many partitions each had
+                                               when it was first looked at; with start: latest */
     int64_t recommit_us;          /* when to look at the lanes' `recommit`; 0: none has one */
     struct kafka_lane *last_lane; /* of the newest message, to find the next one's quickly */
 
     rd_kafka_event_t *revoke; /* deferred until its lanes are drained */
     int64_t revoke_deadline_us;
     struct kafka_lookup *lookup;
+    int64_t damaged_us; /* when a batch that cannot be read was last met; 0: never */
     bool stopping, closing, stopped;
     int64_t stop_deadline_us;
     int64_t restart_us; /* when to make a new handle after a fatal error; 0: not planned */
@@ -123,7 +126,8 @@ struct kafka_lookup *kafka_lookup_start(struct kafka *kafka, rd_kafka_event_t *e
 bool kafka_lookup_done(const struct kafka_lookup *lookup);
 /* Ends the lookup; the list (offsets to assign, metadata none) is the caller's. `ret_committed` has
  * the committed offset of each element, -1 where unknown. */
-rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka_lookup *lookup,
+rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka *kafka,
+                                                   struct kafka_lookup *lookup,
                                                    rd_kafka_event_t **ret_event,
                                                    int64_t **ret_committed, char error[KAFKA_TEXT]);
 

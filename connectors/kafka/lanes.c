@@ -235,7 +235,7 @@ static void finish_lookup(struct kafka *kafka)
     rd_kafka_event_t *event;
     int64_t *committed;
     rd_kafka_topic_partition_list_t *list =
-        kafka_lookup_take(kafka->lookup, &event, &committed, error);
+        kafka_lookup_take(kafka, kafka->lookup, &event, &committed, error);
 
     kafka->lookup = NULL;
     if (error[0]) {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Where partitions begin that the group has no committed offset for. The answer is committed at
- * once: decided anew after a crash, `start: latest` would skip what arrived in between. */
+ * once: decided anew after a crash, `start: latest` would skip what arrived in between.
+ *
+ * `latest` is meant for what was there when the mapping began. A partition that comes later, or whose
+ * topic was made anew, begins at its oldest message: nobody could have read what is in it. */
 #include "kafka.h"
 
 #include <stdio.h>
@@ -17,11 +20,49 @@ struct kafka_lookup {
     int delay_ms;
     rd_kafka_event_t *event;
     rd_kafka_topic_partition_list_t *list;
+    rd_kafka_topic_partition_list_t *known, *sizes; /* copies of the instance's */
     int64_t *committed;
     char error[KAFKA_TEXT];
     pthread_t thread;
     atomic_bool done;
 };
+
+/* Takes note of how many partitions the topics have, once for each. */
+static rd_kafka_resp_err_t note_sizes(struct kafka_lookup *lookup)
+{
+    for (int i = 0; i < lookup->list->cnt; i++) {
+        const char *name = lookup->list->elems[i].topic;
+        const struct rd_kafka_metadata *metadata = NULL;
+        rd_kafka_resp_err_t failed;
+        rd_kafka_topic_t *topic;
+
+        if (rd_kafka_topic_partition_list_find(lookup->sizes, name, RD_KAFKA_PARTITION_UA))
+            continue;
+        topic = rd_kafka_topic_new(lookup->rk, name, NULL);
+        failed = rd_kafka_metadata(lookup->rk, 0, topic, &metadata, TIMEOUT_MS);
+        rd_kafka_topic_destroy(topic);
+        if (failed)
+            return failed;
+        if (metadata->topic_cnt == 1)
+            failed = metadata->topics[0].err;
+        if (metadata->topic_cnt == 1 && !failed)
+            rd_kafka_topic_partition_list_add(lookup->sizes, name, RD_KAFKA_PARTITION_UA)->offset =
+                metadata->topics[0].partition_cnt;
+        rd_kafka_metadata_destroy(metadata);
+        if (failed)
+            return failed;
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static bool came_later(const struct kafka_lookup *lookup, const rd_kafka_topic_partition_t *element)
+{
+    const rd_kafka_topic_partition_t *size = rd_kafka_topic_partition_list_find(
+        lookup->sizes, element->topic, RD_KAFKA_PARTITION_UA);
+
+    return (size && element->partition >= size->offset) ||
+           rd_kafka_topic_partition_list_find(lookup->known, element->topic, element->partition);
+}
 
 static rd_kafka_resp_err_t find_latest(struct kafka_lookup *lookup,
                                        rd_kafka_topic_partition_list_t *fresh)
@@ -34,7 +75,7 @@ static rd_kafka_resp_err_t find_latest(struct kafka_lookup *lookup,
 
         if (failed)
             return failed;
-        fresh->elems[i].offset = high;
+        fresh->elems[i].offset = came_later(lookup, &fresh->elems[i]) ? low : high;
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -98,6 +139,8 @@ static rd_kafka_resp_err_t look(struct kafka_lookup *lookup)
     /* A partition whose offset could not be read is not one without. */
     if (!failed)
         failed = first_error(list);
+    if (!failed && lookup->start == KAFKA_START_LATEST)
+        failed = note_sizes(lookup);
     if (failed)
         return failed;
     fresh = rd_kafka_topic_partition_list_new(list->cnt);
@@ -145,6 +188,8 @@ struct kafka_lookup *kafka_lookup_start(struct kafka *kafka, rd_kafka_event_t *e
     lookup->delay_ms = delay_ms;
     lookup->event = event;
     lookup->list = rd_kafka_topic_partition_list_copy(rd_kafka_event_topic_partition_list(event));
+    lookup->known = rd_kafka_topic_partition_list_copy(kafka->known);
+    lookup->sizes = rd_kafka_topic_partition_list_copy(kafka->sizes);
     lookup->committed = calloc((size_t)lookup->list->cnt + 1, sizeof *lookup->committed);
     if (pthread_create(&lookup->thread, NULL, run, lookup)) {
         run(lookup);
@@ -158,14 +203,23 @@ bool kafka_lookup_done(const struct kafka_lookup *lookup)
     return atomic_load(&lookup->done);
 }
 
-rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka_lookup *lookup,
+static void finish(struct kafka_lookup *lookup)
+{
+    if (lookup->thread)
+        pthread_join(lookup->thread, NULL);
+    rd_kafka_topic_partition_list_destroy(lookup->known);
+}
+
+rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka *kafka,
+                                                   struct kafka_lookup *lookup,
                                                    rd_kafka_event_t **ret_event,
                                                    int64_t **ret_committed, char error[KAFKA_TEXT])
 {
     rd_kafka_topic_partition_list_t *list = lookup->list;
 
-    if (lookup->thread)
-        pthread_join(lookup->thread, NULL);
+    finish(lookup);
+    rd_kafka_topic_partition_list_destroy(kafka->sizes);
+    kafka->sizes = lookup->sizes;
     *ret_event = lookup->event;
     *ret_committed = lookup->committed;
     memcpy(error, lookup->error, KAFKA_TEXT);
@@ -175,15 +229,12 @@ rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka_lookup *lookup,
 
 void kafka_lookup_discard(struct kafka_lookup *lookup)
 {
-    rd_kafka_topic_partition_list_t *list;
-    rd_kafka_event_t *event;
-    int64_t *committed;
-    char error[KAFKA_TEXT];
-
     if (!lookup)
         return;
-    list = kafka_lookup_take(lookup, &event, &committed, error);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_event_destroy(event);
-    free(committed);
+    finish(lookup);
+    rd_kafka_topic_partition_list_destroy(lookup->sizes);
+    rd_kafka_topic_partition_list_destroy(lookup->list);
+    rd_kafka_event_destroy(lookup->event);
+    free(lookup->committed);
+    free(lookup);
 }

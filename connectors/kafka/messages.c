@@ -98,11 +98,17 @@ static void tell_message_error(struct kafka *kafka, const rd_kafka_message_t *me
                     "it",
                     topic);
         break;
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
-                  "%s/%d: %s; reading goes on at the oldest message there is: what the broker "
-                  "deleted before it was read is gone",
-                  topic, (int)message->partition, rd_kafka_message_errstr(message));
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        /* librdkafka fetches it again and again. */
+        kafka->damaged_us = kafka_now();
+        kafka_state(kafka, SLUICE_STATE_FAILED,
+                    "%s/%d cannot be read at offset %lld: %s; it waits there, and nothing behind it "
+                    "is skipped: mend it, or move the group's offset past it",
+                    topic, (int)message->partition, (long long)message->offset,
+                    rd_kafka_message_errstr(message));
         break;
     default:
         kafka_log(kafka, SLUICE_LOG_WARNING, "receive_failed", "%s/%d: %s", topic,

@@ -91,6 +91,7 @@ static const struct {
     {"enable.idempotence", "sluice publishes idempotently"},
     {"enable.ssl.certificate.verification", "use tls.verify"},
     {"log.queue", "sluice writes the log"},
+    {"check.crcs", "librdkafka skips what fails the check, and sluice skips nothing"},
     {"statistics.interval.ms", "sluice needs the statistics for the lag"},
     {"plugin.library.paths", "sluice loads connectors only"},
     {"sasl.", "use sasl"},
@@ -333,6 +334,7 @@ int kafka_configure(struct kafka *kafka)
     int failed = 0;
 
     kafka->conf = rd_kafka_conf_new();
+    kafka->sizes = rd_kafka_topic_partition_list_new(0);
     kafka->brokers = join(kafka, "brokers");
     kafka->group = strdup(text_of(kafka, "group"));
     if (!kafka->brokers[0])
@@ -355,6 +357,8 @@ void kafka_unconfigure(struct kafka *kafka)
         rd_kafka_conf_destroy(kafka->conf);
     if (kafka->topics)
         rd_kafka_topic_partition_list_destroy(kafka->topics);
+    if (kafka->sizes)
+        rd_kafka_topic_partition_list_destroy(kafka->sizes);
     free(kafka->brokers);
     free(kafka->group);
 }

@@ -427,7 +427,7 @@ static void test_options_that_break_the_promise_are_refused(void **state)
 {
     static const char *const properties[][2] = {
         {"enable.auto.commit", "true"}, {"enable.auto.offset.store", "true"},
-        {"auto.offset.reset", "latest"}, {"group.id", "x"}, {"log.queue", "false"},
+        {"auto.offset.reset", "latest"}, {"group.id", "x"}, {"log.queue", "false"}, {"check.crcs", "true"},
         {"sasl.password", "x"}, {"no.such.property", "1"}};
 
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++) {
