@@ -133,18 +133,21 @@ static void serve(struct kafka *kafka, rd_kafka_event_t *event)
     case RD_KAFKA_EVENT_LOG:
         kafka_on_log(kafka, event);
         break;
-    case RD_KAFKA_EVENT_ERROR:
-        if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__FATAL)
-            break;
-        kafka_log(kafka, SLUICE_LOG_ERROR, "producer_failed",
-                  "%s; what was not confirmed is told as failed, and a new producer is made",
-                  rd_kafka_event_error_string(event));
-        kafka->producer_broken = true;
-        rd_kafka_purge(kafka->producer, PURGE_ALL);
-        break;
     default:
         break;
     }
+}
+
+static void check_fatal(struct kafka *kafka)
+{
+    char text[KAFKA_TEXT];
+
+    if (kafka->producer_broken || !rd_kafka_fatal_error(kafka->producer, text, sizeof text))
+        return;
+    kafka_log(kafka, SLUICE_LOG_ERROR, "producer_failed",
+              "%s; what was not confirmed is told as failed, and a new producer is made", text);
+    kafka->producer_broken = true;
+    rd_kafka_purge(kafka->producer, PURGE_ALL);
 }
 
 static void tell_refusals(struct kafka *kafka)
@@ -168,6 +171,8 @@ void kafka_serve_reports(struct kafka *kafka)
         serve(kafka, event);
         rd_kafka_event_destroy(event);
     }
+    if (kafka->producer)
+        check_fatal(kafka);
     if (kafka->producer_broken && !kafka->unreported)
         drop_producer(kafka);
 }

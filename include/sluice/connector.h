@@ -74,8 +74,8 @@ enum sluice_state {
  * lane events, deliver nothing. */
 struct sluice_room {
     size_t messages;
-    size_t bytes; /* of keys and payloads; one message larger than this may still be delivered if
-                     it is the first */
+    size_t bytes; /* of keys and payloads; the last message may reach beyond it, so that one of any
+                     size finds room */
 };
 
 /* A lane: what the source keeps in order. */

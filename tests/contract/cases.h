@@ -19,6 +19,8 @@ struct sluice_host *case_host(struct source *source);
 void case_produce(struct source *source, unsigned lane, const char *prefix, unsigned count);
 /* How often a message with this payload arrived. */
 size_t case_seen(const struct sluice_host *host, const char *payload);
+/* Publishes and waits for the answer; returns whether it was confirmed. */
+bool case_publish(struct sluice_host *host, const char *destination, const struct record *record);
 /* Waits until the server says that this many messages are not settled. */
 void case_wait_unsettled(struct source *source, struct sluice_host *host, size_t count);
 void cases_wait_unsettled(struct source *source, struct sluice_host **hosts, size_t host_count,

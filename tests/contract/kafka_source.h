@@ -21,7 +21,8 @@ enum {
     KAFKA_FIND_COORDINATOR = 10,
     KAFKA_JOIN_GROUP = 11,
     KAFKA_HEARTBEAT = 12,
-    KAFKA_SYNC_GROUP = 14
+    KAFKA_SYNC_GROUP = 14,
+    KAFKA_INIT_PRODUCER_ID = 22
 };
 
 extern const struct source_kind kafka_kind;

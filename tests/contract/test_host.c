@@ -2,11 +2,11 @@
  * The built program under a connector that does what the test says (plugins/scripted.c), with a
  * function that answers when the test says. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,18 +169,18 @@ static void expect_held(struct run *run, int held)
 
 static void expect_exit(struct run *run)
 {
-    int64_t until_us = host_now() + host_patience(15 * HOST_SECOND);
-    int status;
-    pid_t pid;
+    int status, ended = (int)syscall(SYS_pidfd_open, run->pid, 0);
+    bool in_time;
 
-    while (!(pid = waitpid(run->pid, &status, WNOHANG)) && host_now() < until_us)
-        poll(NULL, 0, 10);
-    if (!pid) {
+    assert_true(ended >= 0);
+    in_time = readable(ended, host_patience(15 * HOST_SECOND));
+    close(ended);
+    if (!in_time)
         kill(run->pid, SIGKILL);
-        waitpid(run->pid, &status, 0);
-        fail_msg("sluice did not end");
-    }
+    assert_int_equal(waitpid(run->pid, &status, 0), run->pid);
     run->pid = 0;
+    if (!in_time)
+        fail_msg("sluice did not end");
     if (!WIFEXITED(status) || WEXITSTATUS(status))
         fail_msg("sluice ended with status %x", (unsigned)status);
 }

@@ -421,6 +421,56 @@ static void test_more_errors_while_joining_are_states(void **state)
                  SLUICE_STATE_UNAUTHORISED);
 }
 
+/* ---- publishing ---- */
+
+static void test_publications_outlive_passing_errors(void **state)
+{
+    static const rd_kafka_resp_err_t errors[] = {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                                 RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+                                                 RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                                                 RD_KAFKA_RESP_ERR__TRANSPORT};
+    static const struct record record = {.payload = {"v", 1}};
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+
+    host_run(host, me);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        rd_kafka_mock_push_request_errors(kafka_cluster(source), KAFKA_PRODUCE, 2, errors[i],
+                                          errors[i]);
+        assert_true(case_publish(host, kafka_kind.destination, &record));
+    }
+    finish(source, host);
+}
+
+static void test_a_fatal_producer_error_makes_a_new_producer(void **state)
+{
+    static const struct record record = {.payload = {"v", 1}};
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+
+    host_run(host, me);
+    rd_kafka_mock_push_request_errors(kafka_cluster(source), KAFKA_INIT_PRODUCER_ID, 1,
+                                      RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    assert_false(case_publish(host, kafka_kind.destination, &record));
+    assert_non_null(strstr(host->publish_error, kafka_kind.destination));
+    assert_true(case_publish(host, kafka_kind.destination, &record));
+    finish(source, host);
+}
+
+/* What will never be taken is told, not refused again and again. */
+static void test_a_publication_that_is_too_large_is_told(void **state)
+{
+    static char large[1 << 21];
+    static const struct record record = {.payload = {large, sizeof large}};
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+
+    host_run(host, me);
+    assert_false(case_publish(host, kafka_kind.destination, &record));
+    assert_non_null(strstr(host->publish_error, kafka_kind.destination));
+    finish(source, host);
+}
+
 /* ---- options ---- */
 
 static void test_options_that_break_the_promise_are_refused(void **state)
@@ -460,6 +510,9 @@ static const struct contract_case kafka_cases[] = {
     CASE(latest_that_cannot_be_committed_waits),
     CASE(errors_while_joining_are_states),
     CASE(more_errors_while_joining_are_states),
+    CASE(publications_outlive_passing_errors),
+    CASE(a_fatal_producer_error_makes_a_new_producer),
+    CASE(a_publication_that_is_too_large_is_told),
     CASE(options_that_break_the_promise_are_refused),
 };
 
