@@ -355,6 +355,7 @@ def test_a_topic_that_is_made_anew_while_it_is_read(cluster, function, sluice, m
         cluster.topic(1, name=topic)
         return True
     until(lambda: attempt(made), 20, "the topic made anew", every=0.2)
+    cluster.tool.close()  # the next one does not remember the old topic
     cluster.produce(topic, numbered(20, prefix="b"))
     function.wait_done(ids(20, "b"), 60)
     cluster.wait_committed(group_of(topic), topic, 1, timeout=30)
