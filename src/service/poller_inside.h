@@ -78,10 +78,10 @@ struct poller {
     void *release[256];
     size_t release_count;
 
-    bool readable;     /* the connector's descriptor fired, or it said there is more */
-    int64_t receive_us; /* when it wants to be called again */
+    int64_t receive_us; /* when the connector wants to be called again */
+    int64_t stop_most_us; /* when to close it though it has not stopped */
+    bool readable; /* its descriptor fired, or it said there is more */
     bool stopping, stopped;
-    int64_t stop_most_us; /* when to close the connector though it has not stopped */
     atomic_bool stop_asked, ended;
     _Atomic int64_t drain_us;
 
