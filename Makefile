@@ -58,7 +58,9 @@ plugins := $(connectors:%=$(B)/connectors/sluice-%.so)
 units := $(sort $(wildcard tests/unit/test_*.c))
 unit_programs := $(units:tests/unit/%.c=$(B)/tests/%)
 contracts := $(sort $(wildcard tests/contract/test_*.c))
-contract_programs := $(contracts:tests/contract/%.c=$(B)/tests/contract_%)
+# librdkafka starts its threads by thrd_create, which the thread sanitizer does not know.
+contract_programs := $(filter-out $(if $(findstring thread,$(SAN)),%/contract_test_kafka), \
+	$(contracts:tests/contract/%.c=$(B)/tests/contract_%))
 
 .PHONY: all help deps demo test check lint bench install uninstall clean
 all: $(B)/sluice $(B)/sluice-demo-kafka $(plugins)
@@ -102,10 +104,10 @@ bad_plugins := $(shell sed -n 's/^ \* BAD \([a-z-]*\).*/bad-\1/p' tests/unit/plu
 test_plugins := $(patsubst %,$(B)/tests/plugins/sluice-%.so,$(bad_plugins) \
 	$(filter-out bad,$(notdir $(basename $(wildcard tests/unit/plugins/*.c)))))
 .SECONDARY: $(test_plugins)
-$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.c) $(B)/flags
+$(B)/tests/plugins/sluice-%.so: tests/unit/plugins/%.c $(wildcard include/sluice/*.h tests/unit/plugins/*.[ch]) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
-$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h) $(B)/flags
+$(B)/tests/plugins/sluice-bad-%.so: tests/unit/plugins/bad.c $(wildcard include/sluice/*.h tests/unit/plugins/*.h) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) -DBAD='"$*"' $(all_ldflags) -shared -o $@ $<
 
@@ -113,11 +115,17 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) -Itests -DTEST_SOURCE='"$(CURDIR)"' -DTEST_PLUGINS='"$(CURDIR)/$(B)/tests/plugins"' -MMD -MP -MF $(B)/obj/$*.test.d $(all_ldflags) -o $@ $< $(B)/libsluice.a $(pkg_libs) -lcmocka -ldl -lm
 
-# Contract tests see only the public headers and tests/contract.
-contract_support := $(filter-out $(contracts),$(wildcard tests/contract/*.c))
-$(B)/tests/contract_%: tests/contract/%.c $(contract_support) $(wildcard tests/contract/*.h) $(plugins)
+# Contract tests see the public headers and tests/contract. test_NAME also gets NAME_*.c and the
+# libraries of the connector NAME.
+contract_common := $(filter-out $(contracts),$(wildcard $(addsuffix .c,$(addprefix tests/contract/,cases fake_host runner))))
+contract_plugins := $(patsubst tests/contract/plugins/%.c,$(B)/tests/plugins/contract/sluice-%.so,$(wildcard tests/contract/plugins/*.c))
+$(contract_plugins): $(B)/tests/plugins/contract/sluice-%.so: tests/contract/plugins/%.c $(wildcard include/sluice/*.h) $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(shell $(PKG_CONFIG) --cflags rdkafka) -Itests/contract $(all_ldflags) -o $@ $< $(contract_support) -lcmocka -ldl -lm $(shell $(PKG_CONFIG) --libs rdkafka)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(all_ldflags) -shared -o $@ $<
+.SECONDEXPANSION:
+$(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildcard tests/contract/$$*_*.c) $(wildcard tests/contract/*.h include/sluice/*.h) $(plugins) | $(contract_plugins)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
 
 check: all $(unit_programs) $(contract_programs)
 	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)

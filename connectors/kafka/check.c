@@ -22,7 +22,7 @@ static void report(const struct sluice_check *check, bool ok, const char *format
 
 /* Serves the handle's events while waiting, and keeps the newest error's text. */
 static void serve(struct kafka *kafka, rd_kafka_t *rk, rd_kafka_queue_t *queue, int timeout_ms,
-                  char error[KAFKA_TEXT])
+                  struct kafka_fetch **fetch, char error[KAFKA_TEXT])
 {
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
 
@@ -30,8 +30,10 @@ static void serve(struct kafka *kafka, rd_kafka_t *rk, rd_kafka_queue_t *queue, 
         return;
     if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
         snprintf(error, KAFKA_TEXT, "%s", rd_kafka_event_error_string(event));
+    else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG)
+        kafka_on_log(kafka, event);
     else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH)
-        kafka_oauth_refresh(kafka, rk);
+        kafka_oauth_refresh(kafka, rk, fetch);
     rd_kafka_event_destroy(event);
 }
 
@@ -94,12 +96,13 @@ int kafka_check(void *instance, const struct sluice_check *check)
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(kafka->conf);
     int64_t until = kafka_now() + check->deadline_us;
     const struct rd_kafka_metadata *metadata = NULL;
+    struct kafka_fetch *fetch = NULL;
     rd_kafka_queue_t *queue;
     rd_kafka_t *rk;
     int result = 0;
 
-    rd_kafka_conf_set_events(conf,
-                             RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
+                                       RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
     rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
@@ -108,8 +111,9 @@ int kafka_check(void *instance, const struct sluice_check *check)
     }
     rd_kafka_poll_set_consumer(rk);
     queue = rd_kafka_queue_get_consumer(rk);
+    rd_kafka_set_log_queue(rk, queue);
     while (!metadata && kafka_now() < until) {
-        serve(kafka, rk, queue, 100, error);
+        serve(kafka, rk, queue, 100, &fetch, error);
         if (rd_kafka_metadata(rk, 0, NULL, &metadata, 400))
             metadata = NULL;
     }
@@ -127,7 +131,7 @@ int kafka_check(void *instance, const struct sluice_check *check)
         if (!result)
             result = check_group(check, kafka, rk, left_ms);
     }
-    kafka_oauth_wait(kafka);
+    kafka_fetch_free(fetch);
     rd_kafka_queue_destroy(queue);
     rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     return result;

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How long a batch that cannot be read counts after it was met: it is fetched again all the time. */
+#define DAMAGED_US 15000000
+
 static void on_commit(struct kafka *kafka, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t failed = rd_kafka_event_error(event);
@@ -24,6 +27,8 @@ static void on_commit(struct kafka *kafka, rd_kafka_event_t *event)
         if (!lane || element->err || element->offset < 0)
             continue;
         lane->committed = element->offset;
+        if (lane->recommit >= 0 && element->offset >= lane->recommit)
+            lane->recommit = -1;
         kafka->api->settled(kafka->host, lane->cookie, (uint64_t)element->offset);
     }
 }
@@ -86,12 +91,6 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
     case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
         kafka_log(kafka, SLUICE_LOG_ERROR, "max_poll_exceeded", "%s", text);
         break;
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
-                  "%s; reading goes on at the oldest message there is: what the broker deleted "
-                  "before it was read is gone",
-                  text);
-        break;
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
         kafka_log(kafka, SLUICE_LOG_DEBUG, "connection_lost", "%s", text);
@@ -142,7 +141,9 @@ static void on_statistics(struct kafka *kafka, const char *text)
 
     json_object_foreach(json_object_get(root, "topics"), name, topic)
         read_partitions(kafka, name, json_object_get(topic, "partitions"));
-    if (kafka->lane_count && any_broker_up(json_object_get(root, "brokers")))
+    if (kafka->damaged_us && kafka_now() - kafka->damaged_us < DAMAGED_US)
+        ; /* told, and not yet mended */
+    else if (kafka->lane_count && any_broker_up(json_object_get(root, "brokers")))
         kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
     json_decref(root);
 }
@@ -160,24 +161,37 @@ void kafka_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
 
 /* ---- dispatch ---- */
 
-static void on_messages(struct kafka *kafka, rd_kafka_event_t *event)
+/* Returns whether the handle can go on. Every partition is forwarded elsewhere before it is assigned,
+ * so only errors come this way; a message here would be skipped, so it is fetched again. */
+static bool on_messages(struct kafka *kafka, rd_kafka_event_t *event)
 {
     const rd_kafka_message_t *message = rd_kafka_event_message_next(event);
 
-    /* Only errors come this way: every partition is forwarded elsewhere before it is assigned. */
     if (message && message->err)
         kafka_log(kafka, SLUICE_LOG_WARNING, "consumer_error", "%s",
                   rd_kafka_message_errstr(message));
+    return !message || message->err;
 }
 
-static void on_log(struct kafka *kafka, rd_kafka_event_t *event)
+/* What librdkafka itself finds worth saying, by facility and syslog level. */
+void kafka_on_log(struct kafka *kafka, rd_kafka_event_t *event)
 {
     const char *facility, *text;
     int level;
 
-    if (!rd_kafka_event_log(event, &facility, &text, &level))
-        kafka_log(kafka, level <= 3 ? SLUICE_LOG_WARNING : SLUICE_LOG_DEBUG, "librdkafka", "%s: %s",
-                  facility, text);
+    if (rd_kafka_event_log(event, &facility, &text, &level))
+        return;
+    if (!strcmp(facility, "OFFSET") && level <= 4)
+        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
+                  "%s; reading goes on at the oldest message there is: what the broker deleted "
+                  "before it was read is gone",
+                  text);
+    else if (level > 4 || !strcmp(facility, "FAIL") || !strcmp(facility, "COMMITFAIL") ||
+             !strcmp(facility, "CONFWARN"))
+        /* Told otherwise: as states and events. Properties go to consumer and producer alike. */
+        kafka_log(kafka, SLUICE_LOG_DEBUG, "librdkafka", "%s: %s", facility, text);
+    else
+        kafka_log(kafka, SLUICE_LOG_WARNING, "librdkafka", "%s: %s", facility, text);
 }
 
 void kafka_serve_events(struct kafka *kafka)
@@ -193,7 +207,8 @@ void kafka_serve_events(struct kafka *kafka)
             on_commit(kafka, event);
             break;
         case RD_KAFKA_EVENT_ERROR:
-            if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL) {
+            /* A fatal error may come under its own name. */
+            if (rd_kafka_fatal_error(kafka->rk, NULL, 0)) {
                 rd_kafka_event_destroy(event);
                 on_fatal(kafka);
                 continue;
@@ -204,13 +219,20 @@ void kafka_serve_events(struct kafka *kafka)
             on_statistics(kafka, rd_kafka_event_stats(event));
             break;
         case RD_KAFKA_EVENT_FETCH:
-            on_messages(kafka, event);
+            if (!on_messages(kafka, event)) {
+                rd_kafka_event_destroy(event);
+                kafka_state(kafka, SLUICE_STATE_FAILED,
+                            "a message came outside its lane; it is read again with a new consumer");
+                kafka_disconnect(kafka);
+                kafka_plan_restart(kafka);
+                continue;
+            }
             break;
         case RD_KAFKA_EVENT_LOG:
-            on_log(kafka, event);
+            kafka_on_log(kafka, event);
             break;
         case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-            kafka_oauth_refresh(kafka, kafka->rk);
+            kafka_oauth_refresh(kafka, kafka->rk, &kafka->fetch);
             break;
         default:
             break;

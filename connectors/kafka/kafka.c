@@ -14,6 +14,7 @@
 #define TICK_US          500000
 #define RESTART_FIRST_US 1000000
 #define RESTART_MOST_US  30000000
+#define CLOSE_WAIT_US    3000000
 
 int64_t kafka_now(void)
 {
@@ -60,7 +61,10 @@ static int kafka_open(struct sluice_host *host, const struct sluice_host_api *ap
     kafka->api = api;
     kafka->values = values;
     kafka->fd = -1;
-    if (kafka_configure(kafka) || kafka_oauth_open(kafka)) {
+    kafka->aside = kafka_aside_new();
+    if (!kafka->aside || kafka_configure(kafka)) {
+        if (kafka->aside)
+            kafka_aside_close(kafka->aside, 0);
         kafka_unconfigure(kafka);
         free(kafka);
         return -1;
@@ -119,6 +123,7 @@ int kafka_connect(struct kafka *kafka)
     rd_kafka_poll_set_consumer(kafka->rk);
     kafka->events = listening_queue(kafka, rd_kafka_queue_get_consumer(kafka->rk));
     kafka->messages = listening_queue(kafka, rd_kafka_queue_new(kafka->rk));
+    kafka->known = rd_kafka_topic_partition_list_new(0);
     rd_kafka_set_log_queue(kafka->rk, kafka->events);
     failed = rd_kafka_subscribe(kafka->rk, kafka->topics);
     if (failed) {
@@ -129,69 +134,27 @@ int kafka_connect(struct kafka *kafka)
     return 0;
 }
 
-struct destruction {
-    rd_kafka_t *rk;
-    atomic_int *count;
-};
-
-static void *destroy_handle(void *argument)
-{
-    struct destruction *destruction = argument;
-
-    rd_kafka_destroy_flags(destruction->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    atomic_fetch_sub(destruction->count, 1);
-    free(destruction);
-    return NULL;
-}
-
-/* rd_kafka_destroy waits for its broker threads, so it gets a thread of its own. */
-static void destroy_aside(struct kafka *kafka, rd_kafka_t *rk)
-{
-    struct destruction *destruction = malloc(sizeof *destruction);
-    pthread_t thread;
-
-    if (!destruction) {
-        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-        return;
-    }
-    *destruction = (struct destruction){rk, &kafka->destroying};
-    atomic_fetch_add(&kafka->destroying, 1);
-    if (pthread_create(&thread, NULL, destroy_handle, destruction))
-        destroy_handle(destruction);
-    else
-        pthread_detach(thread);
-}
-
 void kafka_disconnect(struct kafka *kafka)
 {
     rd_kafka_t *rk = kafka->rk;
 
     kafka_lose_all_lanes(kafka);
-    if (kafka->lookup) {
-        rd_kafka_event_t *event = NULL;
-        int64_t *committed = NULL;
-        char error[KAFKA_TEXT];
-        rd_kafka_topic_partition_list_t *list =
-            kafka_lookup_take(kafka->lookup, &event, &committed, error);
-
-        kafka->lookup = NULL;
-        rd_kafka_topic_partition_list_destroy(list);
-        rd_kafka_event_destroy(event);
-        free(committed);
-    }
     if (kafka->revoke)
         rd_kafka_event_destroy(kafka->revoke);
     kafka->revoke = NULL;
     if (!rk)
         return;
     kafka->rk = NULL;
-    kafka_oauth_wait(kafka);
+    rd_kafka_topic_partition_list_destroy(kafka->known);
+    kafka->known = NULL;
     rd_kafka_queue_io_event_enable(kafka->events, -1, NULL, 0);
     rd_kafka_queue_io_event_enable(kafka->messages, -1, NULL, 0);
     rd_kafka_queue_destroy(kafka->events);
     rd_kafka_queue_destroy(kafka->messages);
     kafka->events = kafka->messages = NULL;
-    destroy_aside(kafka, rk);
+    kafka_aside_destroy(kafka->aside, rk, kafka->lookup, kafka->fetch);
+    kafka->lookup = NULL;
+    kafka->fetch = NULL;
 }
 
 void kafka_plan_restart(struct kafka *kafka)
@@ -244,7 +207,8 @@ static void continue_stop(struct kafka *kafka)
     bool late = kafka_now() >= kafka->stop_deadline_us;
 
     if (!kafka->rk) {
-        report_stopped(kafka);
+        if (late || !kafka->unreported)
+            report_stopped(kafka);
         return;
     }
     if (!kafka->closing && !kafka->lookup) {
@@ -258,7 +222,8 @@ static void continue_stop(struct kafka *kafka)
     }
     if (late || (kafka->closing && rd_kafka_consumer_closed(kafka->rk))) {
         kafka_disconnect(kafka);
-        report_stopped(kafka);
+        if (late || !kafka->unreported)
+            report_stopped(kafka);
     }
 }
 
@@ -281,8 +246,10 @@ static int64_t kafka_receive(void *instance, const struct sluice_room *room)
         kafka_rebalance_continue(kafka);
     if (kafka->rk && !kafka->stopping && room->messages && room->bytes)
         more = kafka_deliver(kafka, room);
-    if (kafka->rk)
+    if (kafka->rk) {
+        kafka_recommit(kafka);
         kafka_nudge(kafka);
+    }
     kafka_serve_reports(kafka);
     if (kafka->stopping)
         continue_stop(kafka);
@@ -306,14 +273,16 @@ static void kafka_stop(void *instance, int64_t deadline_us)
 static void kafka_close(void *instance)
 {
     struct kafka *kafka = instance;
-    const struct timespec pause = {.tv_nsec = 1000000};
 
     kafka_disconnect(kafka);
     kafka_publish_close(kafka);
-    kafka_oauth_close(kafka);
-    /* The destroying threads use this memory; they end once their sockets are closed. */
-    while (atomic_load(&kafka->destroying))
-        nanosleep(&pause, NULL);
+    /* librdkafka's broker threads cannot be interrupted while they resolve a name: with a name server
+       that is gone that takes as long as resolv.conf says. They are left to themselves then. */
+    if (!kafka_aside_close(kafka->aside, CLOSE_WAIT_US))
+        kafka_log(kafka, SLUICE_LOG_WARNING, "close_late",
+                  "connections to %s do not end within %d s (a name server that does not answer?); "
+                  "they are left behind",
+                  kafka->brokers, CLOSE_WAIT_US / 1000000);
     if (kafka->fd >= 0)
         close(kafka->fd);
     kafka_unconfigure(kafka);

@@ -28,12 +28,20 @@ struct kafka_lane {
     bool paused, closing, drained;
     int64_t settled;   /* offset up to which the host settled, -1: none */
     int64_t committed; /* as the broker confirmed, -1: unknown */
+    int64_t newest;    /* offset delivered last, -1: none */
+    int64_t recommit;  /* to be committed even if it is below what was committed, -1: none */
+    bool made_anew;    /* its first message is where the group's offset belongs, see kafka_recommit */
     int64_t stable;    /* log-stable offset, -1: unknown */
 };
 
 /* Finds out where partitions without a committed offset begin; on its own thread. */
 struct kafka_lookup;
-struct kafka_oauth;
+/* Fetches a token for one handle, on its own thread. */
+struct kafka_fetch;
+/* Threads that destroy handles. */
+struct kafka_aside;
+/* A publication that was refused at once, to be told within the next `receive`. */
+struct kafka_refusal;
 
 struct kafka {
     struct sluice_host *host;
@@ -54,22 +62,31 @@ struct kafka {
     rd_kafka_queue_t *events, *messages;
     struct kafka_lane **lanes; /* sorted by topic and partition */
     size_t lane_count;
+    rd_kafka_topic_partition_list_t *known; /* committed offsets of lanes that this handle had */
+    rd_kafka_topic_partition_list_t *sizes; /* topics, and (as offset) how many partitions each had
+                                               when it was first looked at; with start: latest */
+    int64_t recommit_us;          /* when to look at the lanes' `recommit`; 0: none has one */
     struct kafka_lane *last_lane; /* of the newest message, to find the next one's quickly */
 
     rd_kafka_event_t *revoke; /* deferred until its lanes are drained */
     int64_t revoke_deadline_us;
     struct kafka_lookup *lookup;
+    int64_t damaged_us; /* when a batch that cannot be read was last met; 0: never */
     bool stopping, closing, stopped;
     int64_t stop_deadline_us;
     int64_t restart_us; /* when to make a new handle after a fatal error; 0: not planned */
     unsigned restarts;
-    atomic_int destroying; /* handles being destroyed on other threads */
+    struct kafka_aside *aside;
 
     int64_t nudged_us, nudge_until_us;
 
-    struct kafka_oauth *oauth;
+    struct kafka_fetch *fetch, *producer_fetch; /* the newest of each handle */
+
     rd_kafka_t *producer;
     rd_kafka_queue_t *reports;
+    size_t unreported; /* publications whose outcome the host does not know */
+    struct kafka_refusal *refusals;
+    bool producer_broken; /* by a fatal error: a new one is made when all is reported */
 };
 
 int64_t kafka_now(void);
@@ -96,21 +113,30 @@ void kafka_rebalance(struct kafka *kafka, rd_kafka_event_t *event);
 void kafka_rebalance_continue(struct kafka *kafka);
 struct kafka_lane *kafka_find_lane(struct kafka *kafka, const char *topic, int32_t partition);
 void kafka_lose_all_lanes(struct kafka *kafka);
+/* The lane's log begins again at `offset`: a new generation of it, whose lane is returned. */
+struct kafka_lane *kafka_rewind_lane(struct kafka *kafka, struct kafka_lane *lane, int64_t offset);
 void kafka_pause_lane(void *instance, void *lane, bool paused);
 void kafka_lane_drained(void *instance, void *lane);
 
 /* lookup.c */
-struct kafka_lookup *kafka_lookup_start(struct kafka *kafka, rd_kafka_event_t *event);
+/* Takes the event over. Begins after `delay_ms` (less than 1000). */
+struct kafka_lookup *kafka_lookup_start(struct kafka *kafka, rd_kafka_event_t *event, int delay_ms);
 bool kafka_lookup_done(const struct kafka_lookup *lookup);
 /* Ends the lookup; the list (offsets to assign, metadata none) is the caller's. `ret_committed` has
  * the committed offset of each element, -1 where unknown. */
-rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka_lookup *lookup,
+rd_kafka_topic_partition_list_t *kafka_lookup_take(struct kafka *kafka,
+                                                   struct kafka_lookup *lookup,
                                                    rd_kafka_event_t **ret_event,
                                                    int64_t **ret_committed, char error[KAFKA_TEXT]);
+
+/* Waits for its end and frees all. NULL is fine. */
+void kafka_lookup_discard(struct kafka_lookup *lookup);
 
 /* messages.c */
 /* Delivers; returns whether more may be ready. */
 bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room);
+/* Commits what the ordinary commit would leave out, see `recommit`. */
+void kafka_recommit(struct kafka *kafka);
 void kafka_settle(void *instance, struct sluice_settle_item *items, size_t count);
 void kafka_release(void *instance, void *const *handles, size_t count);
 size_t kafka_headers(void *instance, void *handle, struct sluice_header *ret, size_t room);
@@ -118,20 +144,30 @@ void kafka_nudge(struct kafka *kafka);
 
 /* events.c */
 void kafka_serve_events(struct kafka *kafka);
+void kafka_on_log(struct kafka *kafka, rd_kafka_event_t *event);
 void kafka_lag(void *instance, void *lane, struct sluice_lag *ret_lag);
 
 /* publish.c */
 int kafka_publish(void *instance, const struct sluice_publication *publication);
+/* Tells what became of publications. */
 void kafka_serve_reports(struct kafka *kafka);
+/* Gives up what is under way, and tells that too. */
 void kafka_publish_close(struct kafka *kafka);
 
 /* oauth.c */
-int kafka_oauth_open(struct kafka *kafka);
-/* Fetches a token for `rk` on a thread of its own. */
-void kafka_oauth_refresh(struct kafka *kafka, rd_kafka_t *rk);
-/* Until no fetch uses a handle any more; at most 10 s. */
-void kafka_oauth_wait(struct kafka *kafka);
-void kafka_oauth_close(struct kafka *kafka);
+/* Fetches a token for `rk`, unless that is under way. `*fetch` is the handle's; it must be freed
+ * before the handle is destroyed. */
+void kafka_oauth_refresh(struct kafka *kafka, rd_kafka_t *rk, struct kafka_fetch **fetch);
+/* Waits for its end, 10 s at most. NULL is fine. */
+void kafka_fetch_free(struct kafka_fetch *fetch);
+
+/* aside.c */
+struct kafka_aside *kafka_aside_new(void);
+/* Destroys the handle and what uses it, without waiting. `lookup` and `fetch` may be NULL. */
+void kafka_aside_destroy(struct kafka_aside *aside, rd_kafka_t *rk, struct kafka_lookup *lookup,
+                         struct kafka_fetch *fetch);
+/* Waits until all are destroyed, but no longer than told; returns whether they are. */
+bool kafka_aside_close(struct kafka_aside *aside, int64_t wait_us);
 
 /* check.c */
 int kafka_check(void *instance, const struct sluice_check *check);

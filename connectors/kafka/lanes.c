@@ -9,6 +9,7 @@
 
 /* How long a partition that another member waits for may be held for invocations in flight. */
 #define REVOKE_WAIT_US 5000000
+#define LOOKUP_AGAIN_MS 500
 
 static int compare(const char *topic, int32_t partition, const struct kafka_lane *lane)
 {
@@ -41,17 +42,17 @@ struct kafka_lane *kafka_find_lane(struct kafka *kafka, const char *topic, int32
     return NULL;
 }
 
-static void open_lane(struct kafka *kafka, const rd_kafka_topic_partition_t *element,
-                      int64_t committed)
+static struct kafka_lane *open_lane(struct kafka *kafka, const char *topic, int32_t partition,
+                                    int64_t committed)
 {
     struct kafka_lane *lane = calloc(1, sizeof *lane);
-    size_t at = place_of(kafka, element->topic, element->partition);
+    size_t at = place_of(kafka, topic, partition);
     char name[300];
     struct sluice_lane info = {.name = name, .cookie = lane};
 
-    lane->topic = strdup(element->topic);
-    lane->partition = element->partition;
-    lane->settled = lane->stable = -1;
+    lane->topic = strdup(topic);
+    lane->partition = partition;
+    lane->settled = lane->stable = lane->newest = lane->recommit = -1;
     lane->committed = committed;
     lane->queue = rd_kafka_queue_get_partition(kafka->rk, lane->topic, lane->partition);
     if (lane->queue)
@@ -68,6 +69,18 @@ static void open_lane(struct kafka *kafka, const rd_kafka_topic_partition_t *ele
     lane->cookie = kafka->api->lane_opened(kafka->host, &info);
     if (committed >= 0)
         kafka->api->settled(kafka->host, lane->cookie, (uint64_t)committed);
+    else if (rd_kafka_topic_partition_list_find(kafka->known, topic, partition))
+        lane->made_anew = true;
+    return lane;
+}
+
+/* For lanes that come again: librdkafka remembers what it saw committed, too. */
+static void remember(struct kafka *kafka, const struct kafka_lane *lane)
+{
+    if (!rd_kafka_topic_partition_list_find(kafka->known, lane->topic, lane->partition))
+        rd_kafka_topic_partition_list_add(kafka->known, lane->topic, lane->partition);
+    rd_kafka_topic_partition_list_set_offset(kafka->known, lane->topic, lane->partition,
+                                             lane->committed);
 }
 
 static void lose_lane(struct kafka *kafka, struct kafka_lane *lane)
@@ -75,6 +88,8 @@ static void lose_lane(struct kafka *kafka, struct kafka_lane *lane)
     size_t at = place_of(kafka, lane->topic, lane->partition);
 
     kafka->api->lane_lost(kafka->host, lane->cookie);
+    if (lane->committed >= 0)
+        remember(kafka, lane);
     memmove(kafka->lanes + at, kafka->lanes + at + 1,
             (kafka->lane_count - at - 1) * sizeof(struct kafka_lane *));
     kafka->lane_count--;
@@ -89,6 +104,27 @@ void kafka_lose_all_lanes(struct kafka *kafka)
 {
     while (kafka->lane_count)
         lose_lane(kafka, kafka->lanes[kafka->lane_count - 1]);
+}
+
+struct kafka_lane *kafka_rewind_lane(struct kafka *kafka, struct kafka_lane *lane, int64_t offset)
+{
+    char topic[256];
+    int32_t partition = lane->partition;
+    bool closing = lane->closing;
+
+    kafka_log(kafka, SLUICE_LOG_WARNING, "log_begins_again",
+              "%s/%" PRId32 " goes on at offset %" PRId64 " after %" PRId64 ": it was made anew or "
+              "cut; what is there is read from its beginning",
+              lane->topic, partition, offset, lane->newest);
+    snprintf(topic, sizeof topic, "%s", lane->topic);
+    lose_lane(kafka, lane);
+    lane = open_lane(kafka, topic, partition, -1);
+    lane->made_anew = true;
+    if (closing) {
+        lane->closing = true;
+        kafka->api->lane_closing(kafka->host, lane->cookie);
+    }
+    return lane;
 }
 
 static bool cooperative(const struct kafka *kafka)
@@ -114,8 +150,10 @@ static void tell_failure(struct kafka *kafka, const char *what, rd_kafka_error_t
 static void assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list,
                    const int64_t *committed)
 {
+    if (!cooperative(kafka))
+        kafka_lose_all_lanes(kafka);
     for (int i = 0; i < list->cnt; i++)
-        open_lane(kafka, &list->elems[i], committed[i]);
+        open_lane(kafka, list->elems[i].topic, list->elems[i].partition, committed[i]);
     if (cooperative(kafka))
         tell_failure(kafka, "assign", rd_kafka_incremental_assign(kafka->rk, list), 0);
     else
@@ -197,13 +235,13 @@ static void finish_lookup(struct kafka *kafka)
     rd_kafka_event_t *event;
     int64_t *committed;
     rd_kafka_topic_partition_list_t *list =
-        kafka_lookup_take(kafka->lookup, &event, &committed, error);
+        kafka_lookup_take(kafka, kafka->lookup, &event, &committed, error);
 
     kafka->lookup = NULL;
     if (error[0]) {
         kafka_state(kafka, SLUICE_STATE_FAILED,
                     "cannot find out where to start: %s; it is tried again", error);
-        kafka->lookup = kafka_lookup_start(kafka, event);
+        kafka->lookup = kafka_lookup_start(kafka, event, LOOKUP_AGAIN_MS);
     } else {
         assign(kafka, list, committed);
         rd_kafka_event_destroy(event);
@@ -232,7 +270,7 @@ void kafka_rebalance(struct kafka *kafka, rd_kafka_event_t *event)
         /* A lookup that is still running belongs to a generation that is over. */
         if (kafka->lookup)
             finish_lookup(kafka);
-        kafka->lookup = kafka_lookup_start(kafka, event);
+        kafka->lookup = kafka_lookup_start(kafka, event, 0);
         return;
     }
     if (kafka->lookup)

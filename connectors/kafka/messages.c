@@ -6,6 +6,7 @@
 
 #define DELIVER_MOST 512
 #define NUDGE_FOR_US 200000
+#define RECOMMIT_US  1000000
 
 /* ---- the cure for the fetch stall of librdkafka before 2.2.0 ----
  * A broker's thread that found the queue full looks again after a second, unless something wakes it.
@@ -72,11 +73,17 @@ static void tell_message_error(struct kafka *kafka, const rd_kafka_message_t *me
                     "it",
                     topic);
         break;
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        kafka_log(kafka, SLUICE_LOG_ERROR, "offset_out_of_range",
-                  "%s/%d: %s; reading goes on at the oldest message there is: what the broker "
-                  "deleted before it was read is gone",
-                  topic, (int)message->partition, rd_kafka_message_errstr(message));
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        /* librdkafka fetches it again and again. */
+        kafka->damaged_us = kafka_now();
+        kafka_state(kafka, SLUICE_STATE_FAILED,
+                    "%s/%d cannot be read at offset %lld: %s; it waits there, and nothing behind it "
+                    "is skipped: mend it, or move the group's offset past it",
+                    topic, (int)message->partition, (long long)message->offset,
+                    rd_kafka_message_errstr(message));
         break;
     default:
         kafka_log(kafka, SLUICE_LOG_WARNING, "receive_failed", "%s/%d: %s", topic,
@@ -125,6 +132,19 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
             rd_kafka_message_destroy(message);
             continue;
         }
+        if (message->offset <= lane->newest) {
+            /* The host takes no position twice in a lane: what came before it goes first. */
+            if (count)
+                kafka->api->deliver(kafka->host, batch, count);
+            count = 0;
+            lane = kafka->last_lane = kafka_rewind_lane(kafka, lane, message->offset);
+        }
+        if (lane->made_anew) {
+            lane->made_anew = false;
+            lane->recommit = message->offset;
+            kafka->recommit_us = kafka_now();
+        }
+        lane->newest = message->offset;
         bytes += message->len + message->key_len;
         convert(lane, message, &batch[count++]);
     }
@@ -164,6 +184,31 @@ void kafka_release(void *instance, void *const *handles, size_t count)
 }
 
 /* ---- out ---- */
+
+/* librdkafka commits a stored offset only above the committed one it knows. Where the log was cut or
+ * made anew that would leave the group beyond the log's end, and skip what is written up to there. */
+void kafka_recommit(struct kafka *kafka)
+{
+    rd_kafka_topic_partition_list_t *list;
+
+    /* A commit during a rebalance can cost a member its lanes. */
+    if (!kafka->recommit_us || kafka_now() < kafka->recommit_us || kafka->revoke || kafka->lookup)
+        return;
+    kafka->recommit_us = 0;
+    list = rd_kafka_topic_partition_list_new(4);
+    for (size_t i = 0; i < kafka->lane_count; i++) {
+        const struct kafka_lane *lane = kafka->lanes[i];
+
+        if (lane->recommit >= 0)
+            rd_kafka_topic_partition_list_add(list, lane->topic, lane->partition)->offset =
+                lane->settled > lane->recommit ? lane->settled : lane->recommit;
+    }
+    if (list->cnt) {
+        rd_kafka_commit_queue(kafka->rk, list, kafka->events, NULL, NULL);
+        kafka->recommit_us = kafka_now() + RECOMMIT_US; /* unless it is confirmed by then */
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
 
 void kafka_settle(void *instance, struct sluice_settle_item *items, size_t count)
 {

@@ -16,7 +16,8 @@ static const char *const isolations[] = {"read_committed", "read_uncommitted", N
 #define SECOND INT64_C(1000000)
 
 const struct sluice_option kafka_options[] = {
-    {.name = "brokers", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
+    {.name = "brokers", .type = SLUICE_LIST,
+     .flags = SLUICE_OPTION_REQUIRED | SLUICE_OPTION_SERVERS,
      .help = "Brokers to begin with, as host:port; a list, or one text with commas."},
     {.name = "topic", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
      .help = "Topic to read, or a list of topics."},
@@ -89,6 +90,8 @@ static const struct {
     {"enable.partition.eof", "sluice has no use for it"},
     {"enable.idempotence", "sluice publishes idempotently"},
     {"enable.ssl.certificate.verification", "use tls.verify"},
+    {"log.queue", "sluice writes the log"},
+    {"check.crcs", "librdkafka skips what fails the check, and sluice skips nothing"},
     {"statistics.interval.ms", "sluice needs the statistics for the lag"},
     {"plugin.library.paths", "sluice loads connectors only"},
     {"sasl.", "use sasl"},
@@ -317,6 +320,7 @@ static int configure_consumer(struct kafka *kafka)
     failed |= set(kafka, "statistics.interval.ms", "5000", "group");
     failed |= set(kafka, "socket.nagle.disable", "true", "brokers");
     failed |= set(kafka, "log.connection.close", "false", "brokers");
+    failed |= set(kafka, "log.queue", "true", "brokers");
     if (rd_kafka_version() >= 0x02020000)
         failed |= set(kafka, "fetch.queue.backoff.ms", "10", "fetch.buffer");
     else
@@ -330,6 +334,7 @@ int kafka_configure(struct kafka *kafka)
     int failed = 0;
 
     kafka->conf = rd_kafka_conf_new();
+    kafka->sizes = rd_kafka_topic_partition_list_new(0);
     kafka->brokers = join(kafka, "brokers");
     kafka->group = strdup(text_of(kafka, "group"));
     if (!kafka->brokers[0])
@@ -352,6 +357,8 @@ void kafka_unconfigure(struct kafka *kafka)
         rd_kafka_conf_destroy(kafka->conf);
     if (kafka->topics)
         rd_kafka_topic_partition_list_destroy(kafka->topics);
+    if (kafka->sizes)
+        rd_kafka_topic_partition_list_destroy(kafka->sizes);
     free(kafka->brokers);
     free(kafka->group);
 }

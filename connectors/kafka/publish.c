@@ -2,8 +2,20 @@
  * Publishing with confirmation, by an idempotent producer that is made when first needed. */
 #include "kafka.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define CLOSE_WAIT_MS 1000
+#define PURGE_ALL \
+    (RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING)
+
+struct kafka_refusal {
+    struct kafka_refusal *next;
+    void *cookie;
+    char text[KAFKA_TEXT];
+};
 
 static int make_producer(struct kafka *kafka)
 {
@@ -14,7 +26,7 @@ static int make_producer(struct kafka *kafka)
     rd_kafka_conf_set(conf, "client.id", kafka->name ? kafka->name : "sluice", error, sizeof error);
     rd_kafka_conf_set(conf, "enable.idempotence", "true", error, sizeof error);
     rd_kafka_conf_set(conf, "linger.ms", "5", error, sizeof error);
-    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
                                        RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
     kafka->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error);
     if (!kafka->producer) {
@@ -23,17 +35,53 @@ static int make_producer(struct kafka *kafka)
         return -1;
     }
     kafka->reports = rd_kafka_queue_get_main(kafka->producer);
+    rd_kafka_set_log_queue(kafka->producer, kafka->reports);
     rd_kafka_queue_io_event_enable(kafka->reports, kafka->fd, &one, sizeof one);
     return 0;
+}
+
+static void drop_producer(struct kafka *kafka)
+{
+    rd_kafka_queue_io_event_enable(kafka->reports, -1, NULL, 0);
+    rd_kafka_queue_destroy(kafka->reports);
+    kafka_aside_destroy(kafka->aside, kafka->producer, NULL, kafka->producer_fetch);
+    kafka->producer = NULL;
+    kafka->reports = NULL;
+    kafka->producer_fetch = NULL;
+    kafka->producer_broken = false;
+}
+
+static void explain(char text[KAFKA_TEXT], const char *topic, rd_kafka_resp_err_t code)
+{
+    snprintf(text, KAFKA_TEXT, "topic %s: %s", topic, rd_kafka_err2str(code));
+}
+
+/* What will never be taken must not be tried again: it is told like any other failure. */
+static void refuse_later(struct kafka *kafka, const struct sluice_publication *publication,
+                         const char *topic, rd_kafka_resp_err_t code)
+{
+    static const uint64_t one = 1;
+    struct kafka_refusal *refusal = calloc(1, sizeof *refusal);
+
+    refusal->cookie = publication->cookie;
+    explain(refusal->text, topic, code);
+    refusal->next = kafka->refusals;
+    kafka->refusals = refusal;
+    kafka->unreported++;
+    if (kafka->fd >= 0 && write(kafka->fd, &one, sizeof one) < 0) {
+        /* It is called at least once a second anyway. */
+    }
 }
 
 int kafka_publish(void *instance, const struct sluice_publication *publication)
 {
     struct kafka *kafka = instance;
+    const char *topic =
+        publication->destination ? publication->destination : kafka->topics->elems[0].topic;
     rd_kafka_headers_t *headers;
     rd_kafka_resp_err_t failed;
 
-    if (!kafka->producer && make_producer(kafka))
+    if (kafka->producer_broken || (!kafka->producer && make_producer(kafka)))
         return -1;
     headers = rd_kafka_headers_new(publication->header_count);
     for (size_t i = 0; i < publication->header_count; i++) {
@@ -43,41 +91,107 @@ int kafka_publish(void *instance, const struct sluice_publication *publication)
                             header->value.data, (ssize_t)header->value.size);
     }
     failed = rd_kafka_producev(
-        kafka->producer,
-        RD_KAFKA_V_TOPIC(publication->destination ? publication->destination
-                                                  : kafka->topics->elems[0].topic),
+        kafka->producer, RD_KAFKA_V_TOPIC(topic),
         RD_KAFKA_V_KEY(publication->key.data, publication->key.size),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)publication->payload.data, publication->payload.size),
-        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(publication->cookie), RD_KAFKA_V_END);
-    if (failed)
-        rd_kafka_headers_destroy(headers);
-    return failed ? -1 : 0;
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(publication->cookie),
+        /* A purge reports what is still in librdkafka's output buffers. */
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    if (!failed) {
+        kafka->unreported++;
+        return 0;
+    }
+    rd_kafka_headers_destroy(headers);
+    if (failed == RD_KAFKA_RESP_ERR__QUEUE_FULL || failed == RD_KAFKA_RESP_ERR__FATAL)
+        return -1;
+    refuse_later(kafka, publication, topic, failed);
+    return 0;
+}
+
+static void report(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    char text[KAFKA_TEXT];
+
+    kafka->unreported--;
+    if (message->err)
+        explain(text, rd_kafka_topic_name(message->rkt), message->err);
+    kafka->api->published(kafka->host, message->_private, message->err ? text : NULL);
+}
+
+static void serve(struct kafka *kafka, rd_kafka_event_t *event)
+{
+    const rd_kafka_message_t *message;
+
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+        kafka_oauth_refresh(kafka, kafka->producer, &kafka->producer_fetch);
+        break;
+    case RD_KAFKA_EVENT_DR:
+        while ((message = rd_kafka_event_message_next(event)))
+            report(kafka, message);
+        break;
+    case RD_KAFKA_EVENT_LOG:
+        kafka_on_log(kafka, event);
+        break;
+    default:
+        break;
+    }
+}
+
+static void check_fatal(struct kafka *kafka)
+{
+    char text[KAFKA_TEXT];
+
+    if (kafka->producer_broken || !rd_kafka_fatal_error(kafka->producer, text, sizeof text))
+        return;
+    kafka_log(kafka, SLUICE_LOG_ERROR, "producer_failed",
+              "%s; what was not confirmed is told as failed, and a new producer is made", text);
+    kafka->producer_broken = true;
+    rd_kafka_purge(kafka->producer, PURGE_ALL);
+}
+
+static void tell_refusals(struct kafka *kafka)
+{
+    struct kafka_refusal *refusal;
+
+    while ((refusal = kafka->refusals)) {
+        kafka->refusals = refusal->next;
+        kafka->unreported--;
+        kafka->api->published(kafka->host, refusal->cookie, refusal->text);
+        free(refusal);
+    }
 }
 
 void kafka_serve_reports(struct kafka *kafka)
 {
     rd_kafka_event_t *event;
 
+    tell_refusals(kafka);
     while (kafka->producer && (event = rd_kafka_queue_poll(kafka->reports, 0))) {
-        const rd_kafka_message_t *message;
-
-        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH)
-            kafka_oauth_refresh(kafka, kafka->producer);
-        else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
-            while ((message = rd_kafka_event_message_next(event)))
-                kafka->api->published(kafka->host, message->_private,
-                                      message->err ? rd_kafka_err2str(message->err) : NULL);
+        serve(kafka, event);
         rd_kafka_event_destroy(event);
     }
+    if (kafka->producer)
+        check_fatal(kafka);
+    if (kafka->producer_broken && !kafka->unreported)
+        drop_producer(kafka);
 }
 
 void kafka_publish_close(struct kafka *kafka)
 {
+    int64_t until_us = kafka_now() + CLOSE_WAIT_MS * INT64_C(1000);
+
+    tell_refusals(kafka);
     if (!kafka->producer)
         return;
-    rd_kafka_purge(kafka->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    kafka_serve_reports(kafka);
-    rd_kafka_queue_destroy(kafka->reports);
-    rd_kafka_destroy(kafka->producer);
-    kafka->producer = NULL;
+    rd_kafka_purge(kafka->producer, PURGE_ALL);
+    while (kafka->unreported && kafka_now() < until_us) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(kafka->reports, 10);
+
+        if (event) {
+            serve(kafka, event);
+            rd_kafka_event_destroy(event);
+        }
+    }
+    drop_producer(kafka);
 }

@@ -74,8 +74,8 @@ enum sluice_state {
  * lane events, deliver nothing. */
 struct sluice_room {
     size_t messages;
-    size_t bytes; /* of keys and payloads; one message larger than this may still be delivered if
-                     it is the first */
+    size_t bytes; /* of keys and payloads; the last message may reach beyond it, so that one of any
+                     size finds room */
 };
 
 /* A lane: what the source keeps in order. */
@@ -159,7 +159,8 @@ struct sluice_host_api {
      * it is known. Only with SLUICE_CAN_SETTLE_UP_TO. */
     void (*settled)(struct sluice_host *host, void *lane, uint64_t position);
 
-    /* Within `receive`: a publication is durable (`error` NULL) or failed (`error` says why). */
+    /* Within `receive` and `close`: a publication is durable (`error` NULL), or failed or is given up
+     * (`error` says why, naming the destination). Told once for each. */
     void (*published)(struct sluice_host *host, void *cookie, const char *error);
 
     /* Within `receive`, after `stop`: all is flushed, `close` may follow. */

@@ -5,8 +5,11 @@ void lane_note_delivered(struct lane *lane, uint64_t position)
 {
     if (!lane->first_seen)
         lane->first = position;
+    else if (position <= lane->newest)
+        lane->disordered = true;
+    if (!lane->first_seen || position > lane->newest)
+        lane->newest = position;
     lane->first_seen = true;
-    lane->newest = position;
 }
 
 /* What an earlier process finished and the source has not yet delivered again is still finished. */
@@ -37,8 +40,12 @@ void lane_record_write(const struct lane *lane, struct buffer *buffer)
 {
     struct positions positions = {.base = base_of(lane)};
 
-    tracker_collect(&lane->tracker, &positions);
-    collect_finished_before(lane, &positions);
+    /* Ranges take what lies between two deliveries for holes. Out of order it may yet come: then
+       nothing is recorded, and what is not settled is invoked again after a crash. */
+    if (!lane->disordered) {
+        tracker_collect(&lane->tracker, &positions);
+        collect_finished_before(lane, &positions);
+    }
     positions_write(&positions, buffer);
     positions_fini(&positions);
 }

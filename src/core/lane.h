@@ -40,6 +40,8 @@ struct lane {
     uint64_t settled;   /* the source knows that all before it is finished */
     bool first_seen;
     uint64_t first, newest; /* positions delivered first and last, once first_seen */
+    bool disordered;    /* the source broke its promise of growing positions */
+    bool disorder_told; /* the host's: has said so */
     bool closing, drained, paused;
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */

@@ -48,18 +48,23 @@ void tracker_finish(struct tracker *tracker, uint64_t entry)
 
 bool tracker_durable(struct tracker *tracker, uint64_t entry)
 {
-    uint64_t before = tracker->oldest;
+    bool moved = false;
 
     assert(entry >= tracker->oldest && entry < tracker->next);
     assert(entry_at(tracker, entry)->state == TRACKER_FINISHED);
     entry_at(tracker, entry)->state = TRACKER_DURABLE;
     while (tracker->oldest < tracker->next &&
            entry_at(tracker, tracker->oldest)->state == TRACKER_DURABLE) {
-        tracker->watermark = entry_at(tracker, tracker->oldest)->position;
+        uint64_t position = entry_at(tracker, tracker->oldest++)->position;
+
+        /* Never back, whatever the source delivered. */
+        if (tracker->has_watermark && position <= tracker->watermark)
+            continue;
+        tracker->watermark = position;
         tracker->has_watermark = true;
-        tracker->oldest++;
+        moved = true;
     }
-    return tracker->oldest != before;
+    return moved;
 }
 
 void tracker_collect(const struct tracker *tracker, struct positions *positions)

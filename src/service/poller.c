@@ -21,20 +21,35 @@
 #define STATUS_US          (CLOCK_SECOND / 4)
 #define RECEIVE_MESSAGES   2000 /* at a time, so that answers are looked at in between */
 #define START_RETRY_US     (5 * CLOCK_SECOND)
+#define STOP_GRACE_US      (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
 
-/* What the envelope calls the servers: the source's brokers, as configured. */
+static void add_servers(const struct sluice_values *values, const struct sluice_option *option,
+                        struct buffer *text)
+{
+    if (option->type == SLUICE_STRING && options_is_set(values, option->name))
+        buffer_add_text(text, options_text(values, option->name));
+    if (option->type != SLUICE_LIST)
+        return;
+    for (size_t i = 0; i < options_count(values, option->name); i++) {
+        if (i)
+            buffer_add(text, ",", 1);
+        buffer_add_text(text, options_item(values, option->name, i, NULL));
+    }
+}
+
+/* What the envelope calls the servers, as configured. */
 static char *servers_text(const struct mapping *mapping)
 {
+    const struct sluice_option *option = options_table(mapping->values);
     struct buffer text;
     char *copy;
 
     buffer_init(&text, 1 << 16);
-    if (options_known(mapping->values, "brokers"))
-        for (size_t i = 0; i < options_count(mapping->values, "brokers"); i++) {
-            if (i)
-                buffer_add(&text, ",", 1);
-            buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
+    for (; option->name; option++)
+        if (option->flags & SLUICE_OPTION_SERVERS) {
+            add_servers(mapping->values, option, &text);
+            break;
         }
     copy = memory_text(buffer_text(&text));
     buffer_fini(&text);
@@ -174,11 +189,18 @@ static void receive(struct poller *poller, int64_t now_us)
     poller->receive_us = now_us + again_us;
 }
 
-static void begin_stop(struct poller *poller)
+static void begin_stop(struct poller *poller, int64_t now_us)
 {
+    if (poller->stopping && !poller->stopped && now_us >= poller->stop_most_us) {
+        log_event(LOG_ERROR, "stop_late", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_TEXT("connector", poller->connector->name),
+                  LOG_TEXT("error", "the connector does not stop by its deadline; it is closed"));
+        poller->stopped = true;
+    }
     if (poller->stopping || !atomic_load(&poller->stop_asked))
         return;
     poller->stopping = true;
+    poller->stop_most_us = now_us + atomic_load(&poller->drain_us) + STOP_GRACE_US;
     poller->receive_us = 0;
     if (poller->started)
         poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
@@ -238,7 +260,7 @@ static void turn(struct poller *poller)
 {
     int64_t now_us = loop_now(poller->loop), until_us;
 
-    begin_stop(poller);
+    begin_stop(poller, now_us);
     start_connector(poller, now_us);
     /* Answers came in the last turn: what they let go on comes before new messages. */
     engine_run(poller->engine, now_us);

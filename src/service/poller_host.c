@@ -83,10 +83,27 @@ static void host_lane_lost(struct sluice_host *host, void *lane)
     poller_release_all(host->poller);
 }
 
+static void tell_disorder(struct poller *poller, const struct sluice_message *messages,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct lane *lane = messages[i].lane;
+
+        if (!lane->disordered || lane->disorder_told)
+            continue;
+        lane->disorder_told = true;
+        log_event(LOG_ERROR, "positions_disordered", LOG_TEXT("mapping", poller->mapping->name),
+                  LOG_TEXT("lane", lane->name),
+                  LOG_TEXT("error", "the connector delivers positions that do not grow"),
+                  LOG_TEXT("effect", "messages done but not committed may be invoked again"));
+    }
+}
+
 static void host_deliver(struct sluice_host *host, const struct sluice_message *messages,
                          size_t count)
 {
     engine_feed(host->poller->engine, messages, count, loop_now(host->poller->loop));
+    tell_disorder(host->poller, messages, count);
 }
 
 static void host_settled(struct sluice_host *host, void *lane_pointer, uint64_t position)

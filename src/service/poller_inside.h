@@ -79,9 +79,10 @@ struct poller {
     void *release[256];
     size_t release_count;
 
-    bool readable;     /* the connector's descriptor fired, or it said there is more */
-    bool muted;        /* the descriptor is not watched: there is no room */
-    int64_t receive_us; /* when it wants to be called again */
+    int64_t receive_us; /* when the connector wants to be called again */
+    int64_t stop_most_us; /* when to close it though it has not stopped */
+    bool readable; /* its descriptor fired, or it said there is more */
+    bool muted;    /* the descriptor is not watched: there is no room */
     bool stopping, stopped;
     atomic_bool stop_asked, ended;
     _Atomic int64_t drain_us;

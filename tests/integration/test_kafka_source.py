@@ -9,7 +9,7 @@ import pytest
 
 from lib.function import OK, always
 from lib.jars import OLD_KAFKA, kafka_jars
-from lib.kafka import PASSWORD
+from lib.kafka import PASSWORD, ToolError
 from lib.machine import LONG, free_port
 from lib.oidc import CLIENT, SECRET, TokenEndpoint
 from lib.plugin import group_of, ids, numbered
@@ -329,6 +329,63 @@ def test_offset_out_of_range_is_told_and_continues(cluster, function, sluice, ma
     function.wait_done(ids(100)[60:], 20)
     sluice.wait_for_log(r"range|deleted|expired|gone|no longer|retention|lost", 10)
     cluster.wait_committed(group_of(topic), topic, 1)
+
+
+QUICK = {"properties": {"topic.metadata.refresh.interval.ms": "2000"}}
+
+
+def assigned(cluster, topic, partitions):
+    until(lambda: sum(m["partitions"] for m in cluster.members(group_of(topic))) == partitions, 30,
+          "assignment", every=0.2)
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_topic_that_is_made_anew_while_it_is_read(cluster, function, sluice, mapping_for, start):
+    topic = cluster.topic(1)
+    cluster.produce(topic, numbered(100, prefix="a"))
+    if start == "latest":
+        cluster.tool.call("set_committed", group=group_of(topic), topic=topic, offsets={"0": 0})
+    sluice.mapping("m", mapping_for(topic, source(start=start, **QUICK)))
+    sluice.start()
+    function.wait_done(ids(100, "a"), 30)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    cluster.tool.call("delete_topic", topic=topic)
+
+    def made():
+        cluster.topic(1, name=topic)
+        return True
+    until(lambda: attempt(made), 20, "the topic made anew", every=0.2)
+    cluster.tool.close()  # the next one does not remember the old topic
+    cluster.produce(topic, numbered(20, prefix="b"))
+    function.wait_done(ids(20, "b"), 60)
+    cluster.wait_committed(group_of(topic), topic, 1, timeout=30)
+    assert sluice.terminate() == 0
+    cluster.produce(topic, numbered(130, prefix="c"))
+    sluice.start()
+    function.wait_done(ids(130, "c"), 30)
+    assert {function.seen[name] for name in ids(20, "b")} == {1}
+
+
+def attempt(action):
+    try:
+        return action()
+    except ToolError:
+        return False
+
+
+def test_a_partition_that_comes_later_is_read_from_its_beginning(cluster, function, sluice,
+                                                                 mapping_for):
+    topic = cluster.topic(1)
+    cluster.produce(topic, numbered(10, prefix="old"))
+    sluice.mapping("m", mapping_for(topic, source(start="latest", **QUICK)))
+    sluice.start()
+    cluster.wait_committed(group_of(topic), topic, 1)
+    cluster.tool.call("create_partitions", topic=topic, partitions=2)
+    cluster.tool.close()  # the next one knows the new partition
+    cluster.produce(topic, [{"value": json.dumps({"id": f"new-{n}"}), "partition": 1}
+                            for n in range(10)])
+    function.wait_done(ids(10, "new"), 60)
+    assert not any(name.startswith("old") for name in function.seen)
 
 
 def test_a_topic_that_is_made_later(cluster, function, sluice, mapping_for):

@@ -348,6 +348,31 @@ static void create_topic(const json_t *command)
     rd_kafka_NewTopic_destroy(topic);
 }
 
+/* Up to "partitions" in all. */
+static void create_partitions(const json_t *command)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(plain);
+    rd_kafka_AdminOptions_t *options = admin_options(RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
+    char error[256];
+    rd_kafka_NewPartitions_t *wanted =
+        rd_kafka_NewPartitions_new(text_of(command, "topic"),
+                                   (size_t)number_of(command, "partitions", 1), error, sizeof error);
+    rd_kafka_event_t *event;
+    size_t count;
+
+    if (!wanted)
+        die("partitions", error);
+    rd_kafka_CreatePartitions(plain, &wanted, 1, options, queue);
+    event = admin_result(queue, options);
+    if (event) {
+        const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(
+            rd_kafka_event_CreatePartitions_result(event), &count);
+        answer_topics(results, count);
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_NewPartitions_destroy(wanted);
+}
+
 static void delete_topic(const json_t *command)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(plain);
@@ -658,6 +683,7 @@ static const struct {
                   {"commit", commit_transaction},
                   {"abort", abort_transaction},
                   {"create_topic", create_topic},
+                  {"create_partitions", create_partitions},
                   {"delete_topic", delete_topic},
                   {"delete_records", delete_records},
                   {"set_committed", set_committed},

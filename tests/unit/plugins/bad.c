@@ -23,7 +23,7 @@
  * BAD old           good: an older one, without `check` */
 #include <string.h>
 
-#include <sluice/connector.h>
+#include "inert.h"
 
 static struct sluice_option options[3] = {
     {"first", SLUICE_INT, 0, "5", 1, 10, NULL, "A number."},
@@ -35,33 +35,6 @@ static int open_bad(struct sluice_host *host, const struct sluice_host_api *api,
 {
     *ret_instance = NULL;
     return 0;
-}
-
-static int start(void *instance, const char *name)
-{
-    return 0;
-}
-
-static int descriptor(void *instance)
-{
-    return -1;
-}
-
-static int64_t receive(void *instance, const struct sluice_room *room)
-{
-    return 0;
-}
-
-static void settle(void *instance, struct sluice_settle_item *items, size_t count)
-{
-}
-
-static void release(void *instance, void *const *handles, size_t count)
-{
-}
-
-static void stop(void *instance, int64_t deadline_us)
-{
 }
 
 static void close_bad(void *instance)
@@ -86,12 +59,7 @@ static struct {
              .description = "Wrong in one way",
              .options = options,
              .open = open_bad,
-             .start = start,
-             .descriptor = descriptor,
-             .receive = receive,
-             .settle = settle,
-             .release = release,
-             .stop = stop,
+             INERT_OPERATIONS,
              .close = close_bad,
              .check = check,
          }};

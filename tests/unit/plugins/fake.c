@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sluice/connector.h>
+#include "inert.h"
 
 #ifndef FAKE_NAME
 #define FAKE_NAME "fake"
@@ -57,33 +57,6 @@ static int open_fake(struct sluice_host *host, const struct sluice_host_api *api
     return result;
 }
 
-static int start(void *instance, const char *name)
-{
-    return 0;
-}
-
-static int descriptor(void *instance)
-{
-    return -1;
-}
-
-static int64_t receive(void *instance, const struct sluice_room *room)
-{
-    return 1000000;
-}
-
-static void settle(void *instance, struct sluice_settle_item *items, size_t count)
-{
-}
-
-static void release(void *instance, void *const *handles, size_t count)
-{
-}
-
-static void stop(void *instance, int64_t deadline_us)
-{
-}
-
 static void close_fake(void *instance)
 {
     free(instance);
@@ -106,12 +79,7 @@ static const struct sluice_connector fake = {
     .description = "Nothing, for tests",
     .options = options,
     .open = open_fake,
-    .start = start,
-    .descriptor = descriptor,
-    .receive = receive,
-    .settle = settle,
-    .release = release,
-    .stop = stop,
+    INERT_OPERATIONS,
     .close = close_fake,
     .check = check,
 };
