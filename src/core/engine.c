@@ -86,11 +86,11 @@ struct lane *engine_lane_open(struct engine *engine, const struct sluice_lane *i
 
 static void for_each_strand(struct engine *engine, struct lane *lane)
 {
-    strand_update(engine, lane->main, false);
+    strand_update(engine, lane->main);
     for (size_t i = 0; i < engine->slot_count; i++)
         for (struct strand *strand = engine->slots[i]; strand; strand = strand->next_in_slot)
             if (strand->lane == lane)
-                strand_update(engine, strand, false);
+                strand_update(engine, strand);
 }
 
 void engine_check_drained(struct engine *engine, struct lane *lane)
@@ -324,7 +324,7 @@ void engine_claim_again(struct engine *engine, struct message *message)
     if (strand->blocked) {
         strand->blocked = false;
         message->place = PLACE_WAITING;
-        strand_update(engine, strand, true);
+        strand_update(engine, strand);
     } else {
         strand_restore(engine, message);
     }

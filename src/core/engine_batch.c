@@ -131,7 +131,7 @@ static void gather(struct engine *engine, struct strand *strand, struct batch *b
         strand->outstanding++;
         message_list_append(&batch->messages, message);
     }
-    strand_update(engine, strand, false);
+    strand_served(engine, strand);
     strand_drop_if_empty(engine, strand);
 }
 
@@ -174,6 +174,21 @@ static bool ready_closes(const struct engine *engine, int64_t now_us, int64_t *r
     return strand_closes(engine, &all, now_us, ret_at_us);
 }
 
+/* Fills a batch from all ready strands, each once. */
+static void gather_all(struct engine *engine, struct batch *batch, size_t most, int64_t now_us)
+{
+    const struct strand *last = engine->ready.last;
+    struct strand *strand, *next = engine->ready.first;
+    bool more = true;
+
+    while (more && batch->messages.count < most) {
+        strand = next;
+        next = strand->next_ready;
+        more = strand != last;
+        gather(engine, strand, batch, most, now_us);
+    }
+}
+
 /* The next batch of messages that were not tried yet, NULL if none closes now. */
 static struct batch *build(struct engine *engine, int64_t now_us, int64_t *ret_at_us)
 {
@@ -189,14 +204,10 @@ static struct batch *build(struct engine *engine, int64_t now_us, int64_t *ret_a
             if (!strand)
                 break;
             gather(engine, strand, batch, most, now_us);
-            continue;
-        }
-        if (!ready_closes(engine, now_us, ret_at_us))
-            break;
-        for (struct strand *strand = engine->ready.first, *next;
-             strand && batch->messages.count < most; strand = next) {
-            next = strand->next_ready;
-            gather(engine, strand, batch, most, now_us);
+        } else {
+            if (!ready_closes(engine, now_us, ret_at_us))
+                break;
+            gather_all(engine, batch, most, now_us);
         }
     }
     if (batch->messages.count)

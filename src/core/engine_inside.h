@@ -67,9 +67,10 @@ void engine_check_drained(struct engine *engine, struct lane *lane);
 struct strand *strand_of(struct engine *engine, struct lane *lane,
                          const struct sluice_message *message);
 struct strand *strand_new(struct lane *lane, uint64_t key, bool parallel);
-/* Puts the strand into the ready list if it can be worked on, takes it out if it cannot. `front`:
- * before the others, for work that waited already. */
-void strand_update(struct engine *engine, struct strand *strand, bool front);
+/* Puts the strand into the ready list if it can be worked on, takes it out if it cannot. */
+void strand_update(struct engine *engine, struct strand *strand);
+/* The same for one from which messages were taken: the others come first now. */
+void strand_served(struct engine *engine, struct strand *strand);
 /* A message of the strand left its batch. */
 void strand_leave(struct engine *engine, struct strand *strand);
 void strand_append(struct engine *engine, struct strand *strand, struct message *message);

@@ -81,15 +81,17 @@ static void list_remove(struct strand_list *list, struct strand *strand)
     strand->ready = false;
 }
 
-static void list_add(struct strand_list *list, struct strand *strand, bool front)
+/* Work that waits longer than what waits first goes before it, all else to the end: so each strand has
+ * its turn. */
+static void list_add(struct strand_list *list, struct strand *strand)
 {
+    bool front = list->first && strand->waiting.first->arrived_us <
+                                    list->first->waiting.first->arrived_us;
+
     if (front) {
         strand->next_ready = list->first;
-        if (list->first)
-            list->first->previous_ready = strand;
+        list->first->previous_ready = strand;
         list->first = strand;
-        if (!list->last)
-            list->last = strand;
     } else {
         strand->previous_ready = list->last;
         if (list->last)
@@ -103,15 +105,22 @@ static void list_add(struct strand_list *list, struct strand *strand, bool front
     strand->ready = true;
 }
 
-void strand_update(struct engine *engine, struct strand *strand, bool front)
+void strand_update(struct engine *engine, struct strand *strand)
 {
     bool workable = strand->waiting.count && !strand->blocked && !strand->lane->closing &&
                     (strand->parallel || !strand->outstanding);
 
     if (workable && !strand->ready)
-        list_add(&engine->ready, strand, front);
+        list_add(&engine->ready, strand);
     else if (!workable && strand->ready)
         list_remove(&engine->ready, strand);
+}
+
+void strand_served(struct engine *engine, struct strand *strand)
+{
+    if (strand->ready)
+        list_remove(&engine->ready, strand);
+    strand_update(engine, strand);
 }
 
 /* Changes the waiting list of a strand while keeping the ready list's sums right. */
@@ -132,7 +141,7 @@ void strand_append(struct engine *engine, struct strand *strand, struct message 
     message_list_append(&strand->waiting, message);
     account(engine, strand, &before);
     if (!strand->ready)
-        strand_update(engine, strand, false);
+        strand_update(engine, strand);
 }
 
 void strand_restore(struct engine *engine, struct message *message)
@@ -151,7 +160,7 @@ void strand_restore(struct engine *engine, struct message *message)
         message->next->place = PLACE_WAITING;
         strand->blocked = false;
     }
-    strand_update(engine, strand, false);
+    strand_update(engine, strand);
 }
 
 struct message *strand_take(struct engine *engine, struct strand *strand)
@@ -168,7 +177,7 @@ void strand_leave(struct engine *engine, struct strand *strand)
     assert(strand->outstanding);
     strand->outstanding--;
     if (!strand->outstanding)
-        strand_update(engine, strand, true);
+        strand_update(engine, strand);
 }
 
 void strand_drop_if_empty(struct engine *engine, struct strand *strand)
