@@ -90,7 +90,8 @@ void engine_lane_lost(struct engine *engine, struct lane *lane);
 void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t position);
 
 /* ---- messages ---- */
-/* How much more may be fed now. */
+/* How much more may be fed now. Where all that is held has failed, one message more than the buffer
+ * is bounded to, up to 8: another must show whether the target lives. */
 struct sluice_room engine_room(const struct engine *engine);
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
                  int64_t now_us);
