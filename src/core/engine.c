@@ -296,6 +296,28 @@ static bool take_token(struct engine *engine, struct message *message)
     return true;
 }
 
+/* False: the message got its verdict instead. */
+static bool pass_filter(struct engine *engine, struct message *message)
+{
+    struct fault why = {.text = ""};
+
+    if (!engine->ops->filter)
+        return true;
+    switch (engine->ops->filter(engine->argument, message, &why)) {
+    case FILTER_PASS:
+        return true;
+    case FILTER_DROP:
+        engine->counts.filtered++;
+        engine_finish(engine, message, VERDICT_FILTERED);
+        break;
+    case FILTER_DEAD_LETTER:
+        engine->counts.filtered++;
+        engine_bury(engine, message, DEAD_FILTERED, why.text);
+        break;
+    }
+    return false;
+}
+
 static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
 {
     struct lane *lane = source->lane;
@@ -322,7 +344,8 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
         engine->counts.duplicates++;
         engine->ops->event(engine->argument, ENGINE_DUPLICATE, NULL, message, NULL);
         engine_finish(engine, message, VERDICT_DUPLICATE);
-    } else if (token_rule_is_positional(engine->token_rule) || take_token(engine, message)) {
+    } else if (pass_filter(engine, message) &&
+               (token_rule_is_positional(engine->token_rule) || take_token(engine, message))) {
         message->strand = strand_of(engine, lane, source);
         strand_append(engine, message->strand, message);
     }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/fault.h"
 #include "core/batch.h"
 #include "core/gate.h"
 #include "core/lane.h"
@@ -31,6 +32,12 @@ enum claim {
                        engine_claim_again follows */
 };
 
+enum filter_answer {
+    FILTER_PASS,
+    FILTER_DROP,       /* not for this target: settled in its order, never invoked, takes no token */
+    FILTER_DEAD_LETTER /* the same, but kept: `on_filtered: dead_letter`, or it cannot be told */
+};
+
 /* What happened, for logs and states; `text` is borrowed. */
 enum engine_event {
     ENGINE_GATE_OPENED, /* text: why */
@@ -42,6 +49,9 @@ enum engine_event {
 };
 
 struct engine_ops {
+    /* Whether the mapping takes the message, asked once when it is delivered, before its token is
+     * looked for. With FILTER_DEAD_LETTER `why` is set to the reason. NULL: it takes all. */
+    enum filter_answer (*filter)(void *argument, const struct message *message, struct fault *why);
     /* Begins the invocation; engine_answer follows, never from within. */
     void (*invoke)(void *argument, struct batch *batch);
     enum claim (*claim)(void *argument, struct message *message);
