@@ -38,10 +38,10 @@ static bool has_old(const struct engine *engine, const struct batch *batch, int6
     return false;
 }
 
-static void end_batch(struct engine *engine, struct batch *first, int64_t now_us)
+/* Ends what is too old in a batch and in those that follow it. */
+static void end_chain(struct engine *engine, struct batch *batch, int64_t now_us)
 {
-    batch_heap_remove(&engine->waiting, first);
-    for (struct batch *batch = first; batch; batch = batch->then) {
+    for (; batch; batch = batch->then) {
         struct message_list messages = batch->messages;
         struct message *message;
 
@@ -54,21 +54,26 @@ static void end_batch(struct engine *engine, struct batch *first, int64_t now_us
                 message_list_append(&batch->messages, message);
             }
     }
-    if (first->messages.count)
-        engine_wait(engine, first, first->due_us);
-    else
-        engine_resolve(engine, first, now_us);
 }
 
+/* What is in flight itself is judged when it lands. */
 static void end_batches(struct engine *engine, int64_t now_us)
 {
-    for (size_t i = 0; i < engine->waiting.count;)
-        if (has_old(engine, engine->waiting.slots[i], now_us)) {
-            end_batch(engine, engine->waiting.slots[i], now_us);
-            i = 0;
-        } else {
-            i++;
-        }
+    for (struct batch *batch = engine->flying; batch; batch = batch->next_flying)
+        end_chain(engine, batch->then, now_us);
+    for (size_t i = 0; i < engine->waiting.count;) {
+        struct batch *batch = engine->waiting.slots[i++];
+
+        if (!has_old(engine, batch, now_us))
+            continue;
+        batch_heap_remove(&engine->waiting, batch);
+        end_chain(engine, batch, now_us);
+        if (batch->messages.count)
+            engine_wait(engine, batch, batch->due_us);
+        else
+            engine_resolve(engine, batch, now_us);
+        i = 0;
+    }
 }
 
 static void end_one(struct engine *engine, struct message *message)

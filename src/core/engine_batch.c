@@ -503,7 +503,7 @@ static void judge_refused(struct engine *engine, struct batch *batch,
                           const struct outcome *outcome, int64_t now_us)
 {
     remember(engine, batch, outcome, outcome_class_name(outcome->class), now_us);
-    engine->patience_from_us = now_us;
+    engine->patience_from_us = engine->refused_us = now_us;
     if (gate_refused(&engine->gate, engine->rules, outcome->retry_after_us, now_us,
                      &engine->random))
         engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);

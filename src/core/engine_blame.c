@@ -475,6 +475,17 @@ static void judge_lonely(struct engine *engine)
     }
 }
 
+/* Whether patience does not run for a suspect. Without patience only fatal answers make suspects, and
+ * those are no failure of theirs. */
+static bool target_is_doubted(const struct engine *engine, const struct message *suspect)
+{
+    bool refused_since = engine->refused_us >= suspect->last_failed_us;
+
+    return !engine->rules->retry.patience_us || engine->gate.state == GATE_FAILING ||
+           engine->gate.state == GATE_PAUSED ||
+           (engine->gate.state == GATE_UNAVAILABLE && refused_since);
+}
+
 static int64_t judge_patience(struct engine *engine, int64_t now_us)
 {
     struct message *oldest = engine->suspects.first;
@@ -482,7 +493,7 @@ static int64_t judge_patience(struct engine *engine, int64_t now_us)
                           ? oldest->suspect_since_us
                           : engine->patience_from_us;
 
-    if (gate_probing(&engine->gate))
+    if (target_is_doubted(engine, oldest))
         return CLOCK_NEVER;
     if (now_us < from_us + engine->patience_us)
         return from_us + engine->patience_us;

@@ -49,6 +49,7 @@ struct engine {
     uint32_t acquittals;       /* runs of probes that failed since the last success */
     int64_t success_started_us; /* start of the newest invocation that succeeded; 0: none */
     int64_t success_landed_us;
+    int64_t refused_us; /* when the target was last unavailable or throttled */
     int64_t patience_us, patience_from_us;
     int64_t lonely_probe_us;
     uint32_t lonely_probes;

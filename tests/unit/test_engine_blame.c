@@ -72,6 +72,25 @@ static void a_bad_message_alone_ends_with_patience(void **state)
     stage_end(stage);
 }
 
+/* It is refused no more, but answered: that the breaker is still open does not protect it. */
+static void patience_runs_again_when_refusals_have_ended(void **state)
+{
+    struct stage *stage = stage_single();
+
+    stage->outage = 'U';
+    stage->outage_to_us = STAGE_BEGIN_US + 10 * CLOCK_MINUTE;
+    stage->rules.retry.backoff_first_us = CLOCK_SECOND;
+    stage->rules.retry.backoff_most_us = 30 * CLOCK_SECOND;
+    stage->rules.retry.patience_us = CLOCK_SECOND; /* less than between two probes */
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 1)->bad = true;
+    stage_run(stage, 10 * CLOCK_MINUTE);
+    assert_int_equal(stage->players[0].verdict, '.');
+    stage_run(stage, 10 * CLOCK_MINUTE);
+    assert_int_equal(stage->players[0].class, DEAD_PATIENCE);
+    stage_end(stage);
+}
+
 static void patience_doubles_up_to_an_hour_without_a_success(void **state)
 {
     struct stage *stage = stage_single();
@@ -348,6 +367,25 @@ static void single_bad_answers_do_not_pause_a_target_that_lives(void **state)
 }
 
 /* A probe that fails has a witness at once, not after the next interval. */
+/* Without patience every failure counts, but missing credentials are no failure of a message. */
+static void without_patience_a_fatal_answer_still_pauses(void **state)
+{
+    struct stage *stage = stage_single();
+
+    stage->rules.retry.patience_us = 0;
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 1);
+    stage_run(stage, CLOCK_SECOND);
+    stage->outage = 'X';
+    stage->outage_to_us = stage->now_us + 6 * CLOCK_HOUR;
+    stage_feed_many(stage, 0, 20);
+    stage_run(stage, CLOCK_SECOND);
+    assert_int_equal(engine_gate(stage->engine)->state, GATE_PAUSED);
+    stage_run(stage, 7 * CLOCK_HOUR);
+    assert_string_equal(stage_verdicts(stage), "DDDDDDDDDDDDDDDDDDDDD");
+    stage_end(stage);
+}
+
 static void a_bad_message_before_a_paused_target_is_passed(void **state)
 {
     struct stage *stage = stage_single();
@@ -401,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_messages_die_and_nothing_else),
         cmocka_unit_test(a_bad_message_alone_ends_with_patience),
+        cmocka_unit_test(patience_runs_again_when_refusals_have_ended),
         cmocka_unit_test(patience_doubles_up_to_an_hour_without_a_success),
         cmocka_unit_test(a_suspect_that_succeeds_is_done),
         cmocka_unit_test(neighbours_are_asked_before_those_behind),
@@ -412,6 +451,7 @@ int main(void)
         cmocka_unit_test(eight_different_messages_find_the_target_guilty),
         cmocka_unit_test(no_row_of_bad_messages_hides_a_target_that_lives),
         cmocka_unit_test(single_bad_answers_do_not_pause_a_target_that_lives),
+        cmocka_unit_test(without_patience_a_fatal_answer_still_pauses),
         cmocka_unit_test(a_bad_message_before_a_paused_target_is_passed),
         cmocka_unit_test(there_is_room_for_a_witness),
     };
