@@ -9,9 +9,9 @@
  *
  * Where order counts, witnesses come from other strands if any can be asked now. Otherwise the next
  * message of the strand is asked, alone, and only just after the suspects before it have failed: at
- * once when a message becomes suspect, and after all of them were asked again at any later time. So
- * when an outage ends, the first message to notice is the first in order; a witness that succeeds
- * overtakes only what failed a moment before.
+ * once when a message becomes suspect, and after they were asked again at any later time (all of
+ * them; the first only where answers take long). So when an outage ends, the first message to notice
+ * is the first in order; a witness that succeeds overtakes only what failed a moment before.
  *
  * Disjoint batches that fail without any success in between make a *run*. When the run is long
  * enough it was the target: everything goes back to its old order as if not tried since the last
@@ -27,6 +27,7 @@
 #define RUN_OF_FAILURES   8
 #define RUN_OF_FATALS     2
 #define FRESH_US          CLOCK_SECOND /* how long after its failure a suspect may be overtaken */
+#define SLOW_US           (100 * CLOCK_MS)
 #define ALIVE_FOR_US      (60 * CLOCK_SECOND) /* how long one success lets a fatal answer be doubted */
 #define PATIENCE_MOST_US  CLOCK_HOUR
 #define LONELY_FIRST_US   CLOCK_SECOND
@@ -100,11 +101,25 @@ static void call_back_all(struct engine *engine, const struct strand *strand)
     }
 }
 
+static struct message *first_suspect(const struct engine *engine, const struct strand *strand)
+{
+    struct message *first = NULL;
+
+    for (struct message *message = engine->suspects.first; message; message = message->next)
+        if (message->strand == strand && (!first || message->entry < first->entry))
+            first = message;
+    return first;
+}
+
 bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us)
 {
     if (blame_is_fresh(strand, now_us))
         return false;
-    call_back_all(engine, strand);
+    /* Where answers take long, most outages would end while one in the middle is asked. */
+    if (strand->slow)
+        call_back(engine, first_suspect(engine, strand));
+    else
+        call_back_all(engine, strand);
     return true;
 }
 
@@ -414,16 +429,20 @@ static struct strand *judge_each(struct engine *engine, struct batch *batch,
             message_list_append(&batch->messages, message);
         } else if (message->place == PLACE_SUSPECT && !message->strand->parallel) {
             doubted = message->strand;
+            doubted->slow = now_us - batch->started_us > SLOW_US;
         }
     }
     return doubted;
 }
 
-/* The next probe comes after a while; but what may overtake a suspect is asked at once. */
+/* The next probe comes after a while; but what may overtake a suspect is asked at once. Where answers
+ * take long, only after one that was called back: a row of new suspects would take too long for the
+ * first to be fresh. */
 static void probe_later(struct engine *engine, const struct outcome *outcome,
-                        const struct strand *doubted, int64_t now_us)
+                        const struct strand *doubted, bool again, int64_t now_us)
 {
-    bool at_once = doubted && doubted->list == &engine->doubted && !engine->ready.first;
+    bool at_once = doubted && doubted->list == &engine->doubted && !engine->ready.first &&
+                   (again || !doubted->slow || engine->gate.state != GATE_FAILING);
 
     if (gate_probing(&engine->gate) && !at_once)
         gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,
@@ -433,6 +452,7 @@ static void probe_later(struct engine *engine, const struct outcome *outcome,
 void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
                    int64_t now_us)
 {
+    bool again = batch->messages.first->called_back;
     struct strand *doubted;
     uint32_t most;
 
@@ -444,12 +464,12 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
     if (engine->unjudged > engine->accused)
         engine->patience_from_us = now_us; /* it runs only where nobody can be a witness */
     if (recalled(engine, batch)) {
-        probe_later(engine, outcome, NULL, now_us);
+        probe_later(engine, outcome, NULL, again, now_us);
         return;
     }
     if (batch->messages.count > 1 && engine->rules->retry.split) {
         split(engine, batch, outcome->class, now_us);
-        probe_later(engine, outcome, NULL, now_us);
+        probe_later(engine, outcome, NULL, again, now_us);
         return;
     }
     doubted = judge_each(engine, batch, outcome->class, &most, now_us);
@@ -458,7 +478,7 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
         dissolve(engine, batch, false);
     else
         engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
-    probe_later(engine, outcome, doubted, now_us);
+    probe_later(engine, outcome, doubted, again, now_us);
 }
 
 /* ---- time ---- */

@@ -120,8 +120,8 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
 /* What only time decides: patience, lonely probes. Returns when to look again. */
 int64_t blame_run(struct engine *engine, int64_t now_us);
 void blame_forget_suspect(struct engine *engine, struct message *message);
-/* Calls the suspects of an ordered strand back if it is a while since they failed: a message behind
- * them is asked only just after them. Returns whether it did. */
+/* Calls the suspects of an ordered strand back if it is a while since one of them failed: a message
+ * behind them is asked only just after them. Returns whether it did. */
 bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us);
 /* Whether a suspect of the strand failed just now, so that the next message is to be asked at once. */
 bool blame_is_fresh(const struct strand *strand, int64_t now_us);

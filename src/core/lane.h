@@ -28,6 +28,7 @@ struct strand {
     uint32_t outstanding; /* messages in batches */
     uint32_t suspects;
     bool ask_again;     /* its suspects are to be asked again before the message behind them */
+    bool slow;          /* its suspects' answers take long: only the first is asked again */
     int64_t suspect_us; /* when one of its suspects last failed */
     struct message_list waiting;
 };

@@ -90,7 +90,8 @@ const struct sluice_option mapping_table[] = {
      "Whether the function's answer names the messages that failed (batchItemFailures)."},
 
     {"retry.attempts", SLUICE_INT, 0, "5", 1, 10000, NULL,
-     "Counted attempts of a message before it may be given up."},
+     "Counted attempts of a message before it may be given up; one more decides where "
+     "nothing else succeeded between the last two."},
     {"retry.backoff", OPTION_DURATION_RANGE, 0, "200ms..30s", CLOCK_MS, CLOCK_DAY, NULL,
      "Pause before the second attempt, and the longest; it doubles between, with jitter."},
     {"retry.probe", OPTION_DURATION_RANGE, 0, "30s..10m", CLOCK_MS, CLOCK_DAY, NULL,
