@@ -113,8 +113,9 @@ static struct message *first_suspect(const struct engine *engine, const struct s
 
 bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us)
 {
-    if (blame_is_fresh(strand, now_us))
+    if (blame_is_fresh(strand, now_us) || (strand->slow && strand->waiting.first->called_back))
         return false;
+    strand->ask_again = false;
     /* Where answers take long, most outages would end while one in the middle is asked. */
     if (strand->slow)
         call_back(engine, first_suspect(engine, strand));

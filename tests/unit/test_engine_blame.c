@@ -56,6 +56,29 @@ static void bad_messages_die_and_nothing_else(void **state)
     }
 }
 
+/* Also where the answers take long. */
+static void bad_messages_side_by_side_cost_their_attempts(void **state)
+{
+    static const int64_t takes[] = {CLOCK_MS, 200 * CLOCK_MS, 30 * CLOCK_SECOND};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct stage *stage = stage_single();
+
+        stage->takes_us = takes[i];
+        stage->rules.retry.patience_us = CLOCK_DAY;
+        stage_begin(stage, 1);
+        for (size_t j = 0; j < 3; j++)
+            stage_feed_many(stage, 0, 1)->bad = true;
+        stage_feed_many(stage, 0, 2);
+        stage_run(stage, CLOCK_HOUR);
+        assert_string_equal(stage_verdicts(stage), "+++DD");
+        assert_int_equal(stage_named(stage, 'c')->invoked, 4);
+        assert_true(stage_named(stage, 'b')->invoked <= 4 + 3);
+        assert_true(stage_named(stage, 'a')->invoked <= 4 + 6);
+        stage_end(stage);
+    }
+}
+
 static void a_bad_message_alone_ends_with_patience(void **state)
 {
     struct stage *stage = stage_single();
@@ -279,6 +302,54 @@ static void an_outage_of_any_kind_keeps_the_order(void **state)
     }
 }
 
+/* With attempts enough, random failures neither cost a message nor its place. */
+static void random_failures_keep_the_order(void **state)
+{
+    static const uint32_t sizes[] = {1, 10};
+
+    for (size_t row = 0; row < 40; row++) {
+        struct stage *stage = stage_new();
+        struct random dice = {row + 1};
+        char script[2001] = "";
+
+        for (size_t i = 0; i < 2000; i++)
+            script[i] = random_up_to(&dice, 99) < 30 ? 'F' : 'D';
+        stage->script = script;
+        stage->rules.batch.size = sizes[row % 2];
+        stage->rules.retry.attempts = 12;
+        stage->takes_us = CLOCK_MS;
+        stage_begin(stage, 1);
+        stage_feed_many(stage, 0, 100);
+        stage_run(stage, CLOCK_HOUR);
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(stage->players[i].verdict, 'D');
+        assert_false(was_overtaken(stage, 1));
+        assert_null(strchr(stage->events, 'O'));
+        stage_end(stage);
+    }
+}
+
+/* Only the first suspect is asked again, or most of the time would go by between two of its attempts. */
+static void where_answers_take_long_the_first_suspect_speaks_for_all(void **state)
+{
+    struct stage *stage = stage_single();
+
+    stage->rules.retry.attempts = 1;
+    stage->rules.retry.patience_us = CLOCK_HOUR;
+    stage->takes_us = 500 * CLOCK_MS;
+    stage->outage = 'F';
+    stage->outage_to_us = STAGE_BEGIN_US + 20 * CLOCK_SECOND;
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 3);
+    stage_run(stage, 15 * CLOCK_SECOND);
+    stage_feed_many(stage, 0, 1); /* d comes late: a is asked just before it, b and c are not */
+    stage_run(stage, CLOCK_MINUTE);
+    assert_non_null(strstr(stage->log, " 15000:a=F 15500:d=F "));
+    assert_string_equal(stage_verdicts(stage), "DDDD");
+    assert_false(was_overtaken(stage, 1));
+    stage_end(stage);
+}
+
 /* Answers that take longer than patience: each that fails is evidence against the target. */
 static void a_hanging_target_costs_no_message(void **state)
 {
@@ -438,6 +509,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_messages_die_and_nothing_else),
+        cmocka_unit_test(bad_messages_side_by_side_cost_their_attempts),
         cmocka_unit_test(a_bad_message_alone_ends_with_patience),
         cmocka_unit_test(patience_runs_again_when_refusals_have_ended),
         cmocka_unit_test(patience_doubles_up_to_an_hour_without_a_success),
@@ -447,6 +519,8 @@ int main(void)
         cmocka_unit_test(suspects_are_asked_again_before_each_witness),
         cmocka_unit_test(a_late_message_does_not_overtake_a_lonely_suspect),
         cmocka_unit_test(an_outage_of_any_kind_keeps_the_order),
+        cmocka_unit_test(random_failures_keep_the_order),
+        cmocka_unit_test(where_answers_take_long_the_first_suspect_speaks_for_all),
         cmocka_unit_test(a_hanging_target_costs_no_message),
         cmocka_unit_test(eight_different_messages_find_the_target_guilty),
         cmocka_unit_test(no_row_of_bad_messages_hides_a_target_that_lives),
