@@ -157,6 +157,22 @@ static void each_lane_has_its_turn(void **state)
     }
 }
 
+static void what_waits_longest_goes_first(void **state)
+{
+    struct stage *stage = stage_new();
+
+    stage->rules.batch.size = 1;
+    stage->rules.concurrency.most = 1;
+    stage->takes_us = 10 * CLOCK_MS;
+    stage_begin(stage, 2);
+    stage_feed_many(stage, 0, 2);
+    stage_run(stage, CLOCK_MS);
+    stage_feed_many(stage, 1, 1);
+    stage_run(stage, CLOCK_SECOND);
+    assert_string_equal(stage->log, "0:a=D 10:b=D 20:c=D");
+    stage_end(stage);
+}
+
 static void a_key_is_one_strand_in_each_lane(void **state)
 {
     struct stage *stage = stage_new();
@@ -322,6 +338,7 @@ int main(void)
         cmocka_unit_test(without_a_window_nothing_waits),
         cmocka_unit_test(each_order_mixes_what_it_may),
         cmocka_unit_test(each_lane_has_its_turn),
+        cmocka_unit_test(what_waits_longest_goes_first),
         cmocka_unit_test(a_key_is_one_strand_in_each_lane),
         cmocka_unit_test(settling_never_overtakes),
         cmocka_unit_test(what_is_in_flight_is_bounded),

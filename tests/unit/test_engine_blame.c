@@ -350,6 +350,25 @@ static void where_answers_take_long_the_first_suspect_speaks_for_all(void **stat
     stage_end(stage);
 }
 
+/* A failing target that answers slowly is probed by the first message and one more at a time. */
+static void slow_probes_come_in_pairs(void **state)
+{
+    struct stage *stage = stage_single();
+
+    stage->rules.retry.attempts = 1;
+    stage->takes_us = 500 * CLOCK_MS;
+    stage->retry_after_us = CLOCK_MINUTE;
+    stage->outage = 'F';
+    stage->outage_to_us = CLOCK_NEVER;
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 10);
+    stage_run(stage, 200 * CLOCK_SECOND);
+    assert_string_equal(stage->log, "0:a=F 500:b=F 1000:c=F 1500:d=F 2000:e=F 2500:f=F 3000:g=F "
+                                    "3500:h=F 64000:a=F 124500:a=F 125000:b=F 185500:a=F "
+                                    "186000:c=F");
+    stage_end(stage);
+}
+
 /* Answers that take longer than patience: each that fails is evidence against the target. */
 static void a_hanging_target_costs_no_message(void **state)
 {
@@ -390,6 +409,28 @@ static void eight_different_messages_find_the_target_guilty(void **state)
     stage_run(stage, CLOCK_HOUR);
     assert_string_equal(stage_verdicts(stage), "DDDDDDDDDDDDDDDDDDDD");
     assert_string_equal(stage->events + strlen(stage->events) - 1, "C");
+    stage_end(stage);
+}
+
+/* When the target is found guilty, only attempts since the last success are forgotten. */
+static void attempts_before_a_success_count_on(void **state)
+{
+    struct stage *stage = stage_single();
+
+    stage->retry_after_us = 50 * CLOCK_SECOND;
+    stage->script = "FDFXFFFFFF";
+    stage_begin(stage, 2);
+    stage_feed_many(stage, 0, 1);
+    stage_run(stage, CLOCK_SECOND);
+    stage_feed_many(stage, 1, 1);
+    stage_run(stage, 89 * CLOCK_SECOND);
+    stage_feed_many(stage, 1, 1); /* the success is too long ago: a pause */
+    stage_run(stage, CLOCK_SECOND);
+    assert_string_equal(stage->log, "0:a=F 1000:b=D 50001:a=F 90000:c=X");
+    while (!strchr(stage->events, 'S'))
+        stage_run(stage, CLOCK_SECOND);
+    assert_true(stage->players[0].suspected);
+    assert_int_equal(stage->players[0].invoked, 4); /* that at 50 s is forgotten, that at 0 not */
     stage_end(stage);
 }
 
@@ -521,8 +562,10 @@ int main(void)
         cmocka_unit_test(an_outage_of_any_kind_keeps_the_order),
         cmocka_unit_test(random_failures_keep_the_order),
         cmocka_unit_test(where_answers_take_long_the_first_suspect_speaks_for_all),
+        cmocka_unit_test(slow_probes_come_in_pairs),
         cmocka_unit_test(a_hanging_target_costs_no_message),
         cmocka_unit_test(eight_different_messages_find_the_target_guilty),
+        cmocka_unit_test(attempts_before_a_success_count_on),
         cmocka_unit_test(no_row_of_bad_messages_hides_a_target_that_lives),
         cmocka_unit_test(single_bad_answers_do_not_pause_a_target_that_lives),
         cmocka_unit_test(without_patience_a_fatal_answer_still_pauses),

@@ -359,6 +359,26 @@ static void age_ends_a_message_wherever_it_is(void **state)
     }
 }
 
+/* Also behind another half of its batch that hangs. */
+static void age_ends_a_message_whose_turn_does_not_come(void **state)
+{
+    struct stage *stage = stage_new();
+
+    stage->rules.retry.age_us = 10 * CLOCK_SECOND;
+    stage->script = "FH";
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 3);
+    stage_run(stage, 10 * CLOCK_SECOND - 1);
+    assert_string_equal(stage->log, "0:abc=F 0:ab=H");
+    assert_string_equal(stage_verdicts(stage), "...");
+    stage_run(stage, 1);
+    assert_string_equal(stage_verdicts(stage), "..+");
+    stage_answer(stage, 'a', 'D'); /* what is in flight may still succeed */
+    stage_run(stage, CLOCK_SECOND);
+    assert_string_equal(stage_verdicts(stage), "DD+");
+    stage_end(stage);
+}
+
 /* ---- the circuit breaker ---- */
 
 static void three_refusals_open_the_breaker(void **state)
@@ -463,6 +483,7 @@ int main(void)
         cmocka_unit_test(all_named_counts_as_a_failure),
         cmocka_unit_test(age_counts_from_the_first_failure),
         cmocka_unit_test(age_ends_a_message_wherever_it_is),
+        cmocka_unit_test(age_ends_a_message_whose_turn_does_not_come),
         cmocka_unit_test(three_refusals_open_the_breaker),
         cmocka_unit_test(an_unavailable_target_costs_nothing),
         cmocka_unit_test(a_fatal_answer_pauses_and_probes_at_growing_intervals),
