@@ -269,6 +269,7 @@ static void start(struct engine *engine, struct batch *batch, int64_t now_us)
 {
     batch->flying = true;
     batch->started_us = now_us;
+    batch->sent = batch->messages.count;
     batch->success_seen_us = engine->success_started_us;
     batch->success_landed_us = engine->success_landed_us;
     batch->next_flying = engine->flying;

@@ -386,10 +386,10 @@ static void split(struct engine *engine, struct batch *batch, enum outcome_class
     if (class == OUTCOME_FAILED)
         delay_us = retry_delay(retry->backoff_first_us, retry->backoff_most_us, 1, 0,
                                &engine->random);
-    second = batch_split(batch);
-    if (engine->rules->order == ORDER_NONE) {
+    second = batch->messages.count > 1 ? batch_split(batch) : NULL; /* the others are orphans */
+    if (second && engine->rules->order == ORDER_NONE) {
         engine_wait(engine, second, now_us + delay_us);
-    } else {
+    } else if (second) {
         second->then = batch->then;
         batch->then = second;
     }
@@ -468,7 +468,7 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
         probe_later(engine, outcome, NULL, again, now_us);
         return;
     }
-    if (batch->messages.count > 1 && engine->rules->retry.split) {
+    if (batch->sent > 1 && engine->rules->retry.split) {
         split(engine, batch, outcome->class, now_us);
         probe_later(engine, outcome, NULL, again, now_us);
         return;

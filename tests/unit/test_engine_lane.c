@@ -93,6 +93,27 @@ static void what_lands_after_the_deadline_is_dropped(void **state)
     }
 }
 
+/* Nothing is known of one that failed beside a message that is gone. */
+static void an_attempt_beside_a_lost_message_does_not_count(void **state)
+{
+    struct stage *stage = stage_new();
+
+    stage->rules.order = ORDER_NONE;
+    stage->rules.retry.attempts = 1;
+    stage->rules.retry.patience_us = 0;
+    stage->script = "H";
+    stage_begin(stage, 2);
+    stage_feed_many(stage, 0, 1);
+    stage_feed_many(stage, 1, 1);
+    stage_run(stage, 0);
+    lose(stage, 0);
+    stage_answer(stage, 'b', 'F');
+    stage_run(stage, CLOCK_SECOND);
+    assert_string_equal(stage->log, "0:ab=H 0:b=D");
+    assert_int_equal(stage_named(stage, 'b')->verdict, 'D');
+    stage_end(stage);
+}
+
 static void suspects_and_retries_of_a_lost_lane_are_gone(void **state)
 {
     struct stage *stage = stage_new();
@@ -203,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_closing_lane_begins_nothing_and_is_drained_when_all_is_durable),
         cmocka_unit_test(a_lane_without_work_is_drained_at_once),
         cmocka_unit_test(what_lands_after_the_deadline_is_dropped),
+        cmocka_unit_test(an_attempt_beside_a_lost_message_does_not_count),
         cmocka_unit_test(suspects_and_retries_of_a_lost_lane_are_gone),
         cmocka_unit_test(the_record_survives_the_lane),
         cmocka_unit_test(a_record_is_void_where_the_source_begins_before_it),
