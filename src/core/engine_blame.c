@@ -10,7 +10,7 @@
  * Where order counts, witnesses come from other strands if any can be asked now. Otherwise the next
  * message of the strand is asked, alone, and only just after the suspects before it have failed: at
  * once when a message becomes suspect, and after they were asked again at any later time (all of
- * them; the first only where answers take long). So when an outage ends, the first message to notice
+ * them; the first only where answers take long or the target was found guilty). So when an outage ends, the first message to notice
  * is the first in order; a witness that succeeds overtakes only what failed a moment before.
  *
  * Disjoint batches that fail without any success in between make a *run*. When the run is long
@@ -113,11 +113,14 @@ static struct message *first_suspect(const struct engine *engine, const struct s
 
 bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us)
 {
-    if (blame_is_fresh(strand, now_us) || (strand->slow && strand->waiting.first->called_back))
+    /* Where answers take long, most outages would end while one in the middle is asked; and a target
+       that was found guilty is not to be troubled with all of them. */
+    bool first_only = strand->slow || engine->gate.state == GATE_FAILING;
+
+    if (blame_is_fresh(strand, now_us) || (first_only && strand->waiting.first->called_back))
         return false;
     strand->ask_again = false;
-    /* Where answers take long, most outages would end while one in the middle is asked. */
-    if (strand->slow)
+    if (first_only)
         call_back(engine, first_suspect(engine, strand));
     else
         call_back_all(engine, strand);
@@ -436,14 +439,14 @@ static struct strand *judge_each(struct engine *engine, struct batch *batch,
     return doubted;
 }
 
-/* The next probe comes after a while; but what may overtake a suspect is asked at once. Where answers
- * take long, only after one that was called back: a row of new suspects would take too long for the
- * first to be fresh. */
+/* The next probe comes after a while; but what may overtake a suspect is asked at once, where the
+ * target was found guilty after a suspect that was called back: single probes become pairs, not
+ * bursts. */
 static void probe_later(struct engine *engine, const struct outcome *outcome,
                         const struct strand *doubted, bool again, int64_t now_us)
 {
     bool at_once = doubted && doubted->list == &engine->doubted && !engine->ready.first &&
-                   (again || !doubted->slow || engine->gate.state != GATE_FAILING);
+                   (again || engine->gate.state != GATE_FAILING);
 
     if (gate_probing(&engine->gate) && !at_once)
         gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,

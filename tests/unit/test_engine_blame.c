@@ -350,8 +350,7 @@ static void where_answers_take_long_the_first_suspect_speaks_for_all(void **stat
     stage_end(stage);
 }
 
-/* A failing target that answers slowly is probed by the first message and one more at a time. */
-static void slow_probes_come_in_pairs(void **state)
+static void slow_probes_come_in_pairs_too(void **state)
 {
     struct stage *stage = stage_single();
 
@@ -400,11 +399,11 @@ static void eight_different_messages_find_the_target_guilty(void **state)
     assert_int_equal(engine_gate(stage->engine)->state, GATE_FAILING);
     assert_int_equal(engine_suspects(stage->engine), 0); /* as if never tried */
     assert_string_equal(stage->events, "SSSSSSSO");
-    /* Probes: each run of them one longer than the last. */
-    stage_run(stage, CLOCK_MINUTE);
+    /* Probes: the first alone, then just before one other each time. */
+    stage_run(stage, 3 * CLOCK_MINUTE + 10 * CLOCK_SECOND);
     assert_string_equal(stage->log + strlen("0:a=F 1:b=F 2:c=F 3:d=F 4:e=F 5:f=F 6:g=F 7:h=F"),
-                        " 60008:a=F 60009:b=F 60010:c=F 60011:d=F 60012:e=F 60013:f=F 60014:g=F "
-                        "60015:h=F");
+                        " 60008:a=F 120009:a=F 120010:b=F 180011:a=F 180012:c=F 240013:a=F "
+                        "240014:d=F");
     stage->outage = 0;
     stage_run(stage, CLOCK_HOUR);
     assert_string_equal(stage_verdicts(stage), "DDDDDDDDDDDDDDDDDDDD");
@@ -562,7 +561,7 @@ int main(void)
         cmocka_unit_test(an_outage_of_any_kind_keeps_the_order),
         cmocka_unit_test(random_failures_keep_the_order),
         cmocka_unit_test(where_answers_take_long_the_first_suspect_speaks_for_all),
-        cmocka_unit_test(slow_probes_come_in_pairs),
+        cmocka_unit_test(slow_probes_come_in_pairs_too),
         cmocka_unit_test(a_hanging_target_costs_no_message),
         cmocka_unit_test(eight_different_messages_find_the_target_guilty),
         cmocka_unit_test(attempts_before_a_success_count_on),
