@@ -10,8 +10,9 @@
  * Where order counts, witnesses come from other strands if any can be asked now. Otherwise the next
  * message of the strand is asked, alone, and only just after the suspects before it have failed: at
  * once when a message becomes suspect, and after they were asked again at any later time (all of
- * them; the first only where answers take long or the target was found guilty). So when an outage ends, the first message to notice
- * is the first in order; a witness that succeeds overtakes only what failed a moment before.
+ * them; the first only where answers take long or the target was found guilty). So when an outage
+ * ends, the first message to notice is the first in order; a witness that succeeds overtakes only
+ * what failed a moment before.
  *
  * Disjoint batches that fail without any success in between make a *run*. When the run is long
  * enough it was the target: everything goes back to its old order as if not tried since the last
