@@ -18,7 +18,9 @@ struct batch {
     size_t heap_slot;       /* 1-based; 0: not waiting */
     int64_t due_us;
     int64_t started_us;
+    size_t sent;             /* messages in that invocation; some may be orphans since */
     int64_t success_seen_us; /* start of the newest success known when this invocation began */
+    int64_t success_landed_us; /* when the newest known success landed */
     uint32_t refusals;       /* in a row, of this batch */
     uint64_t counted_run;    /* run of failures in which this batch was counted */
 };

@@ -18,7 +18,7 @@ enum dead_letter_class {
     DEAD_TOO_LARGE,     /* larger than the target takes */
     DEAD_TOKEN_MISSING, /* idempotency.on_missing: dead_letter */
     DEAD_TOKEN_CONFLICT,/* idempotency.on_conflict: dead_letter */
-    DEAD_FILTERED       /* on_filtered: dead_letter */
+    DEAD_FILTERED       /* on_filtered: dead_letter, or the filter could not tell */
 };
 
 /* `attempts`, `poison`, `named`, `patience`, `age`, `too_large`, `token_missing`, `token_conflict`,

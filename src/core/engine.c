@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "core/engine_inside.h"
 
 #define FREE_MESSAGES_MOST 4096
 #define HEADERS_MOST       256
+#define WITNESS_ROOM       8 /* messages over the buffer's bound */
 
 struct engine *engine_new(const struct rules *rules, const struct token_rule *token_rule,
                           bool settle_up_to, const struct engine_ops *ops, void *argument,
@@ -25,6 +27,7 @@ struct engine *engine_new(const struct rules *rules, const struct token_rule *to
     engine->argument = argument;
     engine->random.state = seed ? seed : 1;
     engine->run = 1;
+    engine->age_at_us = CLOCK_NEVER;
     engine->patience_us = rules->retry.patience_us;
     gate_init(&engine->gate, &rules->concurrency);
     buffer_init(&engine->token, TOKEN_BYTES_MOST);
@@ -86,11 +89,11 @@ struct lane *engine_lane_open(struct engine *engine, const struct sluice_lane *i
 
 static void for_each_strand(struct engine *engine, struct lane *lane)
 {
-    strand_update(engine, lane->main, false);
+    strand_update(engine, lane->main);
     for (size_t i = 0; i < engine->slot_count; i++)
         for (struct strand *strand = engine->slots[i]; strand; strand = strand->next_in_slot)
             if (strand->lane == lane)
-                strand_update(engine, strand, false);
+                strand_update(engine, strand);
 }
 
 void engine_check_drained(struct engine *engine, struct lane *lane)
@@ -122,6 +125,17 @@ static void unlink_live(struct message *message)
         message->live_next->live_previous = message->live_previous;
 }
 
+/* It has a verdict now, or is another's. */
+static void leave_unjudged(struct engine *engine, struct message *message)
+{
+    engine->unjudged--;
+    if (!message->first_failed_us)
+        engine->untried--;
+    if (message->suspect_since_us)
+        engine->accused--;
+    message->suspect_since_us = 0;
+}
+
 /* The message stays where it is (a batch, a list of judged ones) but belongs to no lane. */
 static void make_orphan(struct engine *engine, struct message *message)
 {
@@ -131,13 +145,16 @@ static void make_orphan(struct engine *engine, struct message *message)
     message->strand = NULL;
     engine->held--;
     if (!message->verdict)
-        engine->unjudged--;
+        leave_unjudged(engine, message);
 }
 
 void engine_lane_lost(struct engine *engine, struct lane *lane)
 {
     struct message *message, *next;
 
+    if (!lane->closing)
+        engine->closing_count++;
+    lane->closing = true; /* its strands are not to be worked on any more */
     for (message = lane->live; message; message = next) {
         next = message->live_next;
         if (message->place == PLACE_SUSPECT)
@@ -157,7 +174,7 @@ void engine_lane_lost(struct engine *engine, struct lane *lane)
     if (lane->next)
         lane->next->previous = lane->previous;
     engine->lane_count--;
-    engine->closing_count -= lane->closing;
+    engine->closing_count--;
     tracker_fini(&lane->tracker);
     positions_fini(&lane->finished_before);
     free(lane->name);
@@ -176,6 +193,13 @@ void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t posi
 
 /* ---- messages in ---- */
 
+/* Where all that is held has failed, whether the target lives is for others to show. */
+static bool wants_witness(const struct engine *engine)
+{
+    return engine->unjudged && !engine->untried && engine->unjudged == engine->held &&
+           engine->held < engine->rules->buffer_messages + WITNESS_ROOM;
+}
+
 struct sluice_room engine_room(const struct engine *engine)
 {
     const struct rules *rules = engine->rules;
@@ -184,6 +208,9 @@ struct sluice_room engine_room(const struct engine *engine)
     if (engine->held < rules->buffer_messages && engine->held_bytes < rules->buffer_bytes) {
         room.messages = rules->buffer_messages - engine->held;
         room.bytes = rules->buffer_bytes - engine->held_bytes;
+    } else if (wants_witness(engine)) {
+        room.messages = 1;
+        room.bytes = rules->batch.bytes;
     }
     return room;
 }
@@ -269,6 +296,28 @@ static bool take_token(struct engine *engine, struct message *message)
     return true;
 }
 
+/* False: the message got its verdict instead. */
+static bool pass_filter(struct engine *engine, struct message *message)
+{
+    struct fault why = {.text = ""};
+
+    if (!engine->ops->filter)
+        return true;
+    switch (engine->ops->filter(engine->argument, message, &why)) {
+    case FILTER_PASS:
+        return true;
+    case FILTER_DROP:
+        engine->counts.filtered++;
+        engine_finish(engine, message, VERDICT_FILTERED);
+        break;
+    case FILTER_DEAD_LETTER:
+        engine->counts.filtered++;
+        engine_bury(engine, message, DEAD_FILTERED, why.text);
+        break;
+    }
+    return false;
+}
+
 static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
 {
     struct lane *lane = source->lane;
@@ -288,13 +337,15 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
     engine->held++;
     engine->held_bytes += message->bytes;
     engine->unjudged++;
+    engine->untried++;
     engine->counts.received++;
 
     if (finished_before(lane, source->position)) {
         engine->counts.duplicates++;
         engine->ops->event(engine->argument, ENGINE_DUPLICATE, NULL, message, NULL);
         engine_finish(engine, message, VERDICT_DUPLICATE);
-    } else if (token_rule_is_positional(engine->token_rule) || take_token(engine, message)) {
+    } else if (pass_filter(engine, message) &&
+               (token_rule_is_positional(engine->token_rule) || take_token(engine, message))) {
         message->strand = strand_of(engine, lane, source);
         strand_append(engine, message->strand, message);
     }
@@ -324,7 +375,7 @@ void engine_claim_again(struct engine *engine, struct message *message)
     if (strand->blocked) {
         strand->blocked = false;
         message->place = PLACE_WAITING;
-        strand_update(engine, strand, true);
+        strand_update(engine, strand);
     } else {
         strand_restore(engine, message);
     }
@@ -358,7 +409,7 @@ void engine_finish(struct engine *engine, struct message *message, enum verdict 
         message_list_append(&engine->finished, message);
     }
     if (message->lane) {
-        engine->unjudged--;
+        leave_unjudged(engine, message);
         message->lane->judged++;
     }
 }
@@ -371,11 +422,6 @@ void engine_bury(struct engine *engine, struct message *message, enum dead_lette
     engine->counts.dead++;
     engine->ops->event(engine->argument, ENGINE_DEAD, NULL, message, reason);
     engine_finish(engine, message, VERDICT_DEAD);
-}
-
-void engine_bury_old(struct engine *engine, struct message *message)
-{
-    engine_bury(engine, message, DEAD_AGE, "it kept failing until retry.age passed");
 }
 
 void engine_unclaim(struct engine *engine, struct message *message)

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/fault.h"
 #include "core/batch.h"
 #include "core/gate.h"
 #include "core/lane.h"
@@ -31,6 +32,12 @@ enum claim {
                        engine_claim_again follows */
 };
 
+enum filter_answer {
+    FILTER_PASS,
+    FILTER_DROP,       /* not for this target: settled in its order, never invoked, takes no token */
+    FILTER_DEAD_LETTER /* the same, but kept: `on_filtered: dead_letter`, or it cannot be told */
+};
+
 /* What happened, for logs and states; `text` is borrowed. */
 enum engine_event {
     ENGINE_GATE_OPENED, /* text: why */
@@ -42,6 +49,9 @@ enum engine_event {
 };
 
 struct engine_ops {
+    /* Whether the mapping takes the message, asked once when it is delivered, before its token is
+     * looked for. With FILTER_DEAD_LETTER `why` is set to the reason. NULL: it takes all. */
+    enum filter_answer (*filter)(void *argument, const struct message *message, struct fault *why);
     /* Begins the invocation; engine_answer follows, never from within. */
     void (*invoke)(void *argument, struct batch *batch);
     enum claim (*claim)(void *argument, struct message *message);
@@ -90,7 +100,8 @@ void engine_lane_lost(struct engine *engine, struct lane *lane);
 void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t position);
 
 /* ---- messages ---- */
-/* How much more may be fed now. */
+/* How much more may be fed now. Where all that is held has failed, one message more than the buffer
+ * is bounded to, up to 8: another must show whether the target lives. */
 struct sluice_room engine_room(const struct engine *engine);
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
                  int64_t now_us);

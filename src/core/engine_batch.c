@@ -21,12 +21,6 @@ void engine_drop(struct engine *engine, struct batch *batch)
     }
 }
 
-bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us)
-{
-    return engine->rules->retry.age_us && message->first_failed_us &&
-           now_us - message->first_failed_us >= engine->rules->retry.age_us;
-}
-
 /* A message leaves its batch to get a verdict; its strand may go on. */
 void engine_leave(struct engine *engine, struct message *message)
 {
@@ -131,7 +125,7 @@ static void gather(struct engine *engine, struct strand *strand, struct batch *b
         strand->outstanding++;
         message_list_append(&batch->messages, message);
     }
-    strand_update(engine, strand, false);
+    strand_served(engine, strand);
     strand_drop_if_empty(engine, strand);
 }
 
@@ -174,6 +168,21 @@ static bool ready_closes(const struct engine *engine, int64_t now_us, int64_t *r
     return strand_closes(engine, &all, now_us, ret_at_us);
 }
 
+/* Fills a batch from all ready strands, each once. */
+static void gather_all(struct engine *engine, struct batch *batch, size_t most, int64_t now_us)
+{
+    const struct strand *last = engine->ready.last;
+    struct strand *strand, *next = engine->ready.first;
+    bool more = true;
+
+    while (more && batch->messages.count < most) {
+        strand = next;
+        next = strand->next_ready;
+        more = strand != last;
+        gather(engine, strand, batch, most, now_us);
+    }
+}
+
 /* The next batch of messages that were not tried yet, NULL if none closes now. */
 static struct batch *build(struct engine *engine, int64_t now_us, int64_t *ret_at_us)
 {
@@ -189,14 +198,10 @@ static struct batch *build(struct engine *engine, int64_t now_us, int64_t *ret_a
             if (!strand)
                 break;
             gather(engine, strand, batch, most, now_us);
-            continue;
-        }
-        if (!ready_closes(engine, now_us, ret_at_us))
-            break;
-        for (struct strand *strand = engine->ready.first, *next;
-             strand && batch->messages.count < most; strand = next) {
-            next = strand->next_ready;
-            gather(engine, strand, batch, most, now_us);
+        } else {
+            if (!ready_closes(engine, now_us, ret_at_us))
+                break;
+            gather_all(engine, batch, most, now_us);
         }
     }
     if (batch->messages.count)
@@ -205,8 +210,31 @@ static struct batch *build(struct engine *engine, int64_t now_us, int64_t *ret_a
     return NULL;
 }
 
-/* Takes orphans, messages of lanes that are being given back, and those too old out of a batch that
- * waited. NULL if nothing is left to try now. */
+/* The last resort where only suspects of its own strand could be asked: a message from behind them,
+ * alone. NULL: they are asked again first, or the message was dealt with otherwise. */
+static struct batch *build_witness(struct engine *engine, struct strand *strand, int64_t now_us)
+{
+    struct batch *batch = batch_new();
+
+    if (!blame_ask_again(engine, strand, now_us))
+        gather(engine, strand, batch, 1, now_us);
+    if (batch->messages.count)
+        return batch;
+    batch_free(batch);
+    return NULL;
+}
+
+/* Whether messages before it in its order have come back while its batch waited. */
+static bool must_queue(const struct message *message)
+{
+    const struct strand *strand = message->strand;
+    const struct message *first = strand->waiting.first;
+
+    return !strand->parallel && (strand->suspects || (first && first->entry < message->entry));
+}
+
+/* Takes orphans, messages of lanes that are being given back, those too old, and those behind others
+ * out of a batch that waited. NULL if nothing is left to try now. */
 static struct batch *refresh(struct engine *engine, struct batch *batch, int64_t now_us)
 {
     struct message_list messages = batch->messages;
@@ -216,9 +244,10 @@ static struct batch *refresh(struct engine *engine, struct batch *batch, int64_t
     while ((message = message_list_take(&messages))) {
         if (!message->lane) {
             engine_discard(engine, message);
-        } else if (message->lane->closing) {
+        } else if (message->lane->closing || must_queue(message)) {
             struct strand *strand = message->strand;
 
+            strand->ask_again = true;
             strand_restore(engine, message);
             strand_leave(engine, strand);
         } else if (engine_too_old(engine, message, now_us)) {
@@ -240,7 +269,9 @@ static void start(struct engine *engine, struct batch *batch, int64_t now_us)
 {
     batch->flying = true;
     batch->started_us = now_us;
+    batch->sent = batch->messages.count;
     batch->success_seen_us = engine->success_started_us;
+    batch->success_landed_us = engine->success_landed_us;
     batch->next_flying = engine->flying;
     if (engine->flying)
         engine->flying->previous_flying = batch;
@@ -268,41 +299,86 @@ static void land(struct engine *engine, struct batch *batch)
             message->lane->flying--;
 }
 
+static bool is_due(const struct batch *batch, int64_t now_us)
+{
+    return batch && batch->due_us <= now_us;
+}
+
+/* The doubted strand to be asked for a witness now: the one whose suspect failed just now, else the one
+ * that waits longest. NULL: none, or one that may be the witness is in flight. */
+static struct strand *doubted_strand(const struct engine *engine, int64_t now_us)
+{
+    struct strand *strand = engine->doubted.first;
+
+    if (strand && !blame_is_fresh(strand, now_us))
+        strand = engine->doubted.last;
+    if (strand && engine->flying && engine->flying->started_us >= strand->suspect_us)
+        return NULL;
+    return strand;
+}
+
+/* While probing, another message says more about the target than one that failed. */
+static bool waiting_goes_first(const struct engine *engine, const struct strand *doubted,
+                               int64_t now_us)
+{
+    const struct batch *waiting = batch_heap_first(&engine->waiting);
+
+    if (!is_due(waiting, now_us))
+        return false;
+    if (!gate_probing(&engine->gate))
+        return true;
+    return !engine->ready.first &&
+           !(doubted && (blame_is_fresh(doubted, now_us) || doubted->suspect_us < waiting->due_us));
+}
+
+/* Chooses what to begin. False: nothing now, but at `ret_at_us` at the latest. */
+static bool choose(struct engine *engine, int64_t now_us, struct batch **ret_batch,
+                   int64_t *ret_at_us)
+{
+    struct strand *doubted = doubted_strand(engine, now_us);
+    struct batch *waiting = batch_heap_first(&engine->waiting);
+
+    *ret_at_us = CLOCK_NEVER;
+    if (waiting_goes_first(engine, doubted, now_us)) {
+        batch_heap_remove(&engine->waiting, waiting);
+        *ret_batch = refresh(engine, waiting, now_us);
+        return true;
+    }
+    *ret_batch = build(engine, now_us, ret_at_us);
+    if (*ret_batch || (is_due(waiting, now_us) && !doubted))
+        return true;
+    if (doubted) {
+        *ret_batch = build_witness(engine, doubted, now_us);
+        return true;
+    }
+    if (waiting && waiting->due_us < *ret_at_us)
+        *ret_at_us = waiting->due_us;
+    return false;
+}
+
 int64_t engine_run(struct engine *engine, int64_t now_us)
 {
-    int64_t at_us = CLOCK_NEVER, look_us;
+    int64_t at_us = CLOCK_NEVER, look_us, age_us = age_run(engine, now_us);
+    struct batch *batch;
 
     for (;;) {
-        struct batch *batch = batch_heap_first(&engine->waiting);
-
-        at_us = CLOCK_NEVER;
         if (!gate_admits(&engine->gate, now_us)) {
-            bool held_back = engine->ready.first || batch;
+            bool held_back = engine->ready.first || engine->doubted.first || engine->waiting.count;
 
+            at_us = CLOCK_NEVER;
             if (held_back && engine->gate.in_flight < engine->gate.limit &&
                 (!gate_probing(&engine->gate) || !engine->gate.in_flight))
                 at_us = engine->gate.next_us;
             break;
         }
-        /* While probing, another message says more about the target than one that failed. */
-        if (batch && batch->due_us <= now_us && !(gate_probing(&engine->gate) &&
-                                                  engine->ready.first)) {
-            batch_heap_remove(&engine->waiting, batch);
-            batch = refresh(engine, batch, now_us);
-        } else {
-            int64_t due_us = batch ? batch->due_us : CLOCK_NEVER;
-
-            batch = build(engine, now_us, &at_us);
-            if (!batch && due_us > now_us) {
-                at_us = due_us < at_us ? due_us : at_us;
-                break;
-            }
-        }
+        if (!choose(engine, now_us, &batch, &at_us))
+            break;
         if (batch)
             start(engine, batch, now_us);
     }
     look_us = blame_run(engine, now_us);
-    return look_us < at_us ? look_us : at_us;
+    at_us = look_us < at_us ? look_us : at_us;
+    return age_us < at_us ? age_us : at_us;
 }
 
 /* ---- landing ---- */
@@ -329,15 +405,18 @@ static void drop_orphans(struct engine *engine, struct batch *batch)
             engine_discard(engine, message);
 }
 
-static void remember(struct batch *batch, const struct outcome *outcome, const char *name,
-                     int64_t now_us)
+static void remember(struct engine *engine, struct batch *batch, const struct outcome *outcome,
+                     const char *name, int64_t now_us)
 {
     struct attempt *attempt = attempt_new(outcome, (uint32_t)batch->messages.count, name);
 
     for (struct message *message = batch->messages.first; message; message = message->next) {
         message_remember(message, attempt);
-        if (!message->first_failed_us)
+        if (!message->first_failed_us) {
             message->first_failed_us = now_us;
+            engine->untried--;
+        }
+        age_note(engine, message);
     }
     attempt_unref(attempt);
 }
@@ -375,13 +454,13 @@ static void judge_named(struct engine *engine, struct batch *batch, const struct
     uint32_t most = 0;
 
     batch->messages = *named;
-    remember(batch, outcome, "named", now_us);
+    remember(engine, batch, outcome, "named", now_us);
     *named = batch->messages;
     batch->messages = (struct message_list){0};
     while ((message = message_list_take(named))) {
         engine->counts.named++;
         message->named = true;
-        message->attempts++;
+        blame_count(engine, message, true);
         message->last_failed_us = now_us;
         if (message->attempts >= retry->attempts) {
             engine_leave(engine, message);
@@ -424,8 +503,8 @@ static void judge_done(struct engine *engine, struct batch *batch, const struct 
 static void judge_refused(struct engine *engine, struct batch *batch,
                           const struct outcome *outcome, int64_t now_us)
 {
-    remember(batch, outcome, outcome_class_name(outcome->class), now_us);
-    engine->patience_from_us = now_us;
+    remember(engine, batch, outcome, outcome_class_name(outcome->class), now_us);
+    engine->patience_from_us = engine->refused_us = now_us;
     if (gate_refused(&engine->gate, engine->rules, outcome->retry_after_us, now_us,
                      &engine->random))
         engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);
@@ -438,7 +517,7 @@ static void judge_failed(struct engine *engine, struct batch *batch, const struc
     engine->counts.failed++;
     batch->refusals = 0;
     engine->ops->event(engine->argument, ENGINE_BATCH_FAILED, batch, NULL, outcome->error);
-    remember(batch, outcome, outcome_class_name(outcome->class), now_us);
+    remember(engine, batch, outcome, outcome_class_name(outcome->class), now_us);
     blame_failure(engine, batch, outcome, now_us);
 }
 

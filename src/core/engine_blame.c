@@ -7,10 +7,17 @@
  * success is its witness, and calls it back for one more attempt, which then decides. So a target
  * that was down while the attempts were used up costs no message.
  *
+ * Where order counts, witnesses come from other strands if any can be asked now. Otherwise the next
+ * message of the strand is asked, alone, and only just after the suspects before it have failed: at
+ * once when a message becomes suspect, and after they were asked again at any later time (all of
+ * them; the first only where answers take long or the target was found guilty). So when an outage
+ * ends, the first message to notice is the first in order; a witness that succeeds overtakes only
+ * what failed a moment before.
+ *
  * Disjoint batches that fail without any success in between make a *run*. When the run is long
- * enough it was the target: everything goes back to its old order as if never tried, and the gate
- * opens for single probes. Each run of failing probes must be one longer than the one before, so
- * that no row of bad messages, however long, hides a target that lives. */
+ * enough it was the target: everything goes back to its old order as if not tried since the last
+ * success, and the gate opens for single probes. Each run of failing probes must be one longer than
+ * the one before, so that no row of bad messages, however long, hides a target that lives. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -20,6 +27,8 @@
 
 #define RUN_OF_FAILURES   8
 #define RUN_OF_FATALS     2
+#define FRESH_US          CLOCK_SECOND /* how long after its failure a suspect may be overtaken */
+#define SLOW_US           (100 * CLOCK_MS)
 #define ALIVE_FOR_US      (60 * CLOCK_SECOND) /* how long one success lets a fatal answer be doubted */
 #define PATIENCE_MOST_US  CLOCK_HOUR
 #define LONELY_FIRST_US   CLOCK_SECOND
@@ -31,7 +40,7 @@ static void leave_suspects(struct strand *strand)
 {
     assert(strand->suspects);
     if (!--strand->suspects)
-        strand->recall = false;
+        strand->recall = strand->ask_again = false;
 }
 
 void blame_forget_suspect(struct engine *engine, struct message *suspect)
@@ -44,6 +53,7 @@ void blame_forget_suspect(struct engine *engine, struct message *suspect)
             message_list_append(&rest, message);
     engine->suspects = rest;
     leave_suspects(suspect->strand);
+    strand_update(engine, suspect->strand);
 }
 
 static void suspect(struct engine *engine, struct message *message, int64_t now_us)
@@ -53,12 +63,15 @@ static void suspect(struct engine *engine, struct message *message, int64_t now_
     message->place = PLACE_SUSPECT;
     /* It is not in flight: what waits for its token may be the witness it needs. */
     engine_unclaim(engine, message);
-    if (!message->suspect_since_us)
+    if (!message->suspect_since_us) {
         message->suspect_since_us = now_us;
+        engine->accused++;
+        engine->ops->event(engine->argument, ENGINE_SUSPECT, NULL, message, NULL);
+    }
     message_list_append(&engine->suspects, message);
     strand->suspects++;
+    strand->suspect_us = now_us;
     strand_leave(engine, strand);
-    engine->ops->event(engine->argument, ENGINE_SUSPECT, NULL, message, NULL);
 }
 
 /* For one more attempt: it takes its old place, goes alone, and where order counts is the next of its
@@ -71,6 +84,48 @@ static void call_back(struct engine *engine, struct message *message)
     message->called_back = true;
     strand->recall = false;
     strand_restore(engine, message);
+}
+
+bool blame_is_fresh(const struct strand *strand, int64_t now_us)
+{
+    return !strand->ask_again && now_us - strand->suspect_us <= FRESH_US;
+}
+
+static void call_back_all(struct engine *engine, const struct strand *strand)
+{
+    struct message *message, *next;
+
+    for (message = engine->suspects.first; message; message = next) {
+        next = message->next;
+        if (message->strand == strand)
+            call_back(engine, message);
+    }
+}
+
+static struct message *first_suspect(const struct engine *engine, const struct strand *strand)
+{
+    struct message *first = NULL;
+
+    for (struct message *message = engine->suspects.first; message; message = message->next)
+        if (message->strand == strand && (!first || message->entry < first->entry))
+            first = message;
+    return first;
+}
+
+bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us)
+{
+    /* Where answers take long, most outages would end while one in the middle is asked; and a target
+       that was found guilty is not to be troubled with all of them. */
+    bool first_only = strand->slow || engine->gate.state == GATE_FAILING;
+
+    if (blame_is_fresh(strand, now_us) || (first_only && strand->waiting.first->called_back))
+        return false;
+    strand->ask_again = false;
+    if (first_only)
+        call_back(engine, first_suspect(engine, strand));
+    else
+        call_back_all(engine, strand);
+    return true;
 }
 
 static void give_up(struct engine *engine, struct message *message, enum dead_letter_class class)
@@ -104,6 +159,7 @@ void blame_success(struct engine *engine, const struct batch *batch, int64_t now
 {
     struct message *message, *next;
 
+    engine->successes++;
     engine->run++;
     engine->run_failures = 0;
     engine->acquittals = 0;
@@ -123,10 +179,24 @@ void blame_success(struct engine *engine, const struct batch *batch, int64_t now
     }
 }
 
-/* As if never tried; only its age and its history are kept. */
-static void pardon(struct message *message)
+void blame_count(struct engine *engine, struct message *message, bool proven)
 {
-    message->attempts = 0;
+    if (message->attempts_after != engine->successes)
+        message->attempts_before = message->attempts;
+    message->attempts_after = engine->successes;
+    message->attempts++;
+    if (proven)
+        message->attempts_before = message->attempts;
+}
+
+/* As if not tried since the last success; its age and its history are kept. What failed before counts
+ * on: else a bad message that meets an outage ever and again would never be used up. */
+static void pardon(struct engine *engine, struct message *message)
+{
+    if (message->suspect_since_us)
+        engine->accused--;
+    if (message->attempts_after == engine->successes)
+        message->attempts = message->attempts_before;
     message->blame_since_us = 0;
     message->last_failed_us = 0;
     message->suspect_since_us = 0;
@@ -137,23 +207,26 @@ static void put_back(struct engine *engine, struct message *message)
 {
     struct strand *strand = message->strand;
 
-    pardon(message);
     strand_restore(engine, message);
     strand_leave(engine, strand);
 }
 
-/* Puts a batch, and what follows it, back into its strands as if never tried. */
-static void dissolve(struct engine *engine, struct batch *batch)
+/* Puts a batch, and what follows it, back into its strands; `pardoned`: as if never tried. */
+static void dissolve(struct engine *engine, struct batch *batch, bool pardoned)
 {
     while (batch) {
         struct batch *then = batch->then;
         struct message *message;
 
-        while ((message = message_list_take(&batch->messages)))
-            if (message->lane)
-                put_back(engine, message);
-            else
+        while ((message = message_list_take(&batch->messages))) {
+            if (!message->lane) {
                 engine_discard(engine, message);
+                continue;
+            }
+            if (pardoned)
+                pardon(engine, message);
+            put_back(engine, message);
+        }
         batch_free(batch);
         batch = then;
     }
@@ -178,8 +251,8 @@ static void recall_suspects(struct engine *engine, bool flagged)
             continue;
         }
         leave_suspects(strand);
-        pardon(message);
-        strand_restore(engine, message);
+        pardon(engine, message);
+        strand_restore(engine, message); /* which moves the strand to where it belongs */
     }
 }
 
@@ -198,16 +271,16 @@ static void acquit_all(struct engine *engine, struct batch *batch, const struct 
     engine->run++;
     engine->run_failures = 0;
     engine->patience_from_us = now_us;
-    dissolve(engine, batch);
+    dissolve(engine, batch, true);
     while ((waiting = batch_heap_first(&engine->waiting))) {
         batch_heap_remove(&engine->waiting, waiting);
-        dissolve(engine, waiting);
+        dissolve(engine, waiting, true);
     }
     recall_suspects(engine, false);
     for (struct lane *lane = engine->lanes; lane; lane = lane->next)
         for (struct message *message = lane->live; message; message = message->live_next)
             if (message->called_back && message->place == PLACE_WAITING)
-                pardon(message);
+                pardon(engine, message);
 }
 
 /* Whether there are messages besides `batch` and the suspects that could be witnesses. */
@@ -216,14 +289,20 @@ static bool witnesses_exist(const struct engine *engine, size_t batch_messages)
     return engine->unjudged > engine->suspects.count + batch_messages;
 }
 
+/* Whether the target was seen alive between an earlier failure of the message and this one. */
 static bool witnessed(const struct batch *batch, const struct message *message,
                       enum outcome_class class)
 {
-    /* Where the target gives up at the first failure there is no previous attempt to compare with:
-       a success since blame began will do. */
-    int64_t since = class == OUTCOME_FAILED ? message->last_failed_us : message->blame_since_us;
+    int64_t seen_us = batch->success_seen_us;
 
-    return since && batch->success_seen_us >= since;
+    if (class == OUTCOME_FAILED)
+        return message->last_failed_us && seen_us >= message->last_failed_us;
+    /* Where the target gives up at the first failure, a success since blame began will do, or one
+       just now if it was acquitted since it first failed. */
+    if (message->blame_since_us && seen_us >= message->blame_since_us)
+        return true;
+    return message->first_failed_us && seen_us >= message->first_failed_us &&
+           batch->started_us - batch->success_landed_us <= FRESH_US;
 }
 
 /* One success lets a fatal answer be doubted for a while: it may be about this message alone. */
@@ -237,12 +316,12 @@ static bool fatal_is_doubtful(const struct engine *engine, const struct batch *b
 
     if (count == 1 && witnessed(batch, first, OUTCOME_FATAL))
         return true;
-    if (engine->run_failures >= RUN_OF_FATALS + engine->acquittals)
-        return false;
     /* Single probes of a paused target must get past a message that it really refuses. */
     if (engine->gate.state == GATE_PAUSED)
-        return witnesses_exist(engine, count);
-    return was_alive && (count > 1 || witnesses_exist(engine, count));
+        return engine->run_failures < RUN_OF_FATALS + engine->acquittals &&
+               witnesses_exist(engine, count);
+    return engine->run_failures < RUN_OF_FAILURES && was_alive &&
+           (count > 1 || witnesses_exist(engine, count));
 }
 
 static bool target_is_guilty(const struct engine *engine, const struct batch *batch,
@@ -274,7 +353,7 @@ static bool judge_one(struct engine *engine, struct message *message, enum outco
     const struct retry_settings *retry = &engine->rules->retry;
     bool used_up;
 
-    message->attempts++;
+    blame_count(engine, message, false);
     used_up = class != OUTCOME_FAILED || message->attempts >= retry->attempts;
     if (engine_too_old(engine, message, now_us)) {
         engine_leave(engine, message);
@@ -311,10 +390,10 @@ static void split(struct engine *engine, struct batch *batch, enum outcome_class
     if (class == OUTCOME_FAILED)
         delay_us = retry_delay(retry->backoff_first_us, retry->backoff_most_us, 1, 0,
                                &engine->random);
-    second = batch_split(batch);
-    if (engine->rules->order == ORDER_NONE) {
+    second = batch->messages.count > 1 ? batch_split(batch) : NULL; /* the others are orphans */
+    if (second && engine->rules->order == ORDER_NONE) {
         engine_wait(engine, second, now_us + delay_us);
-    } else {
+    } else if (second) {
         second->then = batch->then;
         batch->then = second;
     }
@@ -329,46 +408,82 @@ static bool recalled(struct engine *engine, struct batch *batch)
     for (struct message *message = batch->messages.first; message; message = message->next)
         wanted = wanted || (message->strand->recall && message->strand->suspects);
     if (wanted) {
-        dissolve(engine, batch);
+        dissolve(engine, batch, true);
         recall_suspects(engine, true);
     }
     return wanted;
 }
 
+/* Judges the messages of a batch that is not split. Those to be tried again stay in it. Returns the
+ * ordered strand that now has one more suspect, NULL if there is none. */
+static struct strand *judge_each(struct engine *engine, struct batch *batch,
+                                 enum outcome_class class, uint32_t *ret_most, int64_t now_us)
+{
+    struct message_list messages = batch->messages;
+    struct strand *doubted = NULL;
+    struct message *message;
+
+    *ret_most = 1;
+    batch->messages = (struct message_list){0};
+    while ((message = message_list_take(&messages))) {
+        bool is_witnessed = witnessed(batch, message, class);
+
+        mark_failed(message, now_us);
+        if (judge_one(engine, message, class, is_witnessed, now_us)) {
+            *ret_most = message->attempts > *ret_most ? message->attempts : *ret_most;
+            message_list_append(&batch->messages, message);
+        } else if (message->place == PLACE_SUSPECT && !message->strand->parallel) {
+            doubted = message->strand;
+            doubted->slow = now_us - batch->started_us > SLOW_US;
+        }
+    }
+    return doubted;
+}
+
+/* The next probe comes after a while; but what may overtake a suspect is asked at once, where the
+ * target was found guilty after a suspect that was called back: single probes become pairs, not
+ * bursts. */
+static void probe_later(struct engine *engine, const struct outcome *outcome,
+                        const struct strand *doubted, bool again, int64_t now_us)
+{
+    bool at_once = doubted && doubted->list == &engine->doubted && !engine->ready.first &&
+                   (again || engine->gate.state != GATE_FAILING);
+
+    if (gate_probing(&engine->gate) && !at_once)
+        gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,
+                  &engine->random);
+}
+
 void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
                    int64_t now_us)
 {
-    const struct retry_settings *retry = &engine->rules->retry;
-    struct message_list messages;
-    struct message *message;
-    uint32_t most = 1;
+    bool again = batch->messages.first->called_back;
+    struct strand *doubted;
+    uint32_t most;
 
     count_in_run(engine, batch);
     if (target_is_guilty(engine, batch, outcome->class, now_us)) {
         acquit_all(engine, batch, outcome, now_us);
         return;
     }
-    if (gate_probing(&engine->gate))
-        gate_open(&engine->gate, engine->gate.state, engine->rules, outcome->retry_after_us, now_us,
-                  &engine->random);
-    if (recalled(engine, batch))
+    if (engine->unjudged > engine->accused)
+        engine->patience_from_us = now_us; /* it runs only where nobody can be a witness */
+    if (recalled(engine, batch)) {
+        probe_later(engine, outcome, NULL, again, now_us);
         return;
-    if (batch->messages.count > 1 && retry->split) {
+    }
+    if (batch->sent > 1 && engine->rules->retry.split) {
         split(engine, batch, outcome->class, now_us);
+        probe_later(engine, outcome, NULL, again, now_us);
         return;
     }
-    messages = batch->messages;
-    batch->messages = (struct message_list){0};
-    while ((message = message_list_take(&messages))) {
-        bool is_witnessed = witnessed(batch, message, outcome->class);
-
-        mark_failed(message, now_us);
-        if (judge_one(engine, message, outcome->class, is_witnessed, now_us)) {
-            most = message->attempts > most ? message->attempts : most;
-            message_list_append(&batch->messages, message);
-        }
-    }
-    engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
+    doubted = judge_each(engine, batch, outcome->class, &most, now_us);
+    /* Behind a suspect nothing goes but single witnesses. */
+    if (doubted)
+        dissolve(engine, batch, false);
+    else
+        engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
+    probe_later(engine, outcome, doubted, again, now_us);
 }
 
 /* ---- time ---- */
@@ -385,6 +500,17 @@ static void judge_lonely(struct engine *engine)
     }
 }
 
+/* Whether patience does not run for a suspect. Without patience only fatal answers make suspects, and
+ * those are no failure of theirs. */
+static bool target_is_doubted(const struct engine *engine, const struct message *suspect)
+{
+    bool refused_since = engine->refused_us >= suspect->last_failed_us;
+
+    return !engine->rules->retry.patience_us || engine->gate.state == GATE_FAILING ||
+           engine->gate.state == GATE_PAUSED ||
+           (engine->gate.state == GATE_UNAVAILABLE && refused_since);
+}
+
 static int64_t judge_patience(struct engine *engine, int64_t now_us)
 {
     struct message *oldest = engine->suspects.first;
@@ -392,7 +518,7 @@ static int64_t judge_patience(struct engine *engine, int64_t now_us)
                           ? oldest->suspect_since_us
                           : engine->patience_from_us;
 
-    if (gate_probing(&engine->gate))
+    if (target_is_doubted(engine, oldest))
         return CLOCK_NEVER;
     if (now_us < from_us + engine->patience_us)
         return from_us + engine->patience_us;
@@ -411,7 +537,10 @@ static int64_t probe_lonely(struct engine *engine, int64_t now_us)
     if (now_us < engine->lonely_probe_us)
         return engine->lonely_probe_us;
     engine->lonely_probe_us = 0;
-    call_back(engine, engine->suspects.first);
+    if (engine->suspects.first->strand->parallel)
+        call_back(engine, engine->suspects.first);
+    else
+        call_back_all(engine, engine->suspects.first->strand);
     return now_us;
 }
 
@@ -419,7 +548,8 @@ int64_t blame_run(struct engine *engine, int64_t now_us)
 {
     int64_t patience_at_us, probe_at_us = CLOCK_NEVER;
     /* What waits for the claim of a suspect cannot be its witness. */
-    bool idle = !engine->ready.first && !engine->waiting.count && !engine->flying;
+    bool idle = !engine->ready.first && !engine->doubted.first && !engine->waiting.count &&
+                !engine->flying;
 
     if (!engine->suspects.count)
         return CLOCK_NEVER;

@@ -24,6 +24,7 @@ struct engine {
     struct strand **slots; /* strands of keys, by hash */
     size_t slot_count, keyed_strands;
     struct strand_list ready;
+    struct strand_list doubted; /* ordered strands behind a suspect: they give witnesses only */
 
     struct gate gate;
     struct batch *flying;
@@ -36,14 +37,19 @@ struct engine {
     size_t held;       /* messages not yet durable */
     size_t held_bytes; /* payloads not yet released */
     size_t unjudged;   /* messages without a verdict */
+    size_t untried;    /* of them, those that never failed */
+    size_t accused;    /* of them, those that were suspects since the target was last found guilty */
+    int64_t age_at_us; /* when the next message may be too old */
 
     /* Blame, see engine_blame.c. */
     struct message_list suspects;
+    uint64_t successes;
     uint64_t run;              /* number of the present run of failures without a success */
     uint32_t run_failures;     /* disjoint batches that failed in it */
     uint32_t acquittals;       /* runs of probes that failed since the last success */
     int64_t success_started_us; /* start of the newest invocation that succeeded; 0: none */
     int64_t success_landed_us;
+    int64_t refused_us; /* when the target was last unavailable or throttled */
     int64_t patience_us, patience_from_us;
     int64_t lonely_probe_us;
     uint32_t lonely_probes;
@@ -55,21 +61,29 @@ struct engine {
 void engine_finish(struct engine *engine, struct message *message, enum verdict verdict);
 void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
                  const char *reason);
-/* Buries what is tried for longer than retry.age. */
-void engine_bury_old(struct engine *engine, struct message *message);
 /* Gives up the claim of a message that is not in flight any more, if it has it. */
 void engine_unclaim(struct engine *engine, struct message *message);
 void engine_release(struct engine *engine, struct message *message);
 void engine_discard(struct engine *engine, struct message *message);
 void engine_check_drained(struct engine *engine, struct lane *lane);
 
+/* engine_age.c */
+bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us);
+/* Buries what is tried for longer than retry.age. */
+void engine_bury_old(struct engine *engine, struct message *message);
+/* Takes note of when a message that failed will be too old. */
+void age_note(struct engine *engine, const struct message *message);
+/* Ends what is too old. Returns when to look again. */
+int64_t age_run(struct engine *engine, int64_t now_us);
+
 /* engine_strand.c */
 struct strand *strand_of(struct engine *engine, struct lane *lane,
                          const struct sluice_message *message);
 struct strand *strand_new(struct lane *lane, uint64_t key, bool parallel);
-/* Puts the strand into the ready list if it can be worked on, takes it out if it cannot. `front`:
- * before the others, for work that waited already. */
-void strand_update(struct engine *engine, struct strand *strand, bool front);
+/* Puts the strand into the list where it belongs if it can be worked on, takes it out if it cannot. */
+void strand_update(struct engine *engine, struct strand *strand);
+/* The same for one from which messages were taken: the others come first now. */
+void strand_served(struct engine *engine, struct strand *strand);
 /* A message of the strand left its batch. */
 void strand_leave(struct engine *engine, struct strand *strand);
 void strand_append(struct engine *engine, struct strand *strand, struct message *message);
@@ -77,6 +91,8 @@ void strand_append(struct engine *engine, struct strand *strand, struct message 
 void strand_restore(struct engine *engine, struct message *message);
 /* Takes the first waiting message out. */
 struct message *strand_take(struct engine *engine, struct strand *strand);
+/* Takes a waiting message out, wherever it is. */
+void strand_remove(struct engine *engine, struct message *message);
 /* Frees the strand of a key that has nothing left. */
 void strand_drop_if_empty(struct engine *engine, struct strand *strand);
 void strand_drop_lane(struct engine *engine, struct lane *lane);
@@ -95,6 +111,8 @@ void engine_retry(struct engine *engine, struct batch *batch, uint32_t failures,
 void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us);
 
 /* engine_blame.c */
+/* Counts an attempt that failed; `proven`: it is held against the message whatever follows. */
+void blame_count(struct engine *engine, struct message *message, bool proven);
 void blame_success(struct engine *engine, const struct batch *batch, int64_t now_us);
 /* A failed, poison or fatal answer for the whole batch. Takes the batch over. */
 void blame_failure(struct engine *engine, struct batch *batch, const struct outcome *outcome,
@@ -102,6 +120,10 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
 /* What only time decides: patience, lonely probes. Returns when to look again. */
 int64_t blame_run(struct engine *engine, int64_t now_us);
 void blame_forget_suspect(struct engine *engine, struct message *message);
-bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us);
+/* Calls the suspects of an ordered strand back if it is a while since one of them failed: a message
+ * behind them is asked only just after them. Returns whether it did. */
+bool blame_ask_again(struct engine *engine, struct strand *strand, int64_t now_us);
+/* Whether a suspect of the strand failed just now, so that the next message is to be asked at once. */
+bool blame_is_fresh(const struct strand *strand, int64_t now_us);
 
 #endif

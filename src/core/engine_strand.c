@@ -65,8 +65,10 @@ struct strand *strand_of(struct engine *engine, struct lane *lane,
     return strand;
 }
 
-static void list_remove(struct strand_list *list, struct strand *strand)
+static void list_remove(struct strand *strand)
 {
+    struct strand_list *list = strand->list;
+
     if (strand->previous_ready)
         strand->previous_ready->next_ready = strand->next_ready;
     else
@@ -78,18 +80,15 @@ static void list_remove(struct strand_list *list, struct strand *strand)
     strand->previous_ready = strand->next_ready = NULL;
     list->messages -= strand->waiting.count;
     list->bytes -= strand->waiting.bytes;
-    strand->ready = false;
+    strand->list = NULL;
 }
 
 static void list_add(struct strand_list *list, struct strand *strand, bool front)
 {
     if (front) {
         strand->next_ready = list->first;
-        if (list->first)
-            list->first->previous_ready = strand;
+        list->first->previous_ready = strand;
         list->first = strand;
-        if (!list->last)
-            list->last = strand;
     } else {
         strand->previous_ready = list->last;
         if (list->last)
@@ -100,28 +99,52 @@ static void list_add(struct strand_list *list, struct strand *strand, bool front
     }
     list->messages += strand->waiting.count;
     list->bytes += strand->waiting.bytes;
-    strand->ready = true;
+    strand->list = list;
 }
 
-void strand_update(struct engine *engine, struct strand *strand, bool front)
+static struct strand_list *list_for(struct engine *engine, const struct strand *strand)
 {
     bool workable = strand->waiting.count && !strand->blocked && !strand->lane->closing &&
                     (strand->parallel || !strand->outstanding);
 
-    if (workable && !strand->ready)
-        list_add(&engine->ready, strand, front);
-    else if (!workable && strand->ready)
-        list_remove(&engine->ready, strand);
+    if (!workable)
+        return NULL;
+    return strand->suspects && !strand->parallel ? &engine->doubted : &engine->ready;
 }
 
-/* Changes the waiting list of a strand while keeping the ready list's sums right. */
-static void account(struct engine *engine, const struct strand *strand,
-                    const struct message_list *before)
+void strand_update(struct engine *engine, struct strand *strand)
 {
-    if (!strand->ready)
+    struct strand_list *list = list_for(engine, strand);
+    bool front;
+
+    if (list == strand->list)
         return;
-    engine->ready.messages += strand->waiting.count - before->count;
-    engine->ready.bytes += strand->waiting.bytes - before->bytes;
+    if (strand->list)
+        list_remove(strand);
+    if (!list)
+        return;
+    /* Work that waits longer than what waits first goes before it, all else to the end: so each
+       strand has its turn. A suspect that failed just now has its witness at once. */
+    front = list->first && (list == &engine->doubted ||
+                            strand->waiting.first->arrived_us <
+                                list->first->waiting.first->arrived_us);
+    list_add(list, strand, front);
+}
+
+void strand_served(struct engine *engine, struct strand *strand)
+{
+    if (strand->list)
+        list_remove(strand);
+    strand_update(engine, strand);
+}
+
+/* Changes the waiting list of a strand while keeping its list's sums right. */
+static void account(const struct strand *strand, const struct message_list *before)
+{
+    if (!strand->list)
+        return;
+    strand->list->messages += strand->waiting.count - before->count;
+    strand->list->bytes += strand->waiting.bytes - before->bytes;
 }
 
 void strand_append(struct engine *engine, struct strand *strand, struct message *message)
@@ -130,9 +153,8 @@ void strand_append(struct engine *engine, struct strand *strand, struct message 
 
     message->place = PLACE_WAITING;
     message_list_append(&strand->waiting, message);
-    account(engine, strand, &before);
-    if (!strand->ready)
-        strand_update(engine, strand, false);
+    account(strand, &before);
+    strand_update(engine, strand);
 }
 
 void strand_restore(struct engine *engine, struct message *message)
@@ -144,14 +166,14 @@ void strand_restore(struct engine *engine, struct message *message)
     engine_unclaim(engine, message);
     message->place = PLACE_WAITING;
     message_list_insert(&strand->waiting, message);
-    account(engine, strand, &before);
+    account(strand, &before);
     if (strand->blocked && strand->waiting.first == message) {
         /* What waits for its claim is no longer the first, and may wait for this very message. */
         engine->ops->unclaim(engine->argument, message->next);
         message->next->place = PLACE_WAITING;
         strand->blocked = false;
     }
-    strand_update(engine, strand, false);
+    strand_update(engine, strand);
 }
 
 struct message *strand_take(struct engine *engine, struct strand *strand)
@@ -159,8 +181,18 @@ struct message *strand_take(struct engine *engine, struct strand *strand)
     struct message_list before = strand->waiting;
     struct message *message = message_list_take(&strand->waiting);
 
-    account(engine, strand, &before);
+    account(strand, &before);
     return message;
+}
+
+void strand_remove(struct engine *engine, struct message *message)
+{
+    struct strand *strand = message->strand;
+    struct message_list before = strand->waiting;
+
+    message_list_remove(&strand->waiting, message);
+    account(strand, &before);
+    strand_update(engine, strand);
 }
 
 void strand_leave(struct engine *engine, struct strand *strand)
@@ -168,7 +200,7 @@ void strand_leave(struct engine *engine, struct strand *strand)
     assert(strand->outstanding);
     strand->outstanding--;
     if (!strand->outstanding)
-        strand_update(engine, strand, true);
+        strand_update(engine, strand);
 }
 
 void strand_drop_if_empty(struct engine *engine, struct strand *strand)
@@ -178,8 +210,8 @@ void strand_drop_if_empty(struct engine *engine, struct strand *strand)
     if (strand == strand->lane->main || strand->outstanding || strand->suspects ||
         strand->waiting.count || strand->blocked)
         return;
-    if (strand->ready)
-        list_remove(&engine->ready, strand);
+    if (strand->list)
+        list_remove(strand);
     for (at = slot_of(engine, strand->lane, strand->key); *at != strand; at = &(*at)->next_in_slot)
         ;
     *at = strand->next_in_slot;
@@ -199,11 +231,11 @@ void strand_drop_lane(struct engine *engine, struct lane *lane)
             }
             *at = strand->next_in_slot;
             engine->keyed_strands--;
-            if (strand->ready)
-                list_remove(&engine->ready, strand);
+            if (strand->list)
+                list_remove(strand);
             free(strand);
         }
-    if (lane->main->ready)
-        list_remove(&engine->ready, lane->main);
+    if (lane->main->list)
+        list_remove(lane->main);
     free(lane->main);
 }

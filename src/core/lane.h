@@ -14,17 +14,22 @@
 #include "core/positions.h"
 #include "core/tracker.h"
 
+struct strand_list;
+
 struct strand {
     struct lane *lane;
     uint64_t key; /* hash of the message key; two keys of one hash merely wait for each other */
     struct strand *next_in_slot;
     struct strand *previous_ready, *next_ready;
-    bool ready;    /* in the engine's list of strands that can be worked on */
+    struct strand_list *list; /* of those that can be worked on, NULL: cannot */
     bool parallel; /* several batches at once */
     bool blocked;  /* its first message waits for a claim */
     bool recall;   /* take suspects back once what is in flight has landed */
     uint32_t outstanding; /* messages in batches */
     uint32_t suspects;
+    bool ask_again;     /* its suspects are to be asked again before the message behind them */
+    bool slow;          /* its suspects' answers take long: only the first is asked again */
+    int64_t suspect_us; /* when one of its suspects last failed */
     struct message_list waiting;
 };
 

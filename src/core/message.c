@@ -23,6 +23,17 @@ void message_list_insert(struct message_list *list, struct message *message)
     list->bytes += message->bytes;
 }
 
+void message_list_remove(struct message_list *list, struct message *message)
+{
+    struct message_list all = *list;
+    struct message *other;
+
+    *list = (struct message_list){0};
+    while ((other = message_list_take(&all)))
+        if (other != message)
+            message_list_append(list, other);
+}
+
 struct attempt *attempt_new(const struct outcome *outcome, uint32_t batch_size, const char *name)
 {
     struct attempt *attempt = memory_zero(1, sizeof *attempt);

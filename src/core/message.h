@@ -54,7 +54,9 @@ struct message {
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
     char *reason;            /* with VERDICT_DEAD: one sentence, owned */
-    uint32_t attempts;       /* counted since blame began */
+    uint32_t attempts;       /* counted */
+    uint32_t attempts_before; /* of them, those before the last success of any message */
+    uint64_t attempts_after; /* successes there had been when the newest was counted */
     int64_t first_failed_us; /* for retry.age; 0: never failed */
     int64_t blame_since_us;  /* first failure since the target was last found guilty; 0: none */
     int64_t last_failed_us;
@@ -118,6 +120,9 @@ static inline void message_list_join(struct message_list *to, struct message_lis
 
 /* Puts a message where its entry number belongs; for lists of one lane. */
 void message_list_insert(struct message_list *list, struct message *message);
+
+/* Takes a message out that is in the list. */
+void message_list_remove(struct message_list *list, struct message *message);
 
 /* Remembers an invocation. Takes a reference to `attempt`. */
 void message_remember(struct message *message, struct attempt *attempt);

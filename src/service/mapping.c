@@ -90,7 +90,8 @@ const struct sluice_option mapping_table[] = {
      "Whether the function's answer names the messages that failed (batchItemFailures)."},
 
     {"retry.attempts", SLUICE_INT, 0, "5", 1, 10000, NULL,
-     "Counted attempts of a message before it may be given up."},
+     "Counted attempts of a message before it may be given up; one more decides where "
+     "nothing else succeeded between the last two."},
     {"retry.backoff", OPTION_DURATION_RANGE, 0, "200ms..30s", CLOCK_MS, CLOCK_DAY, NULL,
      "Pause before the second attempt, and the longest; it doubles between, with jitter."},
     {"retry.probe", OPTION_DURATION_RANGE, 0, "30s..10m", CLOCK_MS, CLOCK_DAY, NULL,
@@ -112,8 +113,8 @@ const struct sluice_option mapping_table[] = {
      "Consumers that this mapping joins the source with, each on a thread of its own."},
     {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 1, 10000000, NULL,
      "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 "
-     "to "
-     "100000, if unset."},
+     "to 100000, if unset. Where all of them have failed, up to 8 more come in to show whether the "
+     "function lives."},
     {"buffer.bytes", SLUICE_BYTES, ADVANCED, NULL, KIB, 64 * 1024 * MIB, NULL,
      "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
      "batch.bytes "

@@ -124,6 +124,7 @@ static void deliver_one(struct world *world, struct source_lane *lane, struct it
                                      .position = item->position};
 
     handle->item = item;
+    handle->arrived_us = world->now_us;
     handle->bytes = memory_new(key + item->size + 1);
     memcpy(handle->bytes, item->key, key);
     memcpy(handle->bytes + key, item->payload, item->size);
@@ -171,8 +172,9 @@ static void deliver(struct world *world)
             }
         }
     }
-    assert_true(engine_unfinished(world->engine) <= world->rules.buffer_messages);
-    assert_true(world->handle_bytes <= world->rules.buffer_bytes + sizeof(struct item));
+    /* 8 more may come in to be witnesses. */
+    assert_true(engine_unfinished(world->engine) <= world->rules.buffer_messages + 8);
+    assert_true(world->handle_bytes <= world->rules.buffer_bytes + 9 * sizeof(struct item));
 }
 
 /* ---- recorder, see src/service/poller_record.c ---- */
@@ -244,7 +246,8 @@ static void write_record(struct world *world, size_t number)
 
         if (!positions_contain(&positions, item->position))
             continue;
-        if (!item->succeeded && !item->buried && !item->duplicates)
+        if (!item->succeeded && !item->buried && !item->duplicates &&
+            item->filtered != FILTER_DROP)
             fail_msg("the record of %s contains %llu, which is neither done nor buried",
                      lane->name, (unsigned long long)item->position);
         if (lane->generation == world->finished.generations[number])
@@ -263,7 +266,10 @@ static void make_durable(struct world *world)
             entry->fingerprint[0] = m->fingerprint[0];
         }
         if (m->verdict == VERDICT_DUPLICATE && !m->token)
-            assert_true(item_of(m)->succeeded || item_of(m)->buried || item_of(m)->duplicates > 1);
+            assert_true(item_of(m)->succeeded || item_of(m)->buried || item_of(m)->duplicates > 1 ||
+                        item_of(m)->filtered == FILTER_DROP);
+        if (m->verdict == VERDICT_FILTERED)
+            assert_int_equal(item_of(m)->filtered, FILTER_DROP);
         /* The record of a positional token is its lane's, which an orphan has no more. */
         if (m->lane || (m->token && m->verdict == VERDICT_DONE))
             item_of(m)->durable = true;
@@ -300,6 +306,29 @@ static void sooner(int64_t *at_us, int64_t other_us)
         *at_us = other_us;
 }
 
+/* Notes what the answer must have cost each message. */
+static void note_failures(struct world *world, const struct flight *flight)
+{
+    const struct batch *batch = flight->batch;
+    size_t i = 0;
+    enum outcome_class class = flight->outcome.class;
+    bool counts = class != OUTCOME_THROTTLED && class != OUTCOME_UNAVAILABLE &&
+                  (batch->messages.count == 1 || !world->rules.retry.split);
+
+    for (struct message *m = batch->messages.first; m; m = m->next, i++) {
+        struct handle *handle = handle_of(m);
+        bool named = flight->outcome.named && flight->outcome.named[i];
+
+        handle->landed_us = world->now_us;
+        if (flight->outcome.class == OUTCOME_DONE && !named)
+            continue;
+        if (!handle->first_failed_us)
+            handle->first_failed_us = world->now_us;
+        handle->counted += counts || named;
+        handle->other |= class == OUTCOME_FATAL || named;
+    }
+}
+
 static void land_flights(struct world *world)
 {
     for (size_t i = 0; i < world->flight_count;) {
@@ -310,6 +339,7 @@ static void land_flights(struct world *world)
             continue;
         }
         world->flights[i] = world->flights[--world->flight_count];
+        note_failures(world, &flight);
         engine_answer(world->engine, flight.batch, &flight.outcome, world->now_us);
         free(flight.named);
         i = 0;

@@ -36,6 +36,7 @@ struct item {
     size_t size;
     int poison; /* enum outcome_class of every batch that it is in; 0: none */
     bool named; /* the function names it as failed */
+    enum filter_answer filtered;
     bool suspected, buried, durable, settled, late;
     uint32_t invoked, succeeded, duplicates, alone_failed;
     uint64_t done_number; /* order of the first success, 0: none */
@@ -50,6 +51,10 @@ struct handle {
     struct handle *next;
     struct item *item;
     char *bytes; /* key, then payload; NULL: released */
+    int64_t arrived_us, first_failed_us, landed_us;
+    uint32_t invoked;
+    uint32_t counted; /* failures that may have cost it an attempt */
+    bool other;       /* one of them was no plain failure */
 };
 
 struct source_lane {
@@ -133,9 +138,14 @@ struct world {
     int64_t last_probe_us;
 };
 
+static struct handle *handle_of(const struct message *message)
+{
+    return message->source.handle;
+}
+
 static struct item *item_of(const struct message *message)
 {
-    return ((struct handle *)message->source.handle)->item;
+    return handle_of(message)->item;
 }
 
 static bool item_over(const struct item *item)
@@ -207,6 +217,33 @@ static void check_concurrent(const struct world *world, const struct batch *batc
                     fail_msg("two batches of one lane or key are in flight");
 }
 
+/* A batch of messages that were not tried before closes on count, bytes or window. */
+static void check_closed(const struct world *world, const struct batch *batch)
+{
+    const struct rules *rules = &world->rules;
+
+    if (rules->order != ORDER_LANE || rules->token.source != TOKEN_POSITION ||
+        gate_probing(engine_gate(world->engine)) || engine_suspects(world->engine))
+        return;
+    for (const struct message *m = batch->messages.first; m; m = m->next)
+        if (handle_of(m)->invoked)
+            return;
+    if (batch->messages.count < rules->batch.size &&
+        batch->messages.bytes + sizeof(struct item) < rules->batch.bytes &&
+        world->now_us < handle_of(batch->messages.first)->arrived_us + rules->batch.window_us)
+        fail_msg("a batch of %zu messages closed before its window", batch->messages.count);
+}
+
+static void check_age(const struct world *world, const struct message *message)
+{
+    const struct handle *handle = handle_of(message);
+    int64_t ends_us = handle->first_failed_us + world->rules.retry.age_us;
+
+    if (world->rules.retry.age_us && handle->first_failed_us && world->now_us >= ends_us)
+        fail_msg("%u/%u is invoked although it is too old", handle->item->lane,
+                 handle->item->index);
+}
+
 static void world_invoke(void *argument, struct batch *batch)
 {
     struct world *world = argument;
@@ -216,6 +253,7 @@ static void world_invoke(void *argument, struct batch *batch)
     size_t i = 0;
 
     check_concurrent(world, batch);
+    check_closed(world, batch);
     assert_true(batch->messages.count >= 1 && batch->messages.count <= world->rules.batch.size);
     if (batch->messages.count > 1)
         assert_true(batch->messages.bytes <= world->rules.batch.bytes);
@@ -231,7 +269,10 @@ static void world_invoke(void *argument, struct batch *batch)
                      (unsigned long long)item->position);
         if (m->lane->closing)
             fail_msg("a message of a closing lane is invoked");
+        check_age(world, m);
+        assert_int_equal(item->filtered, FILTER_PASS);
         item->invoked++;
+        handle_of(m)->invoked++;
         assert_memory_equal(m->source.payload.data, item->payload, item->size);
     }
     if (world->target)
@@ -270,6 +311,7 @@ static enum claim world_claim(void *argument, struct message *message)
     struct world *world = argument;
     struct token_entry *entry = token_entry(world, message);
 
+    assert_int_equal(item_of(message)->filtered, FILTER_PASS);
     if (entry->holder) {
         assert_true(entry->holder != message);
         assert_true(world->waiter_count < 4096);
@@ -385,6 +427,58 @@ static void world_sha256(const void *data, size_t size, char ret_hex[64])
     memcpy(ret_hex, text, 64);
 }
 
+static enum filter_answer world_filter(void *argument, const struct message *message,
+                                       struct fault *why)
+{
+    assert_null(message->token);
+    fault_set(why, "it cannot be told");
+    return item_of(message)->filtered;
+}
+
+static void check_dead(const struct world *world, const struct message *message)
+{
+    const struct retry_settings *retry = &world->rules.retry;
+    const struct handle *handle = handle_of(message);
+    uint32_t counted = handle->counted;
+
+    switch (message->dead_class) {
+    case DEAD_AGE:
+        /* At that very moment, or when what was in flight then landed. */
+        if (world->now_us < handle->first_failed_us + retry->age_us ||
+            (world->now_us > handle->first_failed_us + retry->age_us &&
+             world->now_us > handle->landed_us && !message->token))
+            fail_msg("%u/%u ended %lld us after its age", handle->item->lane, handle->item->index,
+                     (long long)(world->now_us - handle->first_failed_us - retry->age_us));
+        break;
+    case DEAD_ATTEMPTS:
+        if (counted < retry->attempts ||
+            (!retry->patience_us && counted > retry->attempts && !handle->other &&
+             !world->gates_opened))
+            fail_msg("%u/%u was given up after %u attempts of %u", handle->item->lane,
+                     handle->item->index, counted, retry->attempts);
+        break;
+    case DEAD_PATIENCE:
+        assert_true(retry->patience_us > 0);
+        break;
+    case DEAD_NAMED:
+        assert_true(handle->item->named && message->attempts >= retry->attempts);
+        break;
+    case DEAD_TOKEN_MISSING:
+        assert_false(handle->item->token[0] ||
+                     world->rules.token.on_missing != TOKEN_MISSING_DEAD_LETTER);
+        break;
+    case DEAD_TOKEN_CONFLICT:
+        assert_int_equal(world->rules.token.on_conflict, TOKEN_CONFLICT_DEAD_LETTER);
+        break;
+    case DEAD_FILTERED:
+        assert_int_equal(handle->item->filtered, FILTER_DEAD_LETTER);
+        assert_string_equal(message->reason, "it cannot be told");
+        break;
+    default:
+        assert_int_equal(message->dead_class, DEAD_POISON);
+    }
+}
+
 static void world_event(void *argument, enum engine_event event, const struct batch *batch,
                         const struct message *message, const char *text)
 {
@@ -397,6 +491,7 @@ static void world_event(void *argument, enum engine_event event, const struct ba
     if (event == ENGINE_GATE_OPENED)
         world->gates_opened++;
     if (event == ENGINE_DEAD) {
+        check_dead(world, message);
         item_of(message)->dead_class = message->dead_class;
         item_of(message)->dead_us = world->now_us;
         snprintf(item_of(message)->reason, sizeof item_of(message)->reason, "%s", text);
@@ -404,6 +499,7 @@ static void world_event(void *argument, enum engine_event event, const struct ba
 }
 
 static const struct engine_ops world_ops = {
+    .filter = world_filter,
     .invoke = world_invoke,
     .claim = world_claim,
     .unclaim = world_unclaim,

@@ -35,6 +35,9 @@ static void choose_rules(struct world *world)
     rules->retry.attempts = 1 + (uint32_t)up_to(world, 5);
     rules->retry.backoff_most_us = chance(world, 50) ? CLOCK_SECOND : 30 * CLOCK_SECOND;
     rules->retry.split = chance(world, 80);
+    rules->retry.age_us = chance(world, 20) ? 1 + up_to(world, 30 * CLOCK_MINUTE) : 0;
+    if (chance(world, 10))
+        rules->retry.patience_us = 0;
     rules->concurrency.least = 1;
     rules->concurrency.most = 1 + (uint32_t)up_to(world, 15);
     rules->buffer_messages = 16 + (uint32_t)up_to(world, chance(world, 50) ? 20 : 300);
@@ -43,8 +46,8 @@ static void choose_rules(struct world *world)
     if (chance(world, 30))
         rules->token = (struct token_settings){
             .source = TOKEN_MESSAGE_ID,
-            .on_missing = TOKEN_MISSING_POSITION,
-            .on_conflict = chance(world, 50) ? TOKEN_CONFLICT_INVOKE : TOKEN_CONFLICT_DROP};
+            .on_missing = chance(world, 50) ? TOKEN_MISSING_POSITION : TOKEN_MISSING_DEAD_LETTER,
+            .on_conflict = (enum token_conflict)up_to(world, 2)};
     world->by_message = chance(world, 20);
     world->silent_source = chance(world, 20);
 }
@@ -55,6 +58,7 @@ static void choose_world(struct world *world)
                                                  OUTCOME_UNAVAILABLE, OUTCOME_POISON,
                                                  OUTCOME_FATAL};
     size_t count = (size_t)up_to(world, 150);
+    int filtered = chance(world, 20) ? 1 + (int)up_to(world, 98) : 0;
 
     for (size_t i = 0; i < count; i++) {
         struct item *item = world_add(world, (size_t)up_to(world, (int64_t)world->lane_count - 1),
@@ -71,6 +75,8 @@ static void choose_world(struct world *world)
             item->poison = (int)classes[chance(world, 50) ? 0 : 3 + up_to(world, 1)];
         if (chance(world, 1))
             item->named = true;
+        if (chance(world, filtered))
+            item->filtered = chance(world, 80) ? FILTER_DROP : FILTER_DEAD_LETTER;
     }
     world->latency_us = up_to(world, CLOCK_SECOND);
     world->record_us = up_to(world, CLOCK_SECOND);
@@ -111,6 +117,14 @@ static void disturb(struct world *world)
     }
 }
 
+/* With a token, so that it is not given up for want of one. */
+static void add_witness(struct world *world, size_t lane, unsigned number)
+{
+    struct item *item = world_add(world, lane, 0);
+
+    snprintf(item->token, sizeof item->token, "w%u", number * LANES_MOST + (unsigned)lane);
+}
+
 static void run_once(uint64_t seed)
 {
     struct world *world = world_new(1 + seed % 4, seed);
@@ -130,7 +144,7 @@ static void run_once(uint64_t seed)
     for (int round = 0; round < 100 && !world_is_over(world); round++) {
         world_run(world, ROUND_US);
         for (size_t i = 0; i < world->lane_count && !world_is_over(world); i++)
-            world_add(world, i, 0);
+            add_witness(world, i, (unsigned)round);
     }
     for (size_t i = 0; i < world->lane_count; i++)
         for (size_t j = 0; j < world->lanes[i].count; j++) {
@@ -143,7 +157,8 @@ static void run_once(uint64_t seed)
                          engine_unfinished(world->engine), engine_suspects(world->engine),
                          engine_waiting_retries(world->engine), world->flight_count,
                          world->rules.order);
-            if (!item->succeeded && !item->buried && !item->duplicates)
+            if (!item->succeeded && !item->buried && !item->duplicates &&
+                item->filtered != FILTER_DROP)
                 fail_msg("%zu/%zu was neither done nor buried: lost", i, j);
         }
     if (world->late_unsuspected && !world->rules.token.source)
