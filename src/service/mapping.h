@@ -34,6 +34,7 @@ struct mapping {
 struct service_settings {
     char *state_directory;
     char *connector_directory; /* NULL: the built-in search path */
+    char *control;             /* path of the control socket */
     char *listen;              /* `127.0.0.1:9090`, `unix:/path`; NULL: no listener */
     enum log_level log_level;
     enum log_format log_format;
