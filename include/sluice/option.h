@@ -27,6 +27,7 @@ enum sluice_option_type {
 
 #define SLUICE_OPTION_REQUIRED 1u /* a mapping without it is refused */
 #define SLUICE_OPTION_ADVANCED 2u /* left out of short listings */
+#define SLUICE_OPTION_FILE     4u /* STRING: names a file; a reload restarts the mapping when it changed */
 
 /* One option. The table and all it points to are static. */
 struct sluice_option {

@@ -15,6 +15,10 @@ struct command {
 static const struct command commands[] = {
     {"run", "Run all mappings as a service", cmd_run},
     {"check", "Check mapping files, with --connect against the real thing", cmd_check},
+    {"reload", "Have the service take changed files over", cmd_reload},
+    {"pause", "Let mappings take no messages for a while", cmd_pause},
+    {"resume", "Let paused, drained or waiting mappings go on", cmd_resume},
+    {"drain", "Let mappings finish, give their lanes back and stop", cmd_drain},
     {"dlq", "Look into dead letters: list, show, count", cmd_dlq},
     {"demo", "See it work, without a broker", cmd_demo},
     {"keys", "List the keys of a mapping file", cmd_keys},

@@ -28,7 +28,7 @@ static const struct arguments_usage usage = {
     .description =
         "Runs all mappings of the configuration (default " SLUICE_CONFIG_DIRECTORY ") in the\n"
         "foreground. SIGTERM or SIGINT gives lanes back after what is in flight has landed; a second\n"
-        "one ends at once. Exits with 0 after that, 78 if the configuration is wrong, 73 or 74 if the\n"
+        "one ends at once. SIGHUP takes changed files over. Exits with 0 after that, 78 if the configuration is wrong, 73 or 74 if the\n"
         "state directory cannot be used.",
     .options = options,
     .examples = "  sluice run\n"
@@ -55,6 +55,7 @@ static void print_problems(const struct problems *problems)
 
 static int load_and_run(const struct overrides *overrides, const char *const *paths, size_t count)
 {
+    struct reload_source source = {.paths = paths, .count = count, .overrides = overrides};
     struct problems problems = {0};
     struct configuration *configuration;
     int code;
@@ -68,7 +69,7 @@ static int load_and_run(const struct overrides *overrides, const char *const *pa
     if (!configuration)
         return EX_CONFIG;
     log_setup(configuration->service.log_level, configuration->service.log_format);
-    code = service_run(configuration);
+    code = service_run(configuration, &source);
     configuration_free(configuration);
     http_client_global_fini();
     return code;

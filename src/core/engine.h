@@ -104,6 +104,8 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
                    int64_t now_us);
 /* Ends a pause: the next probe may go out at once. */
 void engine_resume(struct engine *engine);
+/* While held no invocation begins, and no suspect's patience runs out for want of a witness. */
+void engine_hold(struct engine *engine, bool held, int64_t now_us);
 
 /* ---- verdicts to be made durable ---- */
 /* Takes what was judged done, filtered or duplicate. The caller records tokens (VERDICT_DONE only)

@@ -26,6 +26,7 @@ struct engine {
     struct strand_list ready;
 
     struct gate gate;
+    bool on_hold;
     struct batch *flying;
     struct batch_heap waiting; /* batches that wait for their next try */
     struct message_list finished, dead;

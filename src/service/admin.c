@@ -2,6 +2,7 @@
 #include "service/admin.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,6 @@
 #define STUCK_US (30 * CLOCK_SECOND)
 
 struct admin {
-    const struct configuration *configuration;
     struct supervisor *supervisor;
     struct http_server *server;
 };
@@ -67,22 +67,45 @@ static const struct metric metrics[] = {
     {"sluice_store_stuck", "gauge", "1 while tokens or dead letters cannot be written.", read_stuck},
 };
 
+/* What a scrape shows of a mapping. */
+struct sample {
+    char name[64];
+    struct poller_status status;
+};
+
+struct samples {
+    struct sample *items;
+    size_t count, room;
+};
+
+static void take_sample(void *argument, const struct supervisor_view *view)
+{
+    struct samples *samples = argument;
+    struct sample *sample;
+
+    if (samples->count == samples->room) {
+        samples->room = samples->room ? samples->room * 2 : 16;
+        samples->items = memory_resize(samples->items, samples->room, sizeof *samples->items);
+    }
+    sample = &samples->items[samples->count++];
+    snprintf(sample->name, sizeof sample->name, "%s", view->mapping->name);
+    sample->status = view->status;
+}
+
 static void write_metrics(struct admin *admin, struct buffer *body)
 {
-    size_t count = admin->configuration->mapping_count;
-    struct poller_status *statuses = memory_zero(count, sizeof *statuses);
+    struct samples samples = {0};
     struct recorder_stats stats;
 
-    for (size_t i = 0; i < count; i++)
-        supervisor_status(admin->supervisor, i, &statuses[i]);
+    supervisor_look(admin->supervisor, take_sample, &samples);
     for (size_t m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
         const struct metric *metric = &metrics[m];
 
         buffer_format(body, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,
                       metric->name, metric->type);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < samples.count; i++)
             buffer_format(body, "%s{mapping=\"%s\"} %.0f\n", metric->name,
-                          admin->configuration->mappings[i]->name, metric->read(&statuses[i]));
+                          samples.items[i].name, metric->read(&samples.items[i].status));
     }
     supervisor_recorder_stats(admin->supervisor, &stats);
     buffer_format(body,
@@ -93,31 +116,40 @@ static void write_metrics(struct admin *admin, struct buffer *body)
                   "# TYPE sluice_store_failures_total counter\n"
                   "sluice_store_failures_total %" PRIu64 "\n",
                   stats.commits, stats.failures);
-    free(statuses);
+    free(samples.items);
 }
 
-/* Ready: every source delivers. Live: every poller turns. */
+struct health {
+    struct buffer *body;
+    bool ready; /* asked for */
+    bool good;
+};
+
+static void add_health(void *argument, const struct supervisor_view *view)
+{
+    struct health *health = argument;
+    const struct poller_status *status = &view->status;
+
+    if (status->turn_us && clock_now() - status->turn_us > STUCK_US) {
+        buffer_format(health->body, "%s: a poller is stuck\n", view->mapping->name);
+        health->good = false;
+    } else if (health->ready && view->phase == SUPERVISOR_RUNNING &&
+               status->state != SLUICE_STATE_RUNNING) {
+        buffer_format(health->body, "%s: %s\n", view->mapping->name,
+                      status->state_text[0] ? status->state_text : "connecting");
+        health->good = false;
+    }
+}
+
+/* Ready: every source delivers, but for those that were told not to. Live: every poller turns. */
 static bool write_health(struct admin *admin, bool ready, struct buffer *body)
 {
-    bool good = true;
+    struct health health = {.body = body, .ready = ready, .good = true};
 
-    for (size_t i = 0; i < admin->configuration->mapping_count; i++) {
-        const char *name = admin->configuration->mappings[i]->name;
-        struct poller_status status;
-
-        supervisor_status(admin->supervisor, i, &status);
-        if (status.turn_us && clock_now() - status.turn_us > STUCK_US) {
-            buffer_format(body, "%s: a poller is stuck\n", name);
-            good = false;
-        } else if (ready && status.state != SLUICE_STATE_RUNNING) {
-            buffer_format(body, "%s: %s\n", name,
-                          status.state_text[0] ? status.state_text : "connecting");
-            good = false;
-        }
-    }
-    if (good)
+    supervisor_look(admin->supervisor, add_health, &health);
+    if (health.good)
         buffer_add_text(body, "ok\n");
-    return good;
+    return health.good;
 }
 
 static void handle(void *argument, const struct http_server_request *request,
@@ -142,14 +174,12 @@ static void handle(void *argument, const struct http_server_request *request,
     }
 }
 
-struct admin *admin_start(const struct configuration *configuration,
-                          struct supervisor *supervisor, struct fault *fault)
+struct admin *admin_start(const char *listen, struct supervisor *supervisor, struct fault *fault)
 {
     struct admin *admin = memory_zero(1, sizeof *admin);
 
-    admin->configuration = configuration;
     admin->supervisor = supervisor;
-    admin->server = http_server_start(configuration->service.listen, handle, admin, fault);
+    admin->server = http_server_start(listen, handle, admin, fault);
     if (!admin->server) {
         free(admin);
         return NULL;

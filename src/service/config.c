@@ -19,6 +19,7 @@
 struct holder {
     struct configuration configuration; /* first */
     struct config_pool *pool;
+    unsigned holds; /* beyond the first */
 };
 
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
@@ -243,12 +244,18 @@ struct configuration *configuration_load(const char *const *paths, size_t count,
     return NULL;
 }
 
+struct configuration *configuration_hold(struct configuration *configuration)
+{
+    ((struct holder *)configuration)->holds++;
+    return configuration;
+}
+
 void configuration_free(struct configuration *configuration)
 {
     struct holder *holder = (struct holder *)configuration;
     size_t i;
 
-    if (!configuration)
+    if (!configuration || holder->holds--)
         return;
     for (i = 0; i < configuration->mapping_count; i++)
         mapping_free(configuration->mappings[i]);

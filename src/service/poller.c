@@ -145,7 +145,7 @@ static void receive(struct poller *poller, int64_t now_us)
 
     if (!poller->started || poller->stopped)
         return;
-    if (poller->stopping)
+    if (poller->stopping || poller->paused)
         room = (struct sluice_room){0};
     if (room.messages > RECEIVE_MESSAGES)
         room.messages = RECEIVE_MESSAGES;
@@ -169,6 +169,18 @@ static void begin_stop(struct poller *poller)
         poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
     else
         poller->stopped = true;
+}
+
+static void take_orders(struct poller *poller, int64_t now_us)
+{
+    bool paused = atomic_load(&poller->pause_asked);
+
+    begin_stop(poller);
+    if (paused != poller->paused)
+        engine_hold(poller->engine, paused, now_us);
+    poller->paused = paused;
+    if (atomic_exchange(&poller->resume_asked, false))
+        engine_resume(poller->engine);
 }
 
 static int64_t total_lag(struct poller *poller)
@@ -223,7 +235,7 @@ static void turn(struct poller *poller)
 {
     int64_t now_us = loop_now(poller->loop), until_us;
 
-    begin_stop(poller);
+    take_orders(poller, now_us);
     start_connector(poller, now_us);
     /* Answers came in the last turn: what they let go on comes before new messages. */
     engine_run(poller->engine, now_us);
@@ -242,7 +254,7 @@ static void turn(struct poller *poller)
     if (poller->token_retry_us)
         until_us = earliest(until_us, poller->token_retry_us);
     if (poller->refused || (poller->readable && engine_room(poller->engine).messages &&
-                            !poller->stopping))
+                            !poller->stopping && !poller->paused))
         until_us = now_us;
     if (!poller->stopped)
         loop_turn(poller->loop, until_us);
@@ -294,6 +306,16 @@ void poller_stop(struct poller *poller, int64_t drain_us)
 {
     atomic_store(&poller->drain_us, drain_us);
     atomic_store(&poller->stop_asked, true);
+}
+
+void poller_pause(struct poller *poller, bool paused)
+{
+    atomic_store(&poller->pause_asked, paused);
+}
+
+void poller_resume(struct poller *poller)
+{
+    atomic_store(&poller->resume_asked, true);
 }
 
 bool poller_ended(const struct poller *poller)

@@ -47,6 +47,10 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
 int poller_start(struct poller *poller, struct fault *fault);
 /* Any thread: gives lanes back after what is in flight has landed, at the latest after `drain_us`. */
 void poller_stop(struct poller *poller, int64_t drain_us);
+/* Any thread: takes no more messages and begins no invocations, keeping its lanes; or goes on. */
+void poller_pause(struct poller *poller, bool paused);
+/* Any thread: a target that is waited for is tried again at once. */
+void poller_resume(struct poller *poller);
 /* Whether the thread has ended. */
 bool poller_ended(const struct poller *poller);
 /* Joins the thread. NULL is fine. */

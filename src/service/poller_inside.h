@@ -80,8 +80,8 @@ struct poller {
 
     bool readable;     /* the connector's descriptor fired, or it said there is more */
     int64_t receive_us; /* when it wants to be called again */
-    bool stopping, stopped;
-    atomic_bool stop_asked, ended;
+    bool stopping, stopped, paused;
+    atomic_bool stop_asked, pause_asked, resume_asked, ended;
     _Atomic int64_t drain_us;
 
     pthread_t thread;

@@ -2,31 +2,43 @@
 #define _GNU_SOURCE
 #include "service/service.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sysexits.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/footprint.h"
 #include "service/admin.h"
 #include "service/control.h"
+#include "service/operate.h"
+#include "service/orders.h"
 #include "service/status.h"
 #include "service/supervisor.h"
 
 /* By then connections are made and what was only needed for that can be given back. */
 #define SETTLED_US (4 * CLOCK_SECOND)
 
+/* How often to look after what takes its time. */
+#define TICK_MS 200
+
 struct service {
-    const struct configuration *configuration;
+    struct reload_source *source;
     struct supervisor *supervisor;
+    struct orders *orders;
     struct status *status;
+    struct operate *operate;
     struct router *router;
     struct control *control;
     struct admin *admin;
-    sigset_t signals;
+    int signals; /* signalfd */
+    bool stopping;
 };
 
 static void fill_signals(sigset_t *signals)
@@ -46,60 +58,74 @@ void service_block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Waits for the next signal, or until everything has ended. */
-static int wait_for_signal(const struct service *service, int64_t *trim_us)
+static void stop(struct service *service, int signal)
 {
-    const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
-
-    while (!supervisor_ended(service->supervisor)) {
-        int received = sigtimedwait(&service->signals, NULL, &pause);
-
-        if (received > 0)
-            return received;
-        if (clock_now() >= *trim_us) {
-            footprint_trim();
-            *trim_us = CLOCK_NEVER;
-        }
-    }
-    return 0;
+    log_event(LOG_INFO, "stopping", LOG_TEXT("signal", strsignal(signal)),
+              LOG_TEXT("effect", service->stopping ? "at once: what is in flight is delivered again"
+                                                   : "waits for what is in flight"));
+    supervisor_stop(service->supervisor, service->stopping);
+    service->stopping = true;
 }
 
-static void serve(const struct service *service)
+static void take_signal(struct service *service)
+{
+    struct signalfd_siginfo info;
+
+    if (read(service->signals, &info, sizeof info) != (ssize_t)sizeof info)
+        return;
+    if (info.ssi_signo != SIGHUP)
+        stop(service, (int)info.ssi_signo);
+    else if (!service->stopping)
+        operate_reload(service->operate);
+}
+
+static void serve(struct service *service)
 {
     int64_t trim_us = clock_now() + SETTLED_US;
-    bool stopping = false;
-    int received;
 
-    while ((received = wait_for_signal(service, &trim_us))) {
-        if (received == SIGHUP) {
-            log_event(LOG_WARNING, "reload_ignored",
-                      LOG_TEXT("text", "restart to take changed files over"));
-            continue;
+    while (!supervisor_ended(service->supervisor)) {
+        struct pollfd waited[] = {{.fd = service->signals, .events = POLLIN},
+                                  {.fd = orders_fd(service->orders), .events = POLLIN}};
+
+        poll(waited, 2, TICK_MS);
+        if (waited[0].revents)
+            take_signal(service);
+        orders_run(service->orders);
+        supervisor_tick(service->supervisor);
+        if (clock_now() >= trim_us) {
+            footprint_trim();
+            trim_us = CLOCK_NEVER;
         }
-        log_event(LOG_INFO, "stopping", LOG_TEXT("signal", strsignal(received)),
-                  LOG_TEXT("effect", stopping ? "at once: what is in flight is delivered again"
-                                              : "waits for what is in flight"));
-        supervisor_stop(service->supervisor, stopping);
-        stopping = true;
     }
 }
 
 /* Makes all parts; those that listen do so from here on. */
-static int open_service(struct service *service, struct fault *fault)
+static int open_service(struct service *service, struct configuration *configuration,
+                        struct fault *fault)
 {
-    const struct service_settings *settings = &service->configuration->service;
+    const struct service_settings *settings = &configuration->service;
+    sigset_t signals;
 
-    service->supervisor = supervisor_new(service->configuration, fault);
+    fill_signals(&signals);
+    service->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    service->orders = orders_new(fault);
+    if (service->signals < 0 || !service->orders) {
+        fault_set(fault, "no descriptor is left: %s", strerror(errno));
+        return EX_OSERR;
+    }
+    service->supervisor = supervisor_new(configuration, fault);
     if (!service->supervisor)
         return EX_CANTCREAT;
     service->router = router_new();
-    service->status = status_new(service->configuration, service->supervisor);
+    service->status = status_new(service->supervisor);
     status_add_routes(service->status, service->router);
+    service->operate = operate_new(service->orders, service->supervisor, service->source);
+    operate_add_routes(service->operate, service->router);
     service->control = control_start(settings->control, service->router, fault);
     if (!service->control)
         return EX_UNAVAILABLE;
     if (settings->listen) {
-        service->admin = admin_start(service->configuration, service->supervisor, fault);
+        service->admin = admin_start(settings->listen, service->supervisor, fault);
         if (!service->admin)
             return EX_UNAVAILABLE;
         log_event(LOG_INFO, "listening", LOG_TEXT("address", settings->listen),
@@ -111,20 +137,27 @@ static int open_service(struct service *service, struct fault *fault)
 /* Those that listen end first: they look into the others. */
 static void close_service(struct service *service)
 {
+    if (service->orders)
+        orders_end(service->orders);
     admin_stop(service->admin);
     control_stop(service->control);
+    operate_free(service->operate);
     status_free(service->status);
     router_free(service->router);
     supervisor_free(service->supervisor);
+    orders_free(service->orders);
+    if (service->signals >= 0)
+        close(service->signals);
 }
 
-int service_run(const struct configuration *configuration)
+int service_run(struct configuration *configuration, struct reload_source *source)
 {
-    struct service service = {.configuration = configuration};
+    struct service service = {.source = source};
     struct fault fault = {.text = ""};
-    int code = open_service(&service, &fault);
+    int code;
 
-    fill_signals(&service.signals);
+    source->started_with = &configuration->service;
+    code = open_service(&service, configuration, &fault);
     if (code == EX_OK && supervisor_start(service.supervisor, &fault)) {
         supervisor_stop(service.supervisor, true);
         code = EX_OSERR;

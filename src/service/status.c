@@ -13,7 +13,6 @@
 #define STUCK_US (30 * CLOCK_SECOND)
 
 struct status {
-    const struct configuration *configuration;
     struct supervisor *supervisor;
     int64_t started_wall_us;
 };
@@ -41,17 +40,36 @@ static const struct word gate_words[] = {
     [GATE_PAUSED] = {"target_paused", STATUS_BAD},
 };
 
+static const struct word phase_words[] = {
+    [SUPERVISOR_PAUSED] = {"paused", STATUS_DEGRADED},
+    [SUPERVISOR_DRAINING] = {"draining", STATUS_DEGRADED},
+    [SUPERVISOR_DRAINED] = {"drained", STATUS_DEGRADED},
+    [SUPERVISOR_RESTARTING] = {"restarting", STATUS_DEGRADED},
+    [SUPERVISOR_REMOVING] = {"removing", STATUS_DEGRADED},
+    [SUPERVISOR_STOPPING] = {"stopping", STATUS_DEGRADED},
+};
+
+static const char *const phase_reasons[] = {
+    [SUPERVISOR_PAUSED] = "by an operator",
+    [SUPERVISOR_DRAINING] = "by an operator; what is in flight is waited for",
+    [SUPERVISOR_DRAINED] = "by an operator",
+    [SUPERVISOR_RESTARTING] = "its file changed; what is in flight is waited for",
+    [SUPERVISOR_REMOVING] = "its file is gone; what is in flight is waited for",
+    [SUPERVISOR_STOPPING] = "what is in flight is waited for",
+};
+
 static struct status_verdict verdict(struct word word, const char *reason, int64_t since_wall_us)
 {
     return (struct status_verdict){word.health, word.state, reason, since_wall_us};
 }
 
-struct status_verdict status_judge(const struct poller_status *status,
+struct status_verdict status_judge(const struct supervisor_view *view,
                                    const struct recorder_stats *stores, int64_t now_us)
 {
     static const struct word stuck = {"stuck", STATUS_BAD},
                              letters = {"waiting_for_dead_letters", STATUS_BAD},
                              tokens = {"waiting_for_tokens", STATUS_BAD};
+    const struct poller_status *status = &view->status;
 
     if (status->turn_us && now_us - status->turn_us > STUCK_US)
         return verdict(stuck, "a poller's thread does not turn", 0);
@@ -59,6 +77,9 @@ struct status_verdict status_judge(const struct poller_status *status,
         return verdict(letters, stores->last_error.text, 0);
     if (status->records_stuck)
         return verdict(tokens, stores->last_error.text, 0);
+    if (view->phase != SUPERVISOR_RUNNING)
+        return verdict(phase_words[view->phase], phase_reasons[view->phase],
+                       view->wish_since_wall_us);
     if (status->state != SLUICE_STATE_RUNNING)
         return verdict(source_words[status->state], status->state_text, 0);
     if (status->gate != GATE_CLOSED)
@@ -89,15 +110,12 @@ static json_t *counts_json(const struct engine_counts *counts)
                      "named", (json_int_t)counts->named);
 }
 
-static json_t *mapping_json(struct status *status, size_t index,
-                            const struct recorder_stats *stores)
+static json_t *mapping_json(const struct supervisor_view *view, const struct recorder_stats *stores)
 {
-    const struct mapping *mapping = status->configuration->mappings[index];
-    struct poller_status now;
-    struct status_verdict how;
+    const struct mapping *mapping = view->mapping;
+    const struct poller_status *now = &view->status;
+    struct status_verdict how = status_judge(view, stores, clock_now());
 
-    supervisor_status(status->supervisor, index, &now);
-    how = status_judge(&now, stores, clock_now());
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:i, s:I, s:o, s:i, s:i, s:I, "
                      "s:I, s:I, s:o}",
                      "name", mapping->name,                            //
@@ -110,14 +128,14 @@ static json_t *mapping_json(struct status *status, size_t index,
                      "file", json_value_text(mapping->file),           //
                      "revision", mapping->revision,                    //
                      "pollers", (int)mapping->pollers,                 //
-                     "lanes", (json_int_t)now.lanes,                   //
-                     "lag", number_or_null(now.lag),                   //
-                     "in_flight", (int)now.in_flight,                  //
-                     "limit", (int)now.limit,                          //
-                     "unfinished", (json_int_t)now.unfinished,         //
-                     "retries_waiting", (json_int_t)now.waiting_retries, //
-                     "suspects", (json_int_t)now.suspects,             //
-                     "counts", counts_json(&now.counts));
+                     "lanes", (json_int_t)now->lanes,                   //
+                     "lag", number_or_null(now->lag),                   //
+                     "in_flight", (int)now->in_flight,                  //
+                     "limit", (int)now->limit,                          //
+                     "unfinished", (json_int_t)now->unfinished,         //
+                     "retries_waiting", (json_int_t)now->waiting_retries, //
+                     "suspects", (json_int_t)now->suspects,             //
+                     "counts", counts_json(&now->counts));
 }
 
 static json_t *stores_json(const struct recorder_stats *stores)
@@ -129,43 +147,59 @@ static json_t *stores_json(const struct recorder_stats *stores)
                      "last_error", json_value_text(stores->last_error.text));
 }
 
+struct listing {
+    struct recorder_stats stores;
+    const char *name; /* only this one; NULL: all */
+    json_t *mappings;
+};
+
+static void list_mapping(void *argument, const struct supervisor_view *view)
+{
+    struct listing *listing = argument;
+
+    if (!listing->name || !strcmp(listing->name, view->mapping->name))
+        json_array_append_new(listing->mappings, mapping_json(view, &listing->stores));
+}
+
+static struct listing list_mappings(struct status *status, const char *name)
+{
+    struct listing listing = {.name = name, .mappings = json_array()};
+
+    supervisor_recorder_stats(status->supervisor, &listing.stores);
+    supervisor_look(status->supervisor, list_mapping, &listing);
+    return listing;
+}
+
 static void show_service(void *argument, const struct router_call *call,
                          struct router_answer *answer)
 {
     struct status *status = argument;
-    json_t *mappings = json_array();
-    struct recorder_stats stores;
+    struct listing listing = list_mappings(status, NULL);
 
-    (void)call;
-    supervisor_recorder_stats(status->supervisor, &stores);
-    for (size_t i = 0; i < status->configuration->mapping_count; i++)
-        json_array_append_new(mappings, mapping_json(status, i, &stores));
     answer->body = json_pack("{s:s, s:i, s:o, s:o, s:o}", "version", SLUICE_VERSION, "pid",
                              (int)getpid(), "started", json_value_time(status->started_wall_us),
-                             "stores", stores_json(&stores), "mappings", mappings);
+                             "stores", stores_json(&listing.stores), "mappings",
+                             listing.mappings);
 }
 
 static void show_mapping(void *argument, const struct router_call *call,
                          struct router_answer *answer)
 {
-    struct status *status = argument;
-    struct recorder_stats stores;
+    struct listing listing = list_mappings(argument, call->parameters[0]);
 
-    supervisor_recorder_stats(status->supervisor, &stores);
-    for (size_t i = 0; i < status->configuration->mapping_count && !answer->body; i++)
-        if (!strcmp(status->configuration->mappings[i]->name, call->parameters[0]))
-            answer->body = mapping_json(status, i, &stores);
-    if (!answer->body)
+    if (json_array_size(listing.mappings))
+        answer->body = json_incref(json_array_get(listing.mappings, 0));
+    else
         router_refuse(answer, 404, "there is no mapping %s", call->parameters[0]);
+    json_decref(listing.mappings);
 }
 
 /* ---- life ---- */
 
-struct status *status_new(const struct configuration *configuration, struct supervisor *supervisor)
+struct status *status_new(struct supervisor *supervisor)
 {
     struct status *status = memory_zero(1, sizeof *status);
 
-    status->configuration = configuration;
     status->supervisor = supervisor;
     status->started_wall_us = clock_wall();
     return status;

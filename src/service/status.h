@@ -5,7 +5,6 @@
 
 #include <stdint.h>
 
-#include "service/mapping.h"
 #include "service/router.h"
 #include "service/supervisor.h"
 
@@ -23,15 +22,14 @@ struct status_verdict {
     int64_t since_wall_us; /* 0: unknown */
 };
 
-/* Judges a mapping from its status and that of the stores. `now_us`: monotonic. */
-struct status_verdict status_judge(const struct poller_status *status,
+/* Judges a mapping by what is seen of it and of the stores. `now_us`: monotonic. */
+struct status_verdict status_judge(const struct supervisor_view *view,
                                    const struct recorder_stats *stores, int64_t now_us);
 
 struct status;
 
-/* Both are borrowed. */
-struct status *status_new(const struct configuration *configuration,
-                          struct supervisor *supervisor);
+/* The supervisor is borrowed. */
+struct status *status_new(struct supervisor *supervisor);
 void status_free(struct status *status); /* NULL is fine */
 
 /* Adds /v1/status and /v1/mappings/{name}. */
