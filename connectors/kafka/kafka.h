@@ -28,6 +28,7 @@ struct kafka_lane {
     bool paused, closing, drained;
     int64_t settled;   /* offset up to which the host settled, -1: none */
     int64_t committed; /* as the broker confirmed, -1: unknown */
+    int64_t first;     /* offset delivered first, -1: none yet */
     int64_t stable;    /* log-stable offset, -1: unknown */
 };
 

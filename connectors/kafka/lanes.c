@@ -51,7 +51,7 @@ static void open_lane(struct kafka *kafka, const rd_kafka_topic_partition_t *ele
 
     lane->topic = strdup(element->topic);
     lane->partition = element->partition;
-    lane->settled = lane->stable = -1;
+    lane->settled = lane->first = lane->stable = -1;
     lane->committed = committed;
     lane->queue = rd_kafka_queue_get_partition(kafka->rk, lane->topic, lane->partition);
     if (lane->queue)

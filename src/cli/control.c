@@ -37,6 +37,11 @@ char *control_find(const struct control_place *place)
     return path;
 }
 
+bool control_could_be_mapping(const char *name)
+{
+    return *name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")];
+}
+
 int control_ask(const char *command, const struct control_place *place, const char *method,
                 const char *path, const json_t *body, json_t **ret_answer)
 {

@@ -3,6 +3,8 @@
 #ifndef CLI_CONTROL_H
 #define CLI_CONTROL_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 /* Where the service is; both may be NULL: the usual places. */
@@ -14,6 +16,9 @@ struct control_place {
 /* The path of the control socket: as given, else control.sock in $RUNTIME_DIRECTORY, /run/sluice or
  * the state directory, the first that is there. Memory of the caller's. */
 char *control_find(const struct control_place *place);
+
+/* Whether a mapping could have that name, which then stands in a path as it is. */
+bool control_could_be_mapping(const char *name);
 
 /* Sends one request and waits 20 s at most; see control_client_ask. What went wrong is printed after
  * `sluice COMMAND: `. Returns EX_OK, EX_UNAVAILABLE (nothing runs there), EX_NOPERM, EX_DATAERR

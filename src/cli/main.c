@@ -15,6 +15,7 @@ struct command {
 static const struct command commands[] = {
     {"run", "Run all mappings as a service", cmd_run},
     {"check", "Check mapping files, with --connect against the real thing", cmd_check},
+    {"status", "Tell how the running service is, --watch for live", cmd_status},
     {"reload", "Have the service take changed files over", cmd_reload},
     {"pause", "Let mappings take no messages for a while", cmd_pause},
     {"resume", "Let paused, drained or waiting mappings go on", cmd_resume},

@@ -152,12 +152,6 @@ static const struct arguments_usage drain_usage = {
     .examples = "  sluice drain orders",
 };
 
-/* Names are [a-z0-9-]; what could not be one must not become another path. */
-static bool could_be_name(const char *text)
-{
-    return *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")];
-}
-
 static int wish(const struct arguments_usage *usage, int argc, char **argv)
 {
     struct arguments arguments;
@@ -174,7 +168,7 @@ static int wish(const struct arguments_usage *usage, int argc, char **argv)
         char *path = memory_format("/v1/mappings/%s/%s", name, usage->command);
         json_t *answer = NULL;
 
-        if (could_be_name(name)) {
+        if (control_could_be_mapping(name)) {
             code = control_ask(usage->command, &place, "POST", path, NULL, &answer);
         } else {
             fprintf(stderr, "sluice %s: there is no mapping %s\n", usage->command, name);

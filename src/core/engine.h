@@ -124,6 +124,8 @@ const struct engine_counts *engine_counts(const struct engine *engine);
 size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
 size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);
+/* Timestamp of the oldest message received and not yet durable; -1: none, or none has one. */
+int64_t engine_oldest_ms(const struct engine *engine);
 /* First lane, or the one after `lane`; NULL at the end. */
 struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane);
 

@@ -107,7 +107,7 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
     buffer_init(&poller->dead.values, (size_t)1 << 30);
     pthread_mutex_init(&poller->status_lock, NULL);
     poller->present.state = SLUICE_STATE_CONNECTING;
-    poller->present.lag = -1;
+    poller->present.lag = poller->present.oldest_ms = -1;
     if (make_parts(poller, fault)) {
         poller_free(poller);
         return NULL;
@@ -221,6 +221,7 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->dead_letters_stuck = poller->dead.failing;
     present->records_stuck = poller->finished.failing;
     present->turn_us = now_us;
+    poller_watch_fill(poller, now_us);
     pthread_mutex_lock(&poller->status_lock);
     poller->status = *present;
     pthread_mutex_unlock(&poller->status_lock);

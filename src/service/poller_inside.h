@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/rate.h"
 #include "core/envelope.h"
 #include "core/token.h"
 #include "io/http_client.h"
@@ -90,6 +91,7 @@ struct poller {
     struct poller_status status;  /* shared, under the lock */
     struct poller_status present; /* the poller's own */
     int64_t status_us;
+    struct rate received_rate, done_rate;
 };
 
 /* poller_host.c */
@@ -98,6 +100,14 @@ extern const struct sluice_host_api poller_host_api;
 /* poller_engine.c */
 extern const struct engine_ops poller_engine_ops;
 void poller_release_all(struct poller *poller);
+
+/* poller_watch.c */
+/* Takes note of something that went wrong, of an invocation that ended, for the status. */
+void poller_watch_error(struct poller *poller, const char *text);
+void poller_watch_outcome(struct poller *poller, const struct batch *batch,
+                          const struct outcome *outcome);
+/* Fills in what is measured over time. */
+void poller_watch_fill(struct poller *poller, int64_t now_us);
 
 /* poller_invoke.c */
 void poller_invoke(void *argument, struct batch *batch);

@@ -137,6 +137,31 @@ static void add_counts(struct engine_counts *sum, const struct engine_counts *mo
     sum->named += more->named;
 }
 
+/* The latest of both. */
+static void join_errors(struct poller_error *errors, const struct poller_error *more)
+{
+    for (size_t i = 0; i < POLLER_ERRORS; i++) {
+        size_t at = 0, same = 0;
+
+        while (same < POLLER_ERRORS && strcmp(errors[same].text, more[i].text) != 0)
+            same++;
+        if (!more[i].wall_us)
+            break;
+        if (same < POLLER_ERRORS) { /* another poller saw it too */
+            errors[same].count += more[i].count;
+            if (errors[same].wall_us < more[i].wall_us)
+                errors[same].wall_us = more[i].wall_us;
+            continue;
+        }
+        while (at < POLLER_ERRORS && errors[at].wall_us >= more[i].wall_us)
+            at++;
+        if (at == POLLER_ERRORS)
+            continue;
+        memmove(errors + at + 1, errors + at, (POLLER_ERRORS - 1 - at) * sizeof *errors);
+        errors[at] = more[i];
+    }
+}
+
 static void add_status(struct poller_status *sum, const struct poller_status *more)
 {
     add_counts(&sum->counts, &more->counts);
@@ -157,6 +182,14 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
     sum->lanes += more->lanes;
     if (more->lag >= 0)
         sum->lag = (sum->lag < 0 ? 0 : sum->lag) + more->lag;
+    if (more->oldest_ms >= 0 && (sum->oldest_ms < 0 || more->oldest_ms < sum->oldest_ms))
+        sum->oldest_ms = more->oldest_ms;
+    sum->received_rate += more->received_rate;
+    sum->done_rate += more->done_rate;
+    join_errors(sum->errors, more->errors);
+    histogram_join(&sum->duration, &more->duration);
+    histogram_join(&sum->batch, &more->batch);
+    histogram_join(&sum->age, &more->age);
     sum->dead_letters_stuck |= more->dead_letters_stuck;
     sum->records_stuck |= more->records_stuck;
     if (!sum->turn_us || more->turn_us < sum->turn_us)
@@ -165,7 +198,7 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
 
 void running_status(const struct running *running, struct poller_status *ret_status)
 {
-    *ret_status = (struct poller_status){.lag = -1};
+    *ret_status = (struct poller_status){.lag = -1, .oldest_ms = -1};
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++) {
         struct poller_status status;
 

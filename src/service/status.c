@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/status.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,16 +68,13 @@ struct status_verdict status_judge(const struct supervisor_view *view,
                                    const struct recorder_stats *stores, int64_t now_us)
 {
     static const struct word stuck = {"stuck", STATUS_BAD},
-                             letters = {"waiting_for_dead_letters", STATUS_BAD},
-                             tokens = {"waiting_for_tokens", STATUS_BAD};
+                             waiting = {"waiting_for_store", STATUS_BAD};
     const struct poller_status *status = &view->status;
 
     if (status->turn_us && now_us - status->turn_us > STUCK_US)
         return verdict(stuck, "a poller's thread does not turn", 0);
-    if (status->dead_letters_stuck)
-        return verdict(letters, stores->last_error.text, 0);
-    if (status->records_stuck)
-        return verdict(tokens, stores->last_error.text, 0);
+    if (status->dead_letters_stuck || status->records_stuck)
+        return verdict(waiting, stores->last_error.text, 0);
     if (view->phase != SUPERVISOR_RUNNING)
         return verdict(phase_words[view->phase], phase_reasons[view->phase],
                        view->wish_since_wall_us);
@@ -110,32 +108,65 @@ static json_t *counts_json(const struct engine_counts *counts)
                      "named", (json_int_t)counts->named);
 }
 
+static json_t *breaker_json(const struct poller_status *status)
+{
+    static const char *const names[] = {"closed", "target_unavailable", "target_failing",
+                                        "target_paused"};
+    bool open = status->gate != GATE_CLOSED;
+
+    return json_pack("{s:s, s:o, s:o}", "state", names[status->gate], "reason",
+                     json_value_text(open ? status->gate_text : ""), "since",
+                     json_value_time(open ? status->gate_since_wall_us : 0));
+}
+
+static json_t *errors_json(const struct poller_error *errors)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < POLLER_ERRORS && errors[i].wall_us; i++)
+        json_array_append_new(list, json_pack("{s:o, s:I, s:o}", "last",
+                                              json_value_time(errors[i].wall_us), "count",
+                                              (json_int_t)errors[i].count, "text",
+                                              json_value_text(errors[i].text)));
+    return list;
+}
+
 static json_t *mapping_json(const struct supervisor_view *view, const struct recorder_stats *stores)
 {
     const struct mapping *mapping = view->mapping;
     const struct poller_status *now = &view->status;
     struct status_verdict how = status_judge(view, stores, clock_now());
+    json_t *json, *numbers;
 
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:i, s:I, s:o, s:i, s:i, s:I, "
-                     "s:I, s:I, s:o}",
-                     "name", mapping->name,                            //
-                     "health", health_names[how.health],               //
-                     "state", how.state,                               //
-                     "reason", json_value_text(how.reason),            //
-                     "since", json_value_time(how.since_wall_us),      //
-                     "connector", mapping->connector->name,            //
-                     "target", json_value_text(mapping->target.url),   //
-                     "file", json_value_text(mapping->file),           //
-                     "revision", mapping->revision,                    //
-                     "pollers", (int)mapping->pollers,                 //
-                     "lanes", (json_int_t)now->lanes,                   //
-                     "lag", number_or_null(now->lag),                   //
-                     "in_flight", (int)now->in_flight,                  //
-                     "limit", (int)now->limit,                          //
-                     "unfinished", (json_int_t)now->unfinished,         //
-                     "retries_waiting", (json_int_t)now->waiting_retries, //
-                     "suspects", (json_int_t)now->suspects,             //
-                     "counts", counts_json(&now->counts));
+    json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:i}",    //
+                     "name", mapping->name,                                   //
+                     "health", health_names[how.health],                      //
+                     "state", how.state,                                      //
+                     "reason", json_value_text(how.reason),                   //
+                     "since", json_value_time(how.since_wall_us),             //
+                     "connector", mapping->connector->name,                   //
+                     "target", json_value_text(mapping->target.url),          //
+                     "file", json_value_text(mapping->file),                  //
+                     "revision", mapping->revision,                           //
+                     "pollers", (int)mapping->pollers);
+    numbers = json_pack("{s:I, s:o, s:o, s:f, s:f, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:o}", //
+                        "lanes", (json_int_t)now->lanes,                                   //
+                        "lag", number_or_null(now->lag),                                   //
+                        "oldest", json_value_time(now->oldest_ms > 0 ? now->oldest_ms * CLOCK_MS
+                                                                     : 0), //
+                        "received_rate", now->received_rate,               //
+                        "done_rate", now->done_rate,                       //
+                        "in_flight", (int)now->in_flight,                  //
+                        "limit", (int)now->limit,                          //
+                        "unfinished", (json_int_t)now->unfinished,         //
+                        "retries_waiting", (json_int_t)now->waiting_retries, //
+                        "suspects", (json_int_t)now->suspects,             //
+                        "breaker", breaker_json(now),                      //
+                        "counts", counts_json(&now->counts),               //
+                        "errors", errors_json(now->errors));
+    json_object_update(json, numbers);
+    json_decref(numbers);
+    return json;
 }
 
 static json_t *stores_json(const struct recorder_stats *stores)
