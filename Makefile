@@ -7,7 +7,7 @@
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
 #   make deps      install the Debian packages needed to build
-#   make install   obeys DESTDIR, PREFIX, LIBDIR, SYSCONFDIR, MANDIR
+#   make install   obeys DESTDIR, PREFIX, BINDIR, LIBDIR, SYSCONFDIR, MANDIR, UNITDIR
 #   make clean
 #
 # Variables: CC=clang, SAN=address,undefined or SAN=thread (own folder below build/), DEVELOPER=1
@@ -19,6 +19,7 @@ LIBDIR    ?= $(PREFIX)/lib
 BINDIR    ?= $(PREFIX)/bin
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 MANDIR    ?= $(PREFIX)/share/man
+UNITDIR   ?= $(PREFIX)/lib/systemd/system
 CONNECTORDIR ?= $(LIBDIR)/sluice/connectors
 INSTALL   ?= install
 PKG_CONFIG ?= pkg-config
@@ -149,6 +150,7 @@ $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/f
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
 
+units_installed := $(notdir $(wildcard config/systemd/*.service))
 man1 := $(wildcard src/*.1)
 man5 := $(wildcard src/*.5)
 man7 := $(wildcard src/*.7 connectors/*/*.7)
@@ -161,6 +163,11 @@ install: all
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
 	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
+	for unit in $(units_installed); do \
+		sed -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/sluice|$(SYSCONFDIR)/sluice|' \
+			config/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 	test -e $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml || \
 		$(INSTALL) -m 644 config/sluice.yaml $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml
 	$(if $(man1),$(INSTALL) -m 644 $(man1) $(DESTDIR)$(MANDIR)/man1)
@@ -169,6 +176,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \

@@ -131,5 +131,7 @@ bool unix_socket_peer_allowed(int fd, gid_t group, struct unix_socket_peer *ret_
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || size != sizeof peer)
         return false;
     *ret_peer = (struct unix_socket_peer){peer.pid, peer.uid, peer.gid};
+    /* Within a user namespace all groups that are not part of it look alike; there the mode of the
+       socket's file decides between them. */
     return !peer.uid || peer.uid == geteuid() || peer.gid == group || in_group(fd, group);
 }

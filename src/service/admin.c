@@ -10,9 +10,6 @@
 #include "base/memory.h"
 #include "io/http_server.h"
 
-/* A poller that has not turned for this long is stuck. */
-#define STUCK_US (30 * CLOCK_SECOND)
-
 struct admin {
     struct supervisor *supervisor;
     struct http_server *server;
@@ -130,7 +127,7 @@ static void add_health(void *argument, const struct supervisor_view *view)
     struct health *health = argument;
     const struct poller_status *status = &view->status;
 
-    if (status->turn_us && clock_now() - status->turn_us > STUCK_US) {
+    if (status->turn_us && clock_now() - status->turn_us > SUPERVISOR_STUCK_US) {
         buffer_format(health->body, "%s: a poller is stuck\n", view->mapping->name);
         health->good = false;
     } else if (health->ready && view->phase == SUPERVISOR_RUNNING &&

@@ -10,14 +10,15 @@ struct operate {
     struct orders *orders;
     struct supervisor *supervisor;
     const struct reload_source *source;
+    const struct notices *notices;
 };
 
 struct operate *operate_new(struct orders *orders, struct supervisor *supervisor,
-                            const struct reload_source *source)
+                            const struct reload_source *source, const struct notices *notices)
 {
     struct operate *operate = memory_zero(1, sizeof *operate);
 
-    *operate = (struct operate){orders, supervisor, source};
+    *operate = (struct operate){orders, supervisor, source, notices};
     return operate;
 }
 
@@ -36,8 +37,11 @@ struct reload_order {
 static void do_reload(void *argument)
 {
     struct reload_order *order = argument;
+    const struct operate *operate = order->operate;
 
-    reload_run(order->operate->source, order->operate->supervisor, &order->report);
+    notices_reloading(operate->notices);
+    reload_run(operate->source, operate->supervisor, &order->report);
+    notices_reloaded(operate->notices);
 }
 
 void operate_reload(struct operate *operate)

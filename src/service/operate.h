@@ -3,6 +3,7 @@
 #ifndef SERVICE_OPERATE_H
 #define SERVICE_OPERATE_H
 
+#include "service/notices.h"
 #include "service/orders.h"
 #include "service/reload.h"
 #include "service/router.h"
@@ -10,9 +11,9 @@
 
 struct operate;
 
-/* All are borrowed. */
+/* All are borrowed. The service manager is told of reloads through `notices`. */
 struct operate *operate_new(struct orders *orders, struct supervisor *supervisor,
-                            const struct reload_source *source);
+                            const struct reload_source *source, const struct notices *notices);
 void operate_free(struct operate *operate); /* NULL is fine */
 
 /* Adds POST /v1/reload and POST /v1/mappings/{name}/pause, resume, drain. */

@@ -220,6 +220,7 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->lag = total_lag(poller);
     present->dead_letters_stuck = poller->dead.failing;
     present->records_stuck = poller->finished.failing;
+    present->begun = true;
     present->turn_us = now_us;
     poller_watch_fill(poller, now_us);
     pthread_mutex_lock(&poller->status_lock);
@@ -293,7 +294,10 @@ static void *run(void *argument)
 int poller_start(struct poller *poller, struct fault *fault)
 {
     char name[16];
-    int failed = pthread_create(&poller->thread, NULL, run, poller);
+    int failed;
+
+    poller->status.turn_us = clock_now(); /* so that one stuck in its first turn is noticed */
+    failed = pthread_create(&poller->thread, NULL, run, poller);
 
     if (failed)
         return fault_set(fault, "cannot start a thread: %s", strerror(failed));

@@ -53,7 +53,8 @@ struct poller_status {
     struct histogram age;      /* of the first message of each when it was done, s */
     bool dead_letters_stuck;  /* dead letters cannot be written */
     bool records_stuck;       /* tokens cannot be recorded */
-    int64_t turn_us;          /* monotonic, of the last turn of its loop */
+    bool begun;               /* its loop has turned at least once */
+    int64_t turn_us;          /* monotonic, of the last turn of its loop, or of its start */
 };
 
 extern const struct histogram_scale poller_duration_scale, poller_batch_scale, poller_age_scale;

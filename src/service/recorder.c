@@ -16,6 +16,7 @@
 
 #define COMMIT_INTERVAL (2 * CLOCK_MS)
 #define EXPIRE_INTERVAL (5 * CLOCK_SECOND)
+#define TURN_MOST       CLOCK_SECOND /* without work, to show that the thread lives */
 #define GROUP_JOBS      1024
 #define GROUP_RECORDS   20000 /* tokens and lanes of one commit */
 #define GROUP_LETTERS   1000  /* of one commit, and their bytes: what is on the way to */
@@ -37,6 +38,7 @@ struct recorder {
     pthread_t thread;
     bool running;
     atomic_uint_fast64_t waiting;
+    _Atomic int64_t turn_us;
 
     pthread_mutex_t mutex; /* guards stats and keeps */
     struct recorder_stats stats;
@@ -123,6 +125,7 @@ void recorder_stats(struct recorder *recorder, struct recorder_stats *ret_stats)
     *ret_stats = recorder->stats;
     pthread_mutex_unlock(&recorder->mutex);
     ret_stats->waiting = atomic_load(&recorder->waiting);
+    ret_stats->turn_us = atomic_load(&recorder->turn_us);
 }
 
 /* ---- one group of jobs ---- */
@@ -476,6 +479,8 @@ static void wait_for_work(struct recorder *recorder)
     int64_t left = recorder->expire_at_us - clock_now();
     struct pollfd poll_for = {.fd = mailbox_fd(&recorder->mailbox), .events = POLLIN};
 
+    if (left > TURN_MOST)
+        left = TURN_MOST;
     if (left > 0)
         poll(&poll_for, 1, (int)((left + CLOCK_MS - 1) / CLOCK_MS));
 }
@@ -487,6 +492,7 @@ static void *run(void *argument)
     recorder->expire_at_us = clock_now() + recorder->options.expire_interval_us;
     recorder->expiring_tokens = true;
     for (;;) {
+        atomic_store(&recorder->turn_us, clock_now());
         take_posted(recorder);
         if (recorder->oldest)
             commit_group(recorder);

@@ -53,6 +53,7 @@ struct recorder_stats {
     int64_t commit_us;                /* how long the last group of commits took */
     int64_t letters_failing_since_us; /* monotonic; 0: the last commit failed no job */
     int64_t tokens_failing_since_us;
+    int64_t turn_us; /* monotonic, when its thread last turned, every second if idle; 0: not started */
     struct fault last_error; /* "" if there was none yet */
 };
 

@@ -174,6 +174,7 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
         sum->gate_since_wall_us = more->gate_since_wall_us;
         memcpy(sum->gate_text, more->gate_text, sizeof sum->gate_text);
     }
+    sum->begun &= more->begun;
     sum->in_flight += more->in_flight;
     sum->limit += more->limit;
     sum->unfinished += more->unfinished;
@@ -198,7 +199,7 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
 
 void running_status(const struct running *running, struct poller_status *ret_status)
 {
-    *ret_status = (struct poller_status){.lag = -1, .oldest_ms = -1};
+    *ret_status = (struct poller_status){.lag = -1, .oldest_ms = -1, .begun = true};
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++) {
         struct poller_status status;
 

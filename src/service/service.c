@@ -17,6 +17,7 @@
 #include "io/footprint.h"
 #include "service/admin.h"
 #include "service/control.h"
+#include "service/notices.h"
 #include "service/operate.h"
 #include "service/orders.h"
 #include "service/status.h"
@@ -32,6 +33,7 @@ struct service {
     struct reload_source *source;
     struct supervisor *supervisor;
     struct orders *orders;
+    struct notices notices;
     struct status *status;
     struct operate *operate;
     struct router *router;
@@ -63,6 +65,7 @@ static void stop(struct service *service, int signal)
     log_event(LOG_INFO, "stopping", LOG_TEXT("signal", strsignal(signal)),
               LOG_TEXT("effect", service->stopping ? "at once: what is in flight is delivered again"
                                                    : "waits for what is in flight"));
+    notices_stopping(&service->notices, supervisor_drain_us(service->supervisor));
     supervisor_stop(service->supervisor, service->stopping);
     service->stopping = true;
 }
@@ -92,6 +95,7 @@ static void serve(struct service *service)
             take_signal(service);
         orders_run(service->orders);
         supervisor_tick(service->supervisor);
+        notices_tick(&service->notices);
         if (clock_now() >= trim_us) {
             footprint_trim();
             trim_us = CLOCK_NEVER;
@@ -116,10 +120,12 @@ static int open_service(struct service *service, struct configuration *configura
     service->supervisor = supervisor_new(configuration, fault);
     if (!service->supervisor)
         return EX_CANTCREAT;
+    notices_init(&service->notices, service->supervisor);
     service->router = router_new();
     service->status = status_new(service->supervisor);
     status_add_routes(service->status, service->router);
-    service->operate = operate_new(service->orders, service->supervisor, service->source);
+    service->operate = operate_new(service->orders, service->supervisor, service->source,
+                                   &service->notices);
     operate_add_routes(service->operate, service->router);
     service->control = control_start(settings->control, service->router, fault);
     if (!service->control)

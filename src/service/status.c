@@ -10,9 +10,6 @@
 #include "base/memory.h"
 #include "io/json_value.h"
 
-/* A poller that has not turned for this long is stuck. */
-#define STUCK_US (30 * CLOCK_SECOND)
-
 struct status {
     struct supervisor *supervisor;
     int64_t started_wall_us;
@@ -71,7 +68,7 @@ struct status_verdict status_judge(const struct supervisor_view *view,
                              waiting = {"waiting_for_store", STATUS_BAD};
     const struct poller_status *status = &view->status;
 
-    if (status->turn_us && now_us - status->turn_us > STUCK_US)
+    if (status->turn_us && now_us - status->turn_us > SUPERVISOR_STUCK_US)
         return verdict(stuck, "a poller's thread does not turn", 0);
     if (status->dead_letters_stuck || status->records_stuck)
         return verdict(waiting, stores->last_error.text, 0);
@@ -171,7 +168,9 @@ static json_t *mapping_json(const struct supervisor_view *view, const struct rec
 
 static json_t *stores_json(const struct recorder_stats *stores)
 {
-    return json_pack("{s:I, s:I, s:I, s:b, s:o}", "commits", (json_int_t)stores->commits,
+    bool stuck = stores->turn_us && clock_now() - stores->turn_us > SUPERVISOR_STUCK_US;
+
+    return json_pack("{s:b, s:I, s:I, s:I, s:b, s:o}", "stuck", (int)stuck, "commits", (json_int_t)stores->commits,
                      "failures", (json_int_t)stores->failures, "waiting",
                      (json_int_t)stores->waiting, "failing",
                      stores->letters_failing_since_us || stores->tokens_failing_since_us,

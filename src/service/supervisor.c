@@ -407,6 +407,16 @@ void supervisor_stop(struct supervisor *supervisor, bool at_once)
     pthread_mutex_unlock(&supervisor->mutex);
 }
 
+int64_t supervisor_drain_us(const struct supervisor *supervisor)
+{
+    int64_t drain_us = 0;
+
+    for (size_t i = 0; i < supervisor->slot_count; i++)
+        if (supervisor->slots[i].now->mapping->drain_us > drain_us)
+            drain_us = supervisor->slots[i].now->mapping->drain_us;
+    return drain_us;
+}
+
 bool supervisor_ended(const struct supervisor *supervisor)
 {
     for (size_t i = 0; i < supervisor->slot_count; i++)

@@ -7,9 +7,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/buffer.h"
+#include "base/clock.h"
 #include "service/config.h"
 #include "service/poller.h"
+
+/* A thread that has not turned for this long is stuck: they turn once a second. */
+#define SUPERVISOR_STUCK_US (30 * CLOCK_SECOND)
 
 struct supervisor;
 
@@ -47,6 +50,8 @@ void supervisor_tick(struct supervisor *supervisor);
 
 /* Asks all pollers to stop; once more: at once, leaving what is in flight to redelivery. */
 void supervisor_stop(struct supervisor *supervisor, bool at_once);
+/* How long the slowest mapping may take to drain. */
+int64_t supervisor_drain_us(const struct supervisor *supervisor);
 /* Whether it was asked to stop and all pollers have ended. */
 bool supervisor_ended(const struct supervisor *supervisor);
 /* Joins and frees everything; the recorder finishes first what it was given. */
