@@ -495,6 +495,11 @@ size_t engine_suspects(const struct engine *engine)
     return engine->suspects.count;
 }
 
+size_t engine_held_bytes(const struct engine *engine)
+{
+    return engine->held_bytes;
+}
+
 int64_t engine_oldest_ms(const struct engine *engine)
 {
     int64_t oldest_ms = -1;

@@ -122,6 +122,7 @@ void engine_buried(struct engine *engine, struct message_list *list);
 const struct gate *engine_gate(const struct engine *engine);
 const struct engine_counts *engine_counts(const struct engine *engine);
 size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
+size_t engine_held_bytes(const struct engine *engine); /* payloads and keys not yet released */
 size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);
 /* Timestamp of the oldest message received and not yet durable; -1: none, or none has one. */

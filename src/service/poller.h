@@ -43,7 +43,7 @@ struct poller_status {
     char gate_text[256];
     int64_t gate_since_wall_us;
     uint32_t in_flight, limit;
-    uint64_t unfinished, waiting_retries, suspects, lanes;
+    uint64_t unfinished, bytes, waiting_retries, suspects, lanes;
     int64_t lag;              /* -1: unknown */
     int64_t oldest_ms;        /* timestamp of the oldest unfinished message; -1: none */
     double received_rate, done_rate; /* messages a second */

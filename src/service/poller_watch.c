@@ -55,5 +55,6 @@ void poller_watch_fill(struct poller *poller, int64_t now_us)
     rate_update(&poller->done_rate, present->counts.done, now_us);
     present->received_rate = poller->received_rate.per_second;
     present->done_rate = poller->done_rate.per_second;
+    present->bytes = engine_held_bytes(poller->engine);
     present->oldest_ms = engine_oldest_ms(poller->engine);
 }

@@ -24,6 +24,9 @@
 #define ALONE_FAILURES  8                  /* in a row: then it is the store, not the jobs */
 #define EXPIRE_LETTERS  500                /* at once */
 
+const struct histogram_scale recorder_commit_scale = {
+    12, {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30}};
+
 struct keep {
     char *mapping;
     int64_t keep_us;
@@ -306,7 +309,7 @@ static void run_step(struct recorder *recorder, const char *store, int64_t *sinc
     note_health(recorder, store, since_us, failed ? &fault : NULL);
 }
 
-static void reply_group(struct recorder *recorder, int64_t duration)
+static void reply_group(struct recorder *recorder, int64_t duration_us)
 {
     uint64_t tokens = 0, letters = 0, jobs = 0;
 
@@ -323,7 +326,8 @@ static void reply_group(struct recorder *recorder, int64_t duration)
     recorder->stats.jobs += jobs;
     recorder->stats.tokens += tokens;
     recorder->stats.letters += letters;
-    recorder->stats.commit_us = duration;
+    histogram_add(&recorder->stats.commit_duration, &recorder_commit_scale,
+                  (double)duration_us / CLOCK_SECOND);
     pthread_mutex_unlock(&recorder->mutex);
     for (size_t i = 0; i < recorder->group_count; i++) {
         struct record_job *job = recorder->group[i];

@@ -178,6 +178,7 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
     sum->in_flight += more->in_flight;
     sum->limit += more->limit;
     sum->unfinished += more->unfinished;
+    sum->bytes += more->bytes;
     sum->waiting_retries += more->waiting_retries;
     sum->suspects += more->suspects;
     sum->lanes += more->lanes;

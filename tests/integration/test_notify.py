@@ -2,18 +2,14 @@
 
 import os
 import socket
-import subprocess
 import threading
 
 import pytest
 
 from lib.function import always
-from lib.machine import BUILD, PATIENCE
+from lib.machine import PATIENCE
 from lib.plugin import ids, numbered
 from lib.waiting import Changes, stays, until
-
-SOURCES = BUILD.parent if BUILD.name == "build" else BUILD.parents[1]
-
 
 class Manager:
     """Collects what is sent to $NOTIFY_SOCKET, as dicts."""
@@ -98,18 +94,10 @@ def test_a_long_drain_asks_for_more_time(cluster, function, sluice, mapping_for,
 
 
 @pytest.fixture
-def wedged(directory, sluice, function):
+def wedged(directory, sluice, function, idle_source):
     """A mapping whose thread hangs while the returned file exists."""
-    plugins = directory / "plugins"
-    plugins.mkdir()
-    file = directory / "wedge"
-    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-shared", "-fPIC",
-                    f"-I{SOURCES}/include", "-o", plugins / "sluice-wedge.so",
-                    f"{SOURCES}/tests/integration/tools/wedge.c"], check=True)
-    sluice.settings(connector_directory=str(plugins))
-    sluice.mapping("orders", {"source": {"wedge": {"wedge": str(file)}},
-                              "target": {"http": {"url": function.url}}})
-    return file
+    sluice.mapping("orders", {"source": idle_source, "target": {"http": {"url": function.url}}})
+    return directory / "wedge"
 
 
 def test_the_watchdog_is_fed_only_while_threads_turn(sluice, manager, wedged):
