@@ -4,6 +4,7 @@
 #   make demo      see the main job run (installs what is missing, builds, needs no broker)
 #   make test      all tests, against a real Apache Kafka (installs what is missing)
 #   make check     unit and contract tests only: fast, no broker
+#   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
 #   make deps      install the Debian packages needed to build
@@ -30,7 +31,7 @@ variant := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(notdir
 B := build$(if $(variant),/variant$(variant))
 
 packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
-ifeq ($(filter help deps clean demo test,$(or $(MAKECMDGOALS),all)),)
+ifeq ($(filter help deps clean demo test test-systemd,$(or $(MAKECMDGOALS),all)),)
 missing := $(shell for p in $(packages) rdkafka; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(missing),)
 $(error missing libraries: $(missing) -- `make deps` installs them from Debian)
@@ -139,6 +140,12 @@ test-all: check test-integration
 
 test-integration: all
 	@SLUICE_BUILD=$(B) tests/integration/run
+
+.PHONY: test-systemd
+test-systemd:
+	@tests/dependencies systemd
+	@$(MAKE) --no-print-directory all
+	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/systemd/test_systemd.py
 
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
