@@ -170,6 +170,10 @@ install: all
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
 	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
+	$(B)/sluice schema --connectors $(B)/connectors \
+		> $(DESTDIR)$(PREFIX)/share/sluice/sluice-mapping.schema.json
+	$(B)/sluice schema --connectors $(B)/connectors --service \
+		> $(DESTDIR)$(PREFIX)/share/sluice/sluice.schema.json
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
 	for unit in $(units_installed); do \
 		sed -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/sluice|$(SYSCONFDIR)/sluice|' \
@@ -183,6 +187,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \

@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"demo", "See it work, without a broker", cmd_demo},
     {"keys", "List the keys of a mapping file", cmd_keys},
     {"connectors", "List connectors and their options", cmd_connectors},
+    {"schema", "Print the JSON Schema of the files, for editors", cmd_schema},
     {"version", "Print versions", cmd_version},
 };
 
