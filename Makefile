@@ -157,6 +157,8 @@ $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/f
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
 
+completions := bash-completion/completions/sluice zsh/vendor-completions/_sluice \
+	fish/vendor_completions.d/sluice.fish
 units_installed := $(notdir $(wildcard config/systemd/*.service))
 man1 := $(wildcard src/*.1)
 man5 := $(wildcard src/*.5)
@@ -174,7 +176,10 @@ install: all
 		> $(DESTDIR)$(PREFIX)/share/sluice/sluice-mapping.schema.json
 	$(B)/sluice schema --connectors $(B)/connectors --service \
 		> $(DESTDIR)$(PREFIX)/share/sluice/sluice.schema.json
-	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(dir $(completions:%=$(DESTDIR)$(PREFIX)/share/%))
+	$(INSTALL) -m 644 config/completion/sluice.bash $(DESTDIR)$(PREFIX)/share/$(word 1,$(completions))
+	$(INSTALL) -m 644 config/completion/_sluice $(DESTDIR)$(PREFIX)/share/$(word 2,$(completions))
+	$(INSTALL) -m 644 config/completion/sluice.fish $(DESTDIR)$(PREFIX)/share/$(word 3,$(completions))
 	for unit in $(units_installed); do \
 		sed -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/sluice|$(SYSCONFDIR)/sluice|' \
 			config/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
@@ -187,6 +192,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
+		$(completions:%=$(DESTDIR)$(PREFIX)/share/%) \
 		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \

@@ -17,5 +17,16 @@ int cmd_keys(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_connectors(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+int cmd_complete(int argc, char **argv);
+
+struct cli_command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+/* All of them, in the order of the help; a NULL name ends. */
+extern const struct cli_command cli_commands[];
+const struct cli_command *cli_find_command(const char *name); /* NULL: none */
 
 #endif

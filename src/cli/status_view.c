@@ -10,8 +10,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define RECENT_US (5 * CLOCK_MINUTE) /* an error is told in the list for so long */
-#define NARROW    80                 /* what the list is made for; more goes to the names */
+#define RECENT_US  (5 * CLOCK_MINUTE) /* an error is told in the list for so long */
+#define NARROW     80 /* what the list is made for; more goes to the names */
+#define NAME_LEAST 16
 
 /* ---- reading ---- */
 
@@ -147,10 +148,25 @@ static bool explain(const json_t *mapping, char *text, size_t room)
     return true;
 }
 
-static void print_row(const struct screen *screen, const json_t *mapping)
+/* The column of names: as wide as the longest, within what the screen has beyond the others. */
+static int name_width(const struct screen *screen, const json_t *service)
 {
-    int spare = screen->terminal && screen->width > NARROW ? (int)screen->width - NARROW : 0;
-    int name_width = 16 + (spare > 48 || !screen->terminal ? 48 : spare);
+    size_t width = NAME_LEAST, most = NAME_LEAST, i;
+    json_t *mapping;
+
+    if (screen->width > NARROW)
+        most += screen->width - NARROW;
+    json_array_foreach(json_object_get(service, "mappings"), i, mapping)
+    {
+        size_t size = strlen(text_of(mapping, "name"));
+
+        width = size > width ? size : width;
+    }
+    return (int)(width < most ? width : most);
+}
+
+static void print_row(const struct screen *screen, const json_t *mapping, int name_width)
+{
     char lag[SMALL], in[SMALL], done[SMALL], dead[SMALL], state[SMALL], flying[SMALL];
     char oldest[SCREEN_SPAN];
 
@@ -164,10 +180,8 @@ static void print_row(const struct screen *screen, const json_t *mapping)
                 flying, amount_of(json_object_get(mapping, "counts"), "dead", dead));
 }
 
-static void print_head(const struct screen *screen, const json_t *service)
+static void print_head(const struct screen *screen, const json_t *service, int name_width)
 {
-    int spare = screen->terminal && screen->width > NARROW ? (int)screen->width - NARROW : 0;
-    int name_width = 16 + (spare > 48 || !screen->terminal ? 48 : spare);
     size_t counts[3] = {0}, total = json_array_size(json_object_get(service, "mappings"));
     char span[SCREEN_SPAN], bad[SMALL] = "", degraded[SMALL] = "";
     json_t *mapping;
@@ -209,14 +223,15 @@ void status_view_list(const struct screen *screen, const json_t *service)
     json_t *list = json_object_get(service, "mappings"), *mapping;
     size_t count = json_array_size(list), i, left = screen->height > 4 ? screen->height - 4 : 0;
     json_t **mappings = memory_zero(count, sizeof *mappings);
+    int width = name_width(screen, service);
     char text[1024];
 
     json_array_foreach(list, i, mapping) mappings[i] = mapping;
     if (lines_of(mappings, count) > left)
         qsort(mappings, count, sizeof *mappings, compare_trouble);
-    print_head(screen, service);
+    print_head(screen, service, width);
     for (i = 0; i < count && left >= 2; i++) {
-        print_row(screen, mappings[i]);
+        print_row(screen, mappings[i], width);
         left--;
         if (explain(mappings[i], text, sizeof text)) {
             screen_line(screen, SCREEN_DIM, "%s", text);
@@ -234,9 +249,14 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
 {
     char a[SMALL], b[SMALL], span[SCREEN_SPAN];
 
-    screen_line(screen, NULL, "  lag        %s messages, the oldest %s old, %lld lanes",
-                amount_of(mapping, "lag", a), screen_span(passed_since(mapping, "oldest"), span),
-                (long long)number_of(mapping, "lanes"));
+    if (json_is_number(json_object_get(mapping, "lag")))
+        screen_line(screen, NULL, "  lag        %s messages, the oldest %s old, %lld lanes",
+                    amount_of(mapping, "lag", a),
+                    screen_span(passed_since(mapping, "oldest"), span),
+                    (long long)number_of(mapping, "lanes"));
+    else
+        screen_line(screen, NULL, "  lag        unknown, %lld lanes",
+                    (long long)number_of(mapping, "lanes"));
     screen_line(screen, NULL, "  rate       %s/s received, %s/s done",
                 amount_of(mapping, "received_rate", a), amount_of(mapping, "done_rate", b));
     screen_line(screen, NULL,
