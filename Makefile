@@ -145,7 +145,7 @@ test-integration: all
 test-systemd:
 	@tests/dependencies systemd
 	@$(MAKE) --no-print-directory all
-	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/systemd/test_systemd.py
+	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/systemd/test_systemd.py tests/systemd/test_package.py
 
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run

@@ -30,14 +30,37 @@ def base_root(release):
     return packed
 
 
+def build_packages(directory):
+    """Builds the Debian packages from what git knows of the tree; {package: path of its .deb}."""
+    source = pathlib.Path(directory) / "source"
+    source.mkdir(parents=True)
+    files = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], check=True,
+                           stdout=subprocess.PIPE).stdout
+    pack = subprocess.Popen(["tar", "-C", ROOT, "-cf", "-", "-T", "-"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)
+    unpack = subprocess.Popen(["tar", "-C", source, "-xf", "-"], stdin=pack.stdout)
+    pack.stdin.write(files)
+    pack.stdin.close()
+    assert (unpack.wait(), pack.wait()) == (0, 0)
+    done = subprocess.run(["dpkg-buildpackage", "-b", "-us", "-uc"], cwd=source, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck noautodbgsym parallel=2",
+                               "MAKEFLAGS": ""})
+    assert done.returncode == 0, done.stdout[-4000:]
+    return {path.name.split("_")[0]: path for path in source.parent.glob("*.deb")}
+
+
 class Machine:
-    def __init__(self, directory, release):
+    """`installed`: with sluice in it, by `make install`."""
+
+    def __init__(self, directory, release, installed=True):
         self.root = pathlib.Path(directory) / "root"
         self.root.mkdir()
         subprocess.run(["tar", "-xf", base_root(release), "-C", self.root], check=True)
-        subprocess.run(["make", "-s", "-C", ROOT, "install", f"B={os.path.relpath(BUILD, ROOT)}",
-                        f"DESTDIR={self.root}", "PREFIX=/usr"], check=True,
-                       stdout=subprocess.DEVNULL)
+        if installed:
+            subprocess.run(["make", "-s", "-C", ROOT, "install",
+                            f"B={os.path.relpath(BUILD, ROOT)}", f"DESTDIR={self.root}",
+                            "PREFIX=/usr"], check=True, stdout=subprocess.DEVNULL)
         self._log = open(pathlib.Path(directory) / "console", "wb")
         self._process = None
         self._leader = None
