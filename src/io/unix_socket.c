@@ -102,7 +102,7 @@ int unix_socket_listen(const char *path, struct fault *fault)
     text = unix_socket_short_path(path, &directory, fault);
     if (!text)
         return fault_prefix(fault, "cannot listen");
-    strcpy(address.sun_path, text);
+    memcpy(address.sun_path, text, strlen(text) + 1);
     fd = listen_at(path, &address, fault);
     free(text);
     if (directory >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/metrics.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,7 +244,7 @@ static void take_sample(void *argument, const struct supervisor_view *view)
     struct sample *sample;
 
     if (scrape->count == scrape->room) {
-        scrape->room = scrape->room ? scrape->room * 2 : 16;
+        scrape->room *= 2;
         scrape->samples = memory_resize(scrape->samples, scrape->room, sizeof *scrape->samples);
     }
     sample = &scrape->samples[scrape->count++];
@@ -258,10 +259,14 @@ static void take_sample(void *argument, const struct supervisor_view *view)
 
 void metrics_write(struct supervisor *supervisor, struct buffer *buffer)
 {
-    struct scrape scrape = {.now_us = clock_now(), .wall_us = clock_wall()};
+    struct scrape scrape = {.samples = memory_zero(16, sizeof *scrape.samples),
+                            .room = 16,
+                            .now_us = clock_now(),
+                            .wall_us = clock_wall()};
 
     supervisor_recorder_stats(supervisor, &scrape.stores);
     supervisor_look(supervisor, take_sample, &scrape);
+    assert(scrape.samples); /* for the analyser, which does not see that it only grows */
     write_numbers(&scrape, buffer);
     write_states(&scrape, buffer);
     write_histograms(&scrape, buffer);

@@ -159,14 +159,18 @@ static void receive(struct poller *poller, int64_t now_us)
     poller->receive_us = now_us + again_us;
 }
 
+/* Asked to stop, or to hurry with it. */
 static void begin_stop(struct poller *poller)
 {
-    if (poller->stopping || !atomic_load(&poller->stop_asked))
+    int64_t drain_us = atomic_load(&poller->drain_us);
+
+    if (!atomic_load(&poller->stop_asked) || (poller->stopping && drain_us >= poller->stop_us))
         return;
     poller->stopping = true;
+    poller->stop_us = drain_us;
     poller->receive_us = 0;
     if (poller->started)
-        poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
+        poller->connector->stop(poller->instance, drain_us);
     else
         poller->stopped = true;
 }

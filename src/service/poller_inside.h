@@ -79,8 +79,9 @@ struct poller {
     void *release[256];
     size_t release_count;
 
-    bool readable;     /* the connector's descriptor fired, or it said there is more */
-    int64_t receive_us; /* when it wants to be called again */
+    int64_t receive_us; /* when the connector wants to be called again */
+    int64_t stop_us;    /* within what it was asked to stop */
+    bool readable;      /* the connector's descriptor fired, or it said there is more */
     bool stopping, stopped, paused;
     atomic_bool stop_asked, pause_asked, resume_asked, ended;
     _Atomic int64_t drain_us;

@@ -70,10 +70,10 @@ void reload_run(const struct reload_source *source, struct supervisor *superviso
         compare_settings(source->started_with, &fresh->service, ret_report);
         ret_report->good =
             !supervisor_apply(supervisor, fresh, &ret_report->changes, &ret_report->fault);
+        if (ret_report->good)
+            log_set_level(fresh->service.log_level);
     }
     log_report(ret_report);
-    if (ret_report->good)
-        log_set_level(fresh->service.log_level);
     configuration_free(fresh);
 }
 

@@ -221,10 +221,14 @@ static void commit(struct supervisor *supervisor, struct configuration *configur
 int supervisor_apply(struct supervisor *supervisor, struct configuration *configuration,
                      struct supervisor_changes *ret_changes, struct fault *fault)
 {
-    struct running **fresh = memory_zero(configuration->mapping_count, sizeof(struct running *));
     struct supervisor_changes changes = {0};
-    int failed = prepare(supervisor, configuration, fresh, fault);
+    struct running **fresh;
+    int failed;
 
+    if (supervisor->stopping)
+        return fault_set(fault, "the service is stopping");
+    fresh = memory_zero(configuration->mapping_count, sizeof *fresh);
+    failed = prepare(supervisor, configuration, fresh, fault);
     if (failed) {
         for (size_t i = 0; i < configuration->mapping_count; i++)
             running_free(fresh[i]);

@@ -10,12 +10,14 @@
 
 static const struct sluice_option options[] = {
     {"wedge", SLUICE_STRING, SLUICE_OPTION_REQUIRED, NULL, 0, 0, NULL, "The file to look for."},
+    {"late", SLUICE_BOOL, 0, "false", 0, 0, NULL, "Whether to stop only when told to hurry."},
     {0},
 };
 
 struct wedge {
     struct sluice_host *host;
     const struct sluice_host_api *api;
+    const struct sluice_values *values;
     const char *file;
     bool stopping;
     int pipe[2];
@@ -28,6 +30,7 @@ static int open_wedge(struct sluice_host *host, const struct sluice_host_api *ap
 
     wedge->host = host;
     wedge->api = api;
+    wedge->values = values;
     wedge->file = api->values->text(values, "wedge");
     if (pipe(wedge->pipe) != 0)
         return 1;
@@ -69,7 +72,9 @@ static void release(void *instance, void *const *handles, size_t count)
 
 static void stop(void *instance, int64_t deadline_us)
 {
-    ((struct wedge *)instance)->stopping = true;
+    struct wedge *wedge = instance;
+
+    wedge->stopping = !deadline_us || !wedge->api->values->number(wedge->values, "late");
 }
 
 static void close_wedge(void *instance)
