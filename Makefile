@@ -4,10 +4,11 @@
 #   make demo      see the main job run (installs what is missing, builds, needs no broker)
 #   make test      all tests, against a real Apache Kafka (installs what is missing)
 #   make check     unit and contract tests only: fast, no broker
+#   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
 #   make deps      install the Debian packages needed to build
-#   make install   obeys DESTDIR, PREFIX, LIBDIR, SYSCONFDIR, MANDIR
+#   make install   obeys DESTDIR, PREFIX, BINDIR, LIBDIR, SYSCONFDIR, MANDIR, UNITDIR
 #   make clean
 #
 # Variables: CC=clang, SAN=address,undefined or SAN=thread (own folder below build/), DEVELOPER=1
@@ -19,6 +20,7 @@ LIBDIR    ?= $(PREFIX)/lib
 BINDIR    ?= $(PREFIX)/bin
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 MANDIR    ?= $(PREFIX)/share/man
+UNITDIR   ?= $(PREFIX)/lib/systemd/system
 CONNECTORDIR ?= $(LIBDIR)/sluice/connectors
 INSTALL   ?= install
 PKG_CONFIG ?= pkg-config
@@ -29,7 +31,7 @@ variant := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(notdir
 B := build$(if $(variant),/variant$(variant))
 
 packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
-ifeq ($(filter help deps clean demo test,$(or $(MAKECMDGOALS),all)),)
+ifeq ($(filter help deps clean demo test test-systemd,$(or $(MAKECMDGOALS),all)),)
 missing := $(shell for p in $(packages) rdkafka; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(missing),)
 $(error missing libraries: $(missing) -- `make deps` installs them from Debian)
@@ -147,6 +149,12 @@ test-all: check test-integration
 test-integration: all
 	@SLUICE_BUILD=$(B) tests/integration/run
 
+.PHONY: test-systemd
+test-systemd:
+	@tests/dependencies systemd
+	@$(MAKE) --no-print-directory all
+	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/systemd/test_systemd.py tests/systemd/test_package.py
+
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
 
@@ -157,6 +165,9 @@ $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/f
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
 
+completions := bash-completion/completions/sluice zsh/vendor-completions/_sluice \
+	fish/vendor_completions.d/sluice.fish
+units_installed := $(notdir $(wildcard config/systemd/*.service))
 man1 := $(wildcard src/*.1)
 man5 := $(wildcard src/*.5)
 man7 := $(wildcard src/*.7 connectors/*/*.7)
@@ -169,6 +180,18 @@ install: all
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
 	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
+	$(B)/sluice schema --connectors $(B)/connectors \
+		> $(DESTDIR)$(PREFIX)/share/sluice/sluice-mapping.schema.json
+	$(B)/sluice schema --connectors $(B)/connectors --service \
+		> $(DESTDIR)$(PREFIX)/share/sluice/sluice.schema.json
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(dir $(completions:%=$(DESTDIR)$(PREFIX)/share/%))
+	$(INSTALL) -m 644 config/completion/sluice.bash $(DESTDIR)$(PREFIX)/share/$(word 1,$(completions))
+	$(INSTALL) -m 644 config/completion/_sluice $(DESTDIR)$(PREFIX)/share/$(word 2,$(completions))
+	$(INSTALL) -m 644 config/completion/sluice.fish $(DESTDIR)$(PREFIX)/share/$(word 3,$(completions))
+	for unit in $(units_installed); do \
+		sed -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/sluice|$(SYSCONFDIR)/sluice|' \
+			config/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 	test -e $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml || \
 		$(INSTALL) -m 644 config/sluice.yaml $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml
 	$(if $(man1),$(INSTALL) -m 644 $(man1) $(DESTDIR)$(MANDIR)/man1)
@@ -177,6 +200,9 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
+		$(completions:%=$(DESTDIR)$(PREFIX)/share/%) \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json) \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \

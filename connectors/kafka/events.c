@@ -154,6 +154,8 @@ void kafka_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
     int64_t settled = lane->settled > lane->committed ? lane->settled : lane->committed;
 
     (void)instance;
+    if (settled < 0)
+        settled = lane->stable ? lane->first : 0; /* a group without commits; an empty topic */
     *ret_lag = (struct sluice_lag){-1, -1};
     if (lane->stable >= 0 && settled >= 0)
         ret_lag->messages = lane->stable > settled ? lane->stable - settled : 0;

@@ -31,6 +31,7 @@ struct kafka_lane {
     int64_t newest;    /* offset delivered last, -1: none */
     int64_t recommit;  /* to be committed even if it is below what was committed, -1: none */
     bool made_anew;    /* its first message is where the group's offset belongs, see kafka_recommit */
+    int64_t first;     /* offset delivered first, -1: none yet */
     int64_t stable;    /* log-stable offset, -1: unknown */
 };
 

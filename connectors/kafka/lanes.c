@@ -52,7 +52,7 @@ static struct kafka_lane *open_lane(struct kafka *kafka, const char *topic, int3
 
     lane->topic = strdup(topic);
     lane->partition = partition;
-    lane->settled = lane->stable = lane->newest = lane->recommit = -1;
+    lane->settled = lane->first = lane->stable = lane->newest = lane->recommit = -1;
     lane->committed = committed;
     lane->queue = rd_kafka_queue_get_partition(kafka->rk, lane->topic, lane->partition);
     if (lane->queue)

@@ -104,6 +104,8 @@ static void convert(struct kafka_lane *lane, rd_kafka_message_t *from, struct sl
         .key = {from->key, from->key_len},
         .payload = {from->payload, from->len},
     };
+    if (lane->first < 0)
+        lane->first = from->offset;
     to->timestamp_ms = rd_kafka_message_timestamp(from, &kind);
     if (kind == RD_KAFKA_TIMESTAMP_CREATE_TIME)
         to->timestamp_kind = SLUICE_TIMESTAMP_CREATED;

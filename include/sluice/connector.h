@@ -234,7 +234,7 @@ struct sluice_connector {
     void (*lag)(void *instance, void *lane, struct sluice_lag *ret_lag);
 
     /* No new messages; gives lanes back after flushing settlements, then reports `stopped`, at the
-     * latest after `deadline_us` from now. */
+     * latest after `deadline_us` from now. Called once more where it is to hurry. */
     void (*stop)(void *instance, int64_t deadline_us);
 
     /* Frees everything. Lanes still open are reported lost first. */

@@ -29,6 +29,7 @@ enum sluice_option_type {
 #define SLUICE_OPTION_ADVANCED 2u /* left out of short listings */
 #define SLUICE_OPTION_SERVERS  4u /* STRING or LIST that says where the source is (no secrets in it);
                                      functions are told, where their event has a place for it */
+#define SLUICE_OPTION_FILE     8u /* STRING: names a file; a reload restarts the mapping when it changed */
 
 /* One option. The table and all it points to are static. */
 struct sluice_option {

@@ -35,7 +35,7 @@ struct kind {
 };
 
 static struct {
-    enum log_level level;
+    _Atomic enum log_level level;
     enum log_format format;
     bool colour;
     bool priority; /* the journal reads stderr: it has the time and wants the level as a number */
@@ -74,6 +74,11 @@ void log_setup(enum log_level level, enum log_format format)
     setup.level = level;
     setup.format = format;
     settle_format();
+}
+
+void log_set_level(enum log_level level)
+{
+    setup.level = level;
 }
 
 int log_enabled(enum log_level level)

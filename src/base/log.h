@@ -33,6 +33,9 @@ static inline const char *log_text_or_empty(const char *text)
  * level INFO, AUTO, to stderr. */
 void log_setup(enum log_level level, enum log_format format);
 
+/* Any thread, at any time. */
+void log_set_level(enum log_level level);
+
 /* Whether a line of this level would be written; for work done only to log. */
 int log_enabled(enum log_level level);
 

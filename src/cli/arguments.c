@@ -8,6 +8,13 @@
 
 #include "base/suggest.h"
 
+static void (*take_usage)(const struct arguments_usage *usage);
+
+void arguments_describe(void (*take)(const struct arguments_usage *usage))
+{
+    take_usage = take;
+}
+
 void arguments_begin(struct arguments *arguments, const struct arguments_usage *usage, int argc,
                      char **argv)
 {
@@ -130,7 +137,7 @@ int arguments_next(struct arguments *arguments, int *ret_exit)
         } else if (strcmp(word, "--") == 0) {
             arguments->only_operands = 1;
         } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            print_help(arguments->usage);
+            (take_usage ? take_usage : print_help)(arguments->usage);
             *ret_exit = EX_OK;
             return ARGUMENTS_DONE;
         } else {

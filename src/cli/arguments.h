@@ -38,6 +38,9 @@ void arguments_begin(struct arguments *arguments, const struct arguments_usage *
  * `*ret_exit` now, as the help was printed (0), or a mistake (EX_USAGE). */
 int arguments_next(struct arguments *arguments, int *ret_exit);
 
+/* From now on `--help` gives the usage to `take` instead of printing it; NULL: prints again. */
+void arguments_describe(void (*take)(const struct arguments_usage *usage));
+
 /* Says what is wrong with the command line, and where help is. Returns EX_USAGE. */
 int arguments_refuse(const struct arguments *arguments, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

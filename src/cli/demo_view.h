@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 #include "cli/demo_watch.h"
+#include "cli/screen.h"
 
 struct demo_view {
     const struct demo_watch *watch;
     unsigned total; /* orders */
-    bool block;     /* in place */
-    bool colour;
+    struct screen screen;
+    bool block; /* in place */
     bool drawn;
     int64_t next_us;
 };

@@ -14,8 +14,8 @@
 #include "base/units.h"
 #include "cli/cli.h"
 #include "cli/dlq_inside.h"
+#include "cli/state_directory.h"
 
-#define STATE_DIRECTORY "/var/lib/sluice"
 #define TOP_ERRORS      3
 
 enum { JSON, STATE };
@@ -49,24 +49,6 @@ static bool exists(const char *path)
     struct stat status;
 
     return stat(path, &status) == 0;
-}
-
-char *dlq_directory(const char *given)
-{
-    const char *state = getenv("STATE_DIRECTORY"), *home = getenv("HOME");
-    char *own;
-
-    if (given)
-        return memory_text(given);
-    if (state && *state)
-        return memory_text_n(state, strcspn(state, ":")); /* systemd.exec(5) */
-    if (!exists(STATE_DIRECTORY) && home && *home) {
-        own = memory_format("%s/.local/state/sluice", home);
-        if (exists(own))
-            return own;
-        free(own);
-    }
-    return memory_text(STATE_DIRECTORY);
 }
 
 int dlq_failed(const struct fault *fault)
@@ -266,7 +248,7 @@ static int summary(int argc, char **argv)
         return code;
     if (arguments.operand_count)
         return refuse_command(&arguments, arguments.operands[0]);
-    directory = dlq_directory(state);
+    directory = state_directory_find(state);
     store = dlq_open(directory, json, &code);
     if (store) {
         code = json ? print_summary_json(store) : print_summary(store, directory);

@@ -16,9 +16,6 @@
 
 /* ---- dlq.c ---- */
 
-/* `--state` or where the service keeps its state; to be freed. */
-char *dlq_directory(const char *given);
-
 /* Opens the store for reading. NULL with *ret_exit: 0 where there is none yet (said, unless
  * `json`), else a sysexits code (said). */
 struct dead_letter_store *dlq_open(const char *directory, bool json, int *ret_exit);

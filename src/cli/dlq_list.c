@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "cli/dlq_inside.h"
+#include "cli/state_directory.h"
 
 #define CHUNK         200 /* letters laid out together */
 #define LIMIT_USUAL   50
@@ -215,7 +216,7 @@ int dlq_list(int argc, char **argv)
                                     arguments.operands[1]);
         } else {
             list->query.mapping = arguments.operand_count ? arguments.operands[0] : NULL;
-            directory = dlq_directory(list->state);
+            directory = state_directory_find(list->state);
             store = dlq_open(directory, list->json, &code);
         }
     }

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/units.h"
 #include "cli/dlq_inside.h"
+#include "cli/state_directory.h"
 
 #define CANDIDATES   10
 #define PAYLOAD_MOST ((size_t)64 << 10) /* shown; --payload prints all */
@@ -316,7 +317,7 @@ int dlq_show(int argc, char **argv)
     show.prefix = arguments.operands[0];
     if (!is_id(show.prefix))
         return arguments_refuse(&arguments, "that is no id; `sluice dlq ls` lists them");
-    directory = dlq_directory(show.state);
+    directory = state_directory_find(show.state);
     store = dlq_open(directory, true, &code);
     if (!store && code == EX_OK) {
         fprintf(stderr, "sluice dlq show: there are no dead letters yet in %s\n", directory);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/suggest.h"
 #include "cli/dlq_inside.h"
+#include "cli/state_directory.h"
 
 #define GROUPS_MOST                                                                                \
     100000 /* kept at once; there are at most 10000 errors, and an hour each year                  \
@@ -185,7 +186,7 @@ int dlq_stats(int argc, char **argv)
                                 arguments.operands[1]);
     if (arguments.operand_count)
         stats.query.mapping = arguments.operands[0];
-    directory = dlq_directory(stats.state);
+    directory = state_directory_find(stats.state);
     store = dlq_open(directory, stats.json, &code);
     free(directory);
     if (!store)

@@ -6,22 +6,6 @@
 #include "base/suggest.h"
 #include "cli/cli.h"
 
-struct command {
-    const char *name;
-    const char *summary;
-    int (*run)(int argc, char **argv);
-};
-
-static const struct command commands[] = {
-    {"run", "Run all mappings as a service", cmd_run},
-    {"check", "Check mapping files, with --connect against the real thing", cmd_check},
-    {"dlq", "Look into dead letters: list, show, count", cmd_dlq},
-    {"demo", "See it work, without a broker", cmd_demo},
-    {"keys", "List the keys of a mapping file", cmd_keys},
-    {"connectors", "List connectors and their options", cmd_connectors},
-    {"version", "Print versions", cmd_version},
-};
-
 static void print_help(FILE *out)
 {
     size_t i;
@@ -30,19 +14,9 @@ static void print_help(FILE *out)
           "Takes messages from queues, invokes functions with them over HTTP, and loses none.\n\n"
           "Commands:\n",
           out);
-    for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    for (i = 0; cli_commands[i].name; i++)
+        fprintf(out, "  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
     fputs("\n`sluice COMMAND --help` tells more about one, with examples.\n", out);
-}
-
-static const struct command *find_command(const char *name)
-{
-    size_t i;
-
-    for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
-    return NULL;
 }
 
 static int refuse_command(const char *name)
@@ -50,8 +24,8 @@ static int refuse_command(const char *name)
     struct suggest suggest = suggest_begin(name);
     size_t i;
 
-    for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        suggest_offer(&suggest, commands[i].name);
+    for (i = 0; cli_commands[i].name; i++)
+        suggest_offer(&suggest, cli_commands[i].name);
     fprintf(stderr, "sluice: unknown command \"%s\"", name);
     if (suggest.nearest)
         fprintf(stderr, "; did you mean \"%s\"?\n", suggest.nearest);
@@ -64,13 +38,13 @@ static int refuse_command(const char *name)
 static int run_help(int argc, char **argv)
 {
     char help[] = "--help";
-    const struct command *command;
+    const struct cli_command *command;
 
     if (argc < 3) {
         print_help(stdout);
         return EX_OK;
     }
-    command = find_command(argv[2]);
+    command = cli_find_command(argv[2]);
     if (!command)
         return refuse_command(argv[2]);
     return command->run(2, (char *[]){argv[2], help, NULL});
@@ -88,14 +62,14 @@ static int flush_output(int code)
 
 int main(int argc, char **argv)
 {
-    const struct command *command;
+    const struct cli_command *command;
 
     if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
         strcmp(argv[1], "-h") == 0)
         return flush_output(run_help(argc, argv));
     if (strcmp(argv[1], "--version") == 0)
         argv[1] += 2;
-    command = find_command(argv[1]);
+    command = cli_find_command(argv[1]);
     if (!command)
         return refuse_command(argv[1]);
     return flush_output(command->run(argc - 1, argv + 1));

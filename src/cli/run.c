@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * `sluice run`: all mappings of a configuration, until a signal ends it. */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
-#include "io/footprint.h"
 #include "io/http_client.h"
-#include "service/admin.h"
-#include "service/config.h"
-#include "service/supervisor.h"
-
-/* By then connections are made and what was only needed for that can be given back. */
-#define SETTLED_US (4 * CLOCK_SECOND)
+#include "service/service.h"
 
 enum { CONFIG, STATE, LISTEN, CONNECTORS, LOG_FORMAT, LOG_LEVEL };
 
@@ -38,7 +28,7 @@ static const struct arguments_usage usage = {
     .description =
         "Runs all mappings of the configuration (default " SLUICE_CONFIG_DIRECTORY ") in the\n"
         "foreground. SIGTERM or SIGINT gives lanes back after what is in flight has landed; a second\n"
-        "one ends at once. Exits with 0 after that, 78 if the configuration is wrong, 73 or 74 if the\n"
+        "one ends at once. SIGHUP takes changed files over. Exits with 0 after that, 78 if the configuration is wrong, 73 or 74 if the\n"
         "state directory cannot be used.",
     .options = options,
     .examples = "  sluice run\n"
@@ -63,93 +53,14 @@ static void print_problems(const struct problems *problems)
     }
 }
 
-/* Waits for the next signal, or until everything has ended. */
-static int wait_for_signal(const sigset_t *signals, const struct supervisor *supervisor,
-                           int64_t *trim_us)
-{
-    const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
-
-    while (!supervisor_ended(supervisor)) {
-        int received = sigtimedwait(signals, NULL, &pause);
-
-        if (received > 0)
-            return received;
-        if (clock_now() >= *trim_us) {
-            footprint_trim();
-            *trim_us = CLOCK_NEVER;
-        }
-    }
-    return 0;
-}
-
-static void serve(struct supervisor *supervisor, const sigset_t *signals)
-{
-    int64_t trim_us = clock_now() + SETTLED_US;
-    bool stopping = false;
-    int received;
-
-    while ((received = wait_for_signal(signals, supervisor, &trim_us))) {
-        if (received == SIGHUP) {
-            log_event(LOG_WARNING, "reload_ignored",
-                      LOG_TEXT("text", "restart to take changed files over"));
-            continue;
-        }
-        log_event(LOG_INFO, "stopping", LOG_TEXT("signal", strsignal(received)),
-                  LOG_TEXT("effect", stopping ? "at once: what is in flight is delivered again"
-                                              : "waits for what is in flight"));
-        supervisor_stop(supervisor, stopping);
-        stopping = true;
-    }
-}
-
-static int run_service(const struct configuration *configuration, const sigset_t *signals)
-{
-    struct fault fault = {.text = ""};
-    struct supervisor *supervisor = supervisor_new(configuration, &fault);
-    struct admin *admin = NULL;
-
-    if (!supervisor) {
-        fprintf(stderr, "sluice: %s\n", fault.text);
-        return EX_CANTCREAT;
-    }
-    if (configuration->service.listen) {
-        admin = admin_start(configuration, supervisor, &fault);
-        if (!admin) {
-            fprintf(stderr, "sluice: %s\n", fault.text);
-            supervisor_free(supervisor);
-            return EX_UNAVAILABLE;
-        }
-        log_event(LOG_INFO, "listening", LOG_TEXT("address", configuration->service.listen),
-                  LOG_NUMBER("port", admin_port(admin)));
-    }
-    if (supervisor_start(supervisor, &fault)) {
-        fprintf(stderr, "sluice: %s\n", fault.text);
-        supervisor_stop(supervisor, true);
-    } else {
-        log_event(LOG_INFO, "started", LOG_TEXT("version", SLUICE_VERSION),
-                  LOG_NUMBER("mappings", (int64_t)configuration->mapping_count));
-        serve(supervisor, signals);
-    }
-    admin_stop(admin);
-    supervisor_free(supervisor);
-    log_event(LOG_INFO, "stopped", LOG_TEXT("version", SLUICE_VERSION));
-    return fault.text[0] ? EX_OSERR : EX_OK;
-}
-
 static int load_and_run(const struct overrides *overrides, const char *const *paths, size_t count)
 {
+    struct reload_source source = {.paths = paths, .count = count, .overrides = overrides};
     struct problems problems = {0};
     struct configuration *configuration;
-    sigset_t signals;
     int code;
 
-    /* Before any thread, so that all inherit it. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    service_block_signals();
     http_client_global_init();
 
     configuration = configuration_load(paths, count, overrides, &problems);
@@ -158,7 +69,7 @@ static int load_and_run(const struct overrides *overrides, const char *const *pa
     if (!configuration)
         return EX_CONFIG;
     log_setup(configuration->service.log_level, configuration->service.log_format);
-    code = run_service(configuration, &signals);
+    code = service_run(configuration, &source);
     configuration_free(configuration);
     http_client_global_fini();
     return code;

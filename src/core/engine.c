@@ -123,6 +123,8 @@ static void unlink_live(struct message *message)
         lane->live = message->live_next;
     if (message->live_next)
         message->live_next->live_previous = message->live_previous;
+    else
+        lane->oldest = message->live_previous;
 }
 
 /* It has a verdict now, or is another's. */
@@ -332,6 +334,8 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
     message->live_next = lane->live;
     if (lane->live)
         lane->live->live_previous = message;
+    else
+        lane->oldest = message;
     lane->live = message;
     lane->unfinished++;
     engine->held++;
@@ -535,6 +539,25 @@ size_t engine_waiting_retries(const struct engine *engine)
 size_t engine_suspects(const struct engine *engine)
 {
     return engine->suspects.count;
+}
+
+size_t engine_held_bytes(const struct engine *engine)
+{
+    return engine->held_bytes;
+}
+
+int64_t engine_oldest_ms(const struct engine *engine)
+{
+    int64_t oldest_ms = -1;
+
+    for (const struct lane *lane = engine->lanes; lane; lane = lane->next) {
+        const struct message *message = lane->oldest;
+
+        if (message && message->source.timestamp_kind != SLUICE_TIMESTAMP_NONE &&
+            (oldest_ms < 0 || message->source.timestamp_ms < oldest_ms))
+            oldest_ms = message->source.timestamp_ms;
+    }
+    return oldest_ms;
 }
 
 struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane)

@@ -115,6 +115,8 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
                    int64_t now_us);
 /* Ends a pause: the next probe may go out at once. */
 void engine_resume(struct engine *engine);
+/* While held no invocation begins, and no suspect's patience runs out for want of a witness. */
+void engine_hold(struct engine *engine, bool held, int64_t now_us);
 
 /* ---- verdicts to be made durable ---- */
 /* Takes what was judged done, filtered or duplicate. The caller records tokens (VERDICT_DONE only)
@@ -131,8 +133,11 @@ void engine_buried(struct engine *engine, struct message_list *list);
 const struct gate *engine_gate(const struct engine *engine);
 const struct engine_counts *engine_counts(const struct engine *engine);
 size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
+size_t engine_held_bytes(const struct engine *engine); /* payloads and keys not yet released */
 size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);
+/* Timestamp of the oldest message received and not yet durable; -1: none, or none has one. */
+int64_t engine_oldest_ms(const struct engine *engine);
 /* First lane, or the one after `lane`; NULL at the end. */
 struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane);
 

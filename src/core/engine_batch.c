@@ -361,6 +361,8 @@ int64_t engine_run(struct engine *engine, int64_t now_us)
     int64_t at_us = CLOCK_NEVER, look_us, age_us = age_run(engine, now_us);
     struct batch *batch;
 
+    if (engine->on_hold)
+        return CLOCK_NEVER;
     for (;;) {
         if (!gate_admits(&engine->gate, now_us)) {
             bool held_back = engine->ready.first || engine->doubted.first || engine->waiting.count;
@@ -555,4 +557,11 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
 void engine_resume(struct engine *engine)
 {
     engine->gate.next_us = 0;
+}
+
+void engine_hold(struct engine *engine, bool held, int64_t now_us)
+{
+    if (engine->on_hold && !held)
+        engine->patience_from_us = now_us;
+    engine->on_hold = held;
 }

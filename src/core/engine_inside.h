@@ -27,6 +27,7 @@ struct engine {
     struct strand_list doubted; /* ordered strands behind a suspect: they give witnesses only */
 
     struct gate gate;
+    bool on_hold;
     struct batch *flying;
     struct batch_heap waiting; /* batches that wait for their next try */
     struct message_list finished, dead;

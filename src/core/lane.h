@@ -53,7 +53,8 @@ struct lane {
     uint32_t flying;    /* messages in flight */
     size_t judged;      /* messages with a verdict that is not yet durable */
     size_t unfinished;  /* messages not yet durable */
-    struct message *live;  /* all messages of the lane, through live_next */
+    struct message *live;  /* all messages of the lane, newest first, through live_next */
+    struct message *oldest; /* the last of them */
     struct strand *main; /* the lane's own strand */
 };
 

@@ -12,7 +12,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -98,7 +97,8 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
                                           .path = path,
                                           .body = exchange->body.data,
                                           .body_size = exchange->body.size,
-                                          .query = connection};
+                                          .server = server,
+                                          .connection = connection};
     struct http_server_answer reply = plain_answer(MHD_HTTP_OK, "");
 
     if (!server->unix_path && host && !names_this_machine(host)) {
@@ -151,7 +151,7 @@ static void forget_request(void *argument, struct MHD_Connection *connection, vo
 
 const char *http_server_query(const struct http_server_request *request, const char *name)
 {
-    struct MHD_Connection *connection = (struct MHD_Connection *)request->query;
+    struct MHD_Connection *connection = (struct MHD_Connection *)request->connection;
     const char *value = NULL;
     size_t size;
 
@@ -159,6 +159,16 @@ const char *http_server_query(const struct http_server_request *request, const c
                                       &size) != MHD_YES)
         return NULL;
     return value ? value : "";
+}
+
+bool http_server_peer(const struct http_server_request *request, struct unix_socket_peer *ret_peer)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        (struct MHD_Connection *)request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct stat socket;
+
+    return info && request->server->unix_path && !stat(request->server->unix_path, &socket) &&
+           unix_socket_peer_allowed(info->connect_fd, socket.st_gid, ret_peer);
 }
 
 static void be_silent(void *argument, const char *format, va_list arguments)
@@ -232,57 +242,12 @@ static int listen_tcp(struct http_server *server, const char *listen_at, struct 
     return fd;
 }
 
-/* Removes a socket that nobody listens at any more. 0, or -1 with a fault where something is there
- * that must stay. */
-static int clear_path(const struct sockaddr_un *address, struct fault *fault)
-{
-    struct stat what;
-    int fd, failed, reason;
-
-    if (lstat(address->sun_path, &what))
-        return 0;
-    if (!S_ISSOCK(what.st_mode))
-        return fault_set(fault, "cannot listen at unix:%s: there is a file that is not a socket",
-                         address->sun_path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    failed = fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address);
-    reason = errno;
-    if (fd >= 0)
-        close(fd);
-    if (!failed || reason == EAGAIN)
-        return fault_set(fault,
-                         "cannot listen at unix:%s: another process listens there (is another "
-                         "sluice running?)",
-                         address->sun_path);
-    if (reason == ECONNREFUSED && !unlink(address->sun_path))
-        return 0;
-    return fault_set(fault, "cannot listen at unix:%s: cannot replace the socket that is there: %s",
-                     address->sun_path, strerror(reason == ECONNREFUSED ? errno : reason));
-}
-
 static int listen_unix(struct http_server *server, const char *path, struct fault *fault)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd;
+    int fd = unix_socket_listen(path, fault);
 
-    if (*path != '/' || strlen(path) >= sizeof address.sun_path)
-        return fault_set(fault,
-                         "listen address unix:%s: expected an absolute path of at most %zu "
-                         "bytes",
-                         path, sizeof address.sun_path - 1);
-    strcpy(address.sun_path, path);
-    if (clear_path(&address, fault))
-        return -1;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* The mode before bind is what the file is made with: at no moment is it open to all. */
-    if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&address, sizeof address) ||
-        chmod(path, 0660) || listen(fd, BACKLOG)) {
-        fault_set(fault, "cannot listen at unix:%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    server->unix_path = memory_text(path);
+    if (fd >= 0)
+        server->unix_path = memory_text(path);
     return fd;
 }
 

@@ -4,21 +4,26 @@
 #ifndef IO_HTTP_SERVER_H
 #define IO_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buffer.h"
 #include "base/fault.h"
+#include "io/unix_socket.h"
 
 #define HTTP_SERVER_CONNECTIONS 64
 #define HTTP_SERVER_REQUEST     ((size_t)1024 * 1024)      /* bytes of a request's body at most */
 #define HTTP_SERVER_ANSWER      ((size_t)64 * 1024 * 1024) /* and of an answer's */
+
+struct http_server;
 
 struct http_server_request {
     const char *method; /* GET, HEAD, POST, PUT, DELETE as sent */
     const char *path;   /* without the query, %XX resolved */
     const char *body;   /* not NUL-terminated */
     size_t body_size;
-    const void *query; /* for http_server_query */
+    const struct http_server *server; /* these two for the functions below */
+    const void *connection;
 };
 
 struct http_server_answer {
@@ -35,7 +40,9 @@ typedef void (*http_server_fn)(void *argument, const struct http_server_request 
 /* The value of `?name=value`, "" for `?name`, NULL where absent. Within the handler. */
 const char *http_server_query(const struct http_server_request *request, const char *name);
 
-struct http_server;
+/* Whether the request came over a Unix socket from one who may give orders: root, the user of this
+ * process, or a member of the group that the socket's file belongs to. Within the handler. */
+bool http_server_peer(const struct http_server_request *request, struct unix_socket_peer *ret_peer);
 
 /* Listens at `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` (port 0: any) or `unix:/path` (mode
  * 0660; a socket left behind by a dead process is replaced). Refuses every address that other

@@ -4,14 +4,12 @@
 #define SERVICE_ADMIN_H
 
 #include "base/fault.h"
-#include "service/mapping.h"
 #include "service/supervisor.h"
 
 struct admin;
 
-/* Listens where the configuration says. NULL with a fault. Both are borrowed. */
-struct admin *admin_start(const struct configuration *configuration,
-                          struct supervisor *supervisor, struct fault *fault);
+/* Listens at an address as http_server_start takes it. NULL with a fault. The supervisor is borrowed. */
+struct admin *admin_start(const char *listen, struct supervisor *supervisor, struct fault *fault);
 /* NULL is fine. */
 void admin_stop(struct admin *admin);
 /* The TCP port, 0 for a Unix socket. */

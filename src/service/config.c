@@ -19,6 +19,7 @@
 struct holder {
     struct configuration configuration; /* first */
     struct config_pool *pool;
+    unsigned holds; /* beyond the first */
 };
 
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
@@ -34,6 +35,9 @@ const struct sluice_option service_table[] = {
      "Directory of the mapping files; mappings.d beside sluice.yaml if unset."},
     {"listen", SLUICE_STRING, 0, NULL, 0, 0, NULL,
      "Where the service answers about itself: HOST:PORT or unix:PATH; nowhere if unset."},
+    {"control", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Socket that takes orders: status, reload, pause; control.sock in $RUNTIME_DIRECTORY, else in "
+     "the state directory, if unset."},
     {"log.level", SLUICE_ENUM, 0, "info", 0, 0, levels, "What is logged: this and what is graver."},
     {"log.format", SLUICE_ENUM, 0, "auto", 0, 0, formats,
      "How: for people, JSON or logfmt; auto is for people on a terminal, else logfmt."},
@@ -84,6 +88,17 @@ static char *state_directory(const struct sluice_values *settings,
     return memory_text("/var/lib/sluice");
 }
 
+static char *control_path(const struct sluice_values *settings, const char *state_directory)
+{
+    const char *unit = getenv("RUNTIME_DIRECTORY"), *written = options_text(settings, "control");
+
+    if (written)
+        return memory_text(written);
+    if (unit && *unit)
+        return memory_format("%.*s/control.sock", (int)strcspn(unit, ":"), unit);
+    return memory_format("%s/control.sock", state_directory);
+}
+
 static char *copy_text(const char *over, const char *text)
 {
     return over ? memory_text(over) : text ? memory_text(text) : NULL;
@@ -93,6 +108,7 @@ static void read_service(struct service_settings *service, const struct sluice_v
                          const struct overrides *overrides, struct problems *problems)
 {
     service->state_directory = state_directory(settings, overrides);
+    service->control = control_path(settings, service->state_directory);
     service->connector_directory =
         copy_text(overrides->connector_directory, options_text(settings, "connector_directory"));
     service->listen = copy_text(overrides->listen, options_text(settings, "listen"));
@@ -228,17 +244,24 @@ struct configuration *configuration_load(const char *const *paths, size_t count,
     return NULL;
 }
 
+struct configuration *configuration_hold(struct configuration *configuration)
+{
+    ((struct holder *)configuration)->holds++;
+    return configuration;
+}
+
 void configuration_free(struct configuration *configuration)
 {
     struct holder *holder = (struct holder *)configuration;
     size_t i;
 
-    if (!configuration)
+    if (!configuration || holder->holds--)
         return;
     for (i = 0; i < configuration->mapping_count; i++)
         mapping_free(configuration->mappings[i]);
     free(configuration->mappings);
     free(configuration->service.state_directory);
+    free(configuration->service.control);
     free(configuration->service.connector_directory);
     free(configuration->service.listen);
     config_pool_free(holder->pool);

@@ -33,6 +33,8 @@ struct configuration *configuration_load(const char *const *paths, size_t count,
                                          const struct overrides *overrides,
                                          struct problems *problems);
 
+/* Keeps it until one more configuration_free. Returns it. Main thread only, as is freeing. */
+struct configuration *configuration_hold(struct configuration *configuration);
 /* NULL is fine. No connector instance may use its values any more. */
 void configuration_free(struct configuration *configuration);
 

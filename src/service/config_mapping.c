@@ -367,6 +367,28 @@ static void set_revision(struct mapping *mapping)
     buffer_fini(&text);
 }
 
+static void add_identity(void *argument, const void *data, size_t size)
+{
+    XXH3_128bits_update(argument, data, size);
+}
+
+static void set_identity(struct mapping *mapping)
+{
+    static const char nothing[1024];
+    XXH3_state_t *state = XXH3_createState();
+    XXH128_hash_t hash;
+
+    XXH3_128bits_reset(state);
+    options_identify(mapping->settings, add_identity, state);
+    if (mapping->values)
+        options_identify(mapping->values, add_identity, state);
+    hash = XXH3_128bits_digest(state);
+    mapping->identity[0] = hash.low64;
+    mapping->identity[1] = hash.high64;
+    XXH3_128bits_update(state, nothing, sizeof nothing); /* its buffer may hold a secret */
+    XXH3_freeState(state);
+}
+
 struct mapping *config_mapping_read(const struct mapping_context *context, const char *path)
 {
     const struct node *tree = config_tree_read(context->pool, path, context->problems);
@@ -397,5 +419,6 @@ struct mapping *config_mapping_read(const struct mapping_context *context, const
     config_rules_check(mapping, context->problems);
     mapping->source_group = print_source_group(mapping);
     set_revision(mapping);
+    set_identity(mapping);
     return mapping;
 }

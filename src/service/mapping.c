@@ -128,6 +128,12 @@ const struct sluice_option mapping_table[] = {
     {0},
 };
 
+bool mapping_same(const struct mapping *one, const struct mapping *other)
+{
+    return one->connector == other->connector &&
+           !memcmp(one->identity, other->identity, sizeof one->identity);
+}
+
 void mapping_free(struct mapping *mapping)
 {
     struct http_settings *target;

@@ -3,6 +3,7 @@
 #ifndef SERVICE_MAPPING_H
 #define SERVICE_MAPPING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct mapping {
     char *name;        /* file name without its ending, [a-z0-9][a-z0-9-]*, at most 63 */
     char *file;        /* path as given */
     char revision[17]; /* hex digest of the effective mapping, secrets left out */
+    uint64_t identity[2]; /* of all that it consists of, with secrets and the contents of files */
     const struct sluice_connector *connector;
     struct sluice_values *values;   /* the connector's options */
     struct sluice_values *settings; /* the mapping's own keys, by mapping_table, as written */
@@ -34,6 +36,7 @@ struct mapping {
 struct service_settings {
     char *state_directory;
     char *connector_directory; /* NULL: the built-in search path */
+    char *control;             /* path of the control socket */
     char *listen;              /* `127.0.0.1:9090`, `unix:/path`; NULL: no listener */
     enum log_level log_level;
     enum log_format log_format;
@@ -49,6 +52,9 @@ struct configuration {
 /* Every key of a mapping file but those within `source`: what parsing, defaults, messages, the
  * explanation and the manual know of it. Ends with a NULL name. */
 extern const struct sluice_option mapping_table[];
+
+/* Whether one can run on in place of the other: all that they were read from is equal. */
+bool mapping_same(const struct mapping *one, const struct mapping *other);
 
 void mapping_free(struct mapping *mapping); /* NULL is fine */
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/suggest.h"
 #include "base/units.h"
+#include "service/option_identity.h"
 #include "service/option_print.h"
 #include "service/option_value.h"
 
@@ -450,4 +451,11 @@ void options_print_all(const struct sluice_values *values, struct buffer *buffer
         option_print(option, &values->values[i], buffer);
         buffer_add_text(buffer, "\n");
     }
+}
+
+void options_identify(const struct sluice_values *values, identity_fn add, void *argument)
+{
+    for (size_t i = 0; i < values->count; i++)
+        if (values->values[i].set && values->table[i].type != OPTION_ELSEWHERE)
+            option_identify(&values->table[i], &values->values[i], add, argument);
 }

@@ -70,6 +70,11 @@ void options_print(const struct sluice_values *values, const char *name, struct 
  * texts mean equal settings. */
 void options_print_all(const struct sluice_values *values, struct buffer *buffer);
 
+/* Gives all that the values consist of to `add`, piece by piece, secrets and the contents of files
+ * too: to be hashed, so that a change of any of it is noticed. Files count by their first 1 MiB. */
+typedef void (*identity_fn)(void *argument, const void *data, size_t size);
+void options_identify(const struct sluice_values *values, identity_fn add, void *argument);
+
 /* ---- about a table, for listings ---- */
 
 /* `duration`. */

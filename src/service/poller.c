@@ -63,7 +63,7 @@ static void on_connector(void *argument, uint32_t events)
     (void)events;
     poller->readable = true;
     /* Nothing is received before there is room: a ready descriptor would only keep the loop busy. */
-    if (!engine_room(poller->engine).messages) {
+    if (poller->paused || !engine_room(poller->engine).messages) {
         loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
         poller->muted = true;
     }
@@ -136,7 +136,7 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
     buffer_init(&poller->dead.values, (size_t)1 << 30);
     pthread_mutex_init(&poller->status_lock, NULL);
     poller->present.state = SLUICE_STATE_CONNECTING;
-    poller->present.lag = -1;
+    poller->present.lag = poller->present.oldest_ms = -1;
     if (make_parts(poller, fault)) {
         poller_free(poller);
         return NULL;
@@ -173,7 +173,7 @@ static void receive(struct poller *poller, int64_t now_us)
 
     if (!poller->started || poller->stopped)
         return;
-    if (poller->stopping)
+    if (poller->stopping || poller->paused)
         room = (struct sluice_room){0};
     if (room.messages > RECEIVE_MESSAGES)
         room.messages = RECEIVE_MESSAGES;
@@ -189,23 +189,39 @@ static void receive(struct poller *poller, int64_t now_us)
     poller->receive_us = now_us + again_us;
 }
 
+/* Asked to stop, or to hurry with it. */
 static void begin_stop(struct poller *poller, int64_t now_us)
 {
+    int64_t drain_us = atomic_load(&poller->drain_us);
+
     if (poller->stopping && !poller->stopped && now_us >= poller->stop_most_us) {
         log_event(LOG_ERROR, "stop_late", LOG_TEXT("mapping", poller->mapping->name),
                   LOG_TEXT("connector", poller->connector->name),
                   LOG_TEXT("error", "the connector does not stop by its deadline; it is closed"));
         poller->stopped = true;
     }
-    if (poller->stopping || !atomic_load(&poller->stop_asked))
+    if (!atomic_load(&poller->stop_asked) || (poller->stopping && drain_us >= poller->stop_us))
         return;
     poller->stopping = true;
-    poller->stop_most_us = now_us + atomic_load(&poller->drain_us) + STOP_GRACE_US;
+    poller->stop_us = drain_us;
+    poller->stop_most_us = now_us + drain_us + STOP_GRACE_US;
     poller->receive_us = 0;
     if (poller->started)
-        poller->connector->stop(poller->instance, atomic_load(&poller->drain_us));
+        poller->connector->stop(poller->instance, drain_us);
     else
         poller->stopped = true;
+}
+
+static void take_orders(struct poller *poller, int64_t now_us)
+{
+    bool paused = atomic_load(&poller->pause_asked);
+
+    begin_stop(poller, now_us);
+    if (paused != poller->paused)
+        engine_hold(poller->engine, paused, now_us);
+    poller->paused = paused;
+    if (atomic_exchange(&poller->resume_asked, false))
+        engine_resume(poller->engine);
 }
 
 static int64_t total_lag(struct poller *poller)
@@ -245,7 +261,9 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->lag = total_lag(poller);
     present->dead_letters_stuck = poller->dead.failing;
     present->records_stuck = poller->finished.failing;
+    present->begun = true;
     present->turn_us = now_us;
+    poller_watch_fill(poller, now_us);
     pthread_mutex_lock(&poller->status_lock);
     poller->status = *present;
     pthread_mutex_unlock(&poller->status_lock);
@@ -260,7 +278,7 @@ static void turn(struct poller *poller)
 {
     int64_t now_us = loop_now(poller->loop), until_us;
 
-    begin_stop(poller, now_us);
+    take_orders(poller, now_us);
     start_connector(poller, now_us);
     /* Answers came in the last turn: what they let go on comes before new messages. */
     engine_run(poller->engine, now_us);
@@ -279,7 +297,7 @@ static void turn(struct poller *poller)
     if (poller->token_retry_us)
         until_us = earliest(until_us, poller->token_retry_us);
     if (poller->refused || (poller->readable && engine_room(poller->engine).messages &&
-                            !poller->stopping))
+                            !poller->stopping && !poller->paused))
         until_us = now_us;
     if (!poller->stopped)
         loop_turn(poller->loop, until_us);
@@ -317,7 +335,10 @@ static void *run(void *argument)
 int poller_start(struct poller *poller, struct fault *fault)
 {
     char name[16];
-    int failed = pthread_create(&poller->thread, NULL, run, poller);
+    int failed;
+
+    poller->status.turn_us = clock_now(); /* so that one stuck in its first turn is noticed */
+    failed = pthread_create(&poller->thread, NULL, run, poller);
 
     if (failed)
         return fault_set(fault, "cannot start a thread: %s", strerror(failed));
@@ -331,6 +352,16 @@ void poller_stop(struct poller *poller, int64_t drain_us)
 {
     atomic_store(&poller->drain_us, drain_us);
     atomic_store(&poller->stop_asked, true);
+}
+
+void poller_pause(struct poller *poller, bool paused)
+{
+    atomic_store(&poller->pause_asked, paused);
+}
+
+void poller_resume(struct poller *poller)
+{
+    atomic_store(&poller->resume_asked, true);
 }
 
 bool poller_ended(const struct poller *poller)

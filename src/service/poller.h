@@ -11,6 +11,7 @@
 
 #include <sluice/connector.h>
 
+#include "base/histogram.h"
 #include "core/engine.h"
 #include "service/claims.h"
 #include "service/mapping.h"
@@ -25,6 +26,14 @@ struct poller_context {
     struct claims *claims;
 };
 
+/* What went wrong lately; the same text again counts up. */
+#define POLLER_ERRORS 3
+struct poller_error {
+    int64_t wall_us; /* of the last time; 0: none */
+    uint64_t count;
+    char text[160];
+};
+
 /* For status and metrics; a snapshot made by the poller about once a second. */
 struct poller_status {
     struct engine_counts counts;
@@ -34,12 +43,21 @@ struct poller_status {
     char gate_text[256];
     int64_t gate_since_wall_us;
     uint32_t in_flight, limit;
-    uint64_t unfinished, waiting_retries, suspects, lanes;
+    uint64_t unfinished, bytes, waiting_retries, suspects, lanes;
     int64_t lag;              /* -1: unknown */
+    int64_t oldest_ms;        /* timestamp of the oldest unfinished message; -1: none */
+    double received_rate, done_rate; /* messages a second */
+    struct poller_error errors[POLLER_ERRORS]; /* latest first */
+    struct histogram duration; /* of invocations, by poller_duration_scale, s */
+    struct histogram batch;    /* messages in them, by poller_batch_scale */
+    struct histogram age;      /* of the first message of each when it was done, s */
     bool dead_letters_stuck;  /* dead letters cannot be written */
     bool records_stuck;       /* tokens cannot be recorded */
-    int64_t turn_us;          /* monotonic, of the last turn of its loop */
+    bool begun;               /* its loop has turned at least once */
+    int64_t turn_us;          /* monotonic, of the last turn of its loop, or of its start */
 };
+
+extern const struct histogram_scale poller_duration_scale, poller_batch_scale, poller_age_scale;
 
 struct poller;
 
@@ -47,6 +65,10 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
 int poller_start(struct poller *poller, struct fault *fault);
 /* Any thread: gives lanes back after what is in flight has landed, at the latest after `drain_us`. */
 void poller_stop(struct poller *poller, int64_t drain_us);
+/* Any thread: takes no more messages and begins no invocations, keeping its lanes; or goes on. */
+void poller_pause(struct poller *poller, bool paused);
+/* Any thread: a target that is waited for is tried again at once. */
+void poller_resume(struct poller *poller);
 /* Whether the thread has ended. */
 bool poller_ended(const struct poller *poller);
 /* Joins the thread. NULL is fine. */

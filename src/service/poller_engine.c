@@ -2,6 +2,7 @@
  * What the engine asks of the poller. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -72,6 +73,9 @@ static void gate_opened(struct poller *poller, const char *why)
     snprintf(poller->present.gate_text, sizeof poller->present.gate_text, "%s", why ? why : "");
     poller->present.gate_since_wall_us = clock_wall();
     poller->status_us = 0;
+    /* Often the failure that opened it was told just before. */
+    if (strcmp(poller->present.errors[0].text, poller->present.gate_text) != 0)
+        poller_watch_error(poller, why);
     log_event(LOG_WARNING, gate->state == GATE_PAUSED ? "target_paused" : "target_down",
               LOG_TEXT("mapping", poller->mapping->name),
               LOG_NUMBER("poller", poller->context.number),
@@ -97,6 +101,8 @@ static void on_event(void *argument, enum engine_event event, const struct batch
 {
     struct poller *poller = argument;
 
+    if (event == ENGINE_BATCH_FAILED || event == ENGINE_DEAD)
+        poller_watch_error(poller, text);
     switch (event) {
     case ENGINE_GATE_OPENED:
         gate_opened(poller, text);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/rate.h"
 #include "core/envelope.h"
 #include "core/token.h"
 #include "io/http_client.h"
@@ -80,11 +81,12 @@ struct poller {
     size_t release_count;
 
     int64_t receive_us; /* when the connector wants to be called again */
+    int64_t stop_us;      /* within what it was asked to stop */
     int64_t stop_most_us; /* when to close it though it has not stopped */
     bool readable; /* its descriptor fired, or it said there is more */
     bool muted;    /* the descriptor is not watched: there is no room */
-    bool stopping, stopped;
-    atomic_bool stop_asked, ended;
+    bool stopping, stopped, paused;
+    atomic_bool stop_asked, pause_asked, resume_asked, ended;
     _Atomic int64_t drain_us;
 
     pthread_t thread;
@@ -93,6 +95,7 @@ struct poller {
     struct poller_status status;  /* shared, under the lock */
     struct poller_status present; /* the poller's own */
     int64_t status_us;
+    struct rate received_rate, done_rate;
 };
 
 /* poller_host.c */
@@ -101,6 +104,14 @@ extern const struct sluice_host_api poller_host_api;
 /* poller_engine.c */
 extern const struct engine_ops poller_engine_ops;
 void poller_release_all(struct poller *poller);
+
+/* poller_watch.c */
+/* Takes note of something that went wrong, of an invocation that ended, for the status. */
+void poller_watch_error(struct poller *poller, const char *text);
+void poller_watch_outcome(struct poller *poller, const struct batch *batch,
+                          const struct outcome *outcome);
+/* Fills in what is measured over time. */
+void poller_watch_fill(struct poller *poller, int64_t now_us);
 
 /* poller_invoke.c */
 void poller_invoke(void *argument, struct batch *batch);

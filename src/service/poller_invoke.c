@@ -174,6 +174,7 @@ static void finish(struct invocation *invocation, const struct outcome *outcome)
     invocation->next = poller->idle;
     poller->idle = invocation;
     batch->invocation = NULL;
+    poller_watch_outcome(poller, batch, outcome);
     engine_answer(poller->engine, batch, outcome, loop_now(poller->loop));
 }
 

@@ -16,12 +16,16 @@
 
 #define COMMIT_INTERVAL (5 * CLOCK_MS)
 #define EXPIRE_INTERVAL (5 * CLOCK_SECOND)
+#define TURN_MOST       CLOCK_SECOND /* without work, to show that the thread lives */
 #define GROUP_JOBS      1024
 #define GROUP_RECORDS   20000 /* tokens and lanes of one commit */
 #define GROUP_LETTERS   1000  /* of one commit, and their bytes: what is on the way to */
 #define GROUP_BYTES     ((size_t)32 << 20) /* the disk at once */
 #define ALONE_FAILURES  8                  /* in a row: then it is the store, not the jobs */
 #define EXPIRE_LETTERS  500                /* at once */
+
+const struct histogram_scale recorder_commit_scale = {
+    12, {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30}};
 
 struct keep {
     char *mapping;
@@ -37,6 +41,7 @@ struct recorder {
     pthread_t thread;
     bool running;
     atomic_uint_fast64_t waiting;
+    _Atomic int64_t turn_us;
 
     pthread_mutex_t mutex; /* guards stats and keeps */
     struct recorder_stats stats;
@@ -123,6 +128,7 @@ void recorder_stats(struct recorder *recorder, struct recorder_stats *ret_stats)
     *ret_stats = recorder->stats;
     pthread_mutex_unlock(&recorder->mutex);
     ret_stats->waiting = atomic_load(&recorder->waiting);
+    ret_stats->turn_us = atomic_load(&recorder->turn_us);
 }
 
 /* ---- one group of jobs ---- */
@@ -303,7 +309,7 @@ static void run_step(struct recorder *recorder, const char *store, int64_t *sinc
     note_health(recorder, store, since_us, failed ? &fault : NULL);
 }
 
-static void reply_group(struct recorder *recorder, int64_t duration)
+static void reply_group(struct recorder *recorder, int64_t duration_us)
 {
     uint64_t tokens = 0, letters = 0, jobs = 0;
 
@@ -320,7 +326,8 @@ static void reply_group(struct recorder *recorder, int64_t duration)
     recorder->stats.jobs += jobs;
     recorder->stats.tokens += tokens;
     recorder->stats.letters += letters;
-    recorder->stats.commit_us = duration;
+    histogram_add(&recorder->stats.commit_duration, &recorder_commit_scale,
+                  (double)duration_us / CLOCK_SECOND);
     pthread_mutex_unlock(&recorder->mutex);
     for (size_t i = 0; i < recorder->group_count; i++) {
         struct record_job *job = recorder->group[i];
@@ -476,6 +483,8 @@ static void wait_for_work(struct recorder *recorder)
     int64_t left = recorder->expire_at_us - clock_now();
     struct pollfd poll_for = {.fd = mailbox_fd(&recorder->mailbox), .events = POLLIN};
 
+    if (left > TURN_MOST)
+        left = TURN_MOST;
     if (left > 0)
         poll(&poll_for, 1, (int)((left + CLOCK_MS - 1) / CLOCK_MS));
 }
@@ -487,6 +496,7 @@ static void *run(void *argument)
     recorder->expire_at_us = clock_now() + recorder->options.expire_interval_us;
     recorder->expiring_tokens = true;
     for (;;) {
+        atomic_store(&recorder->turn_us, clock_now());
         take_posted(recorder);
         if (recorder->oldest)
             commit_group(recorder);

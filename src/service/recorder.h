@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/fault.h"
+#include "base/histogram.h"
 #include "base/mailbox.h"
 #include "io/dead_letter_store.h"
 #include "io/token_store.h"
@@ -50,11 +51,14 @@ struct recorder_stats {
     uint64_t failures;                /* commits that failed */
     uint64_t jobs, tokens, letters;   /* recorded */
     uint64_t waiting;                 /* jobs submitted and not yet answered */
-    int64_t commit_us;                /* how long the last group of commits took */
+    struct histogram commit_duration; /* of groups of commits, by recorder_commit_scale, s */
     int64_t letters_failing_since_us; /* monotonic; 0: the last commit failed no job */
     int64_t tokens_failing_since_us;
+    int64_t turn_us; /* monotonic, when its thread last turned, every second if idle; 0: not started */
     struct fault last_error; /* "" if there was none yet */
 };
+
+extern const struct histogram_scale recorder_commit_scale;
 
 struct recorder;
 

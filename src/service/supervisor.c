@@ -2,6 +2,7 @@
 #include "service/supervisor.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,19 +10,33 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "service/running.h"
 
-struct running {
-    const struct mapping *mapping;
-    struct claims *claims;
-    struct poller **pollers;
+#define START_RETRY_US (5 * CLOCK_SECOND)
+
+/* A mapping by its name, whatever becomes of it. */
+struct slot {
+    struct running *now;  /* as it runs, or would but for the operator's wish; never NULL */
+    struct running *next; /* takes its place once that has ended */
+    bool removed;         /* goes once `now` has ended */
+    enum supervisor_wish wish;
+    int64_t wish_since_wall_us;
+    int64_t start_us; /* when to start `now`; 0: it was started */
 };
 
+#define AT_ONCE 1 /* as a time to start at */
+
 struct supervisor {
-    const struct configuration *configuration;
+    struct configuration *configuration; /* the latest, held */
     struct token_store *tokens;
     struct dead_letter_store *letters;
     struct recorder *recorder;
-    struct running *running; /* one for each mapping */
+    struct mailbox ended; /* farewells from the recorder */
+    struct running_context context;
+    bool stopping;
+    pthread_mutex_t mutex; /* guards the slots and what they point to; the main thread reads freely */
+    struct slot *slots;    /* sorted by name */
+    size_t slot_count;
 };
 
 static int64_t longest_ttl(const struct configuration *configuration)
@@ -56,92 +71,362 @@ static int open_stores(struct supervisor *supervisor, struct fault *fault)
     return supervisor->recorder ? 0 : -1;
 }
 
-static int make_pollers(struct supervisor *supervisor, struct running *running,
-                        const struct mapping *mapping, struct fault *fault)
+static const struct mapping *mapping_of(const struct slot *slot)
 {
-    running->mapping = mapping;
-    running->claims = claims_new();
-    running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
-    recorder_set_keep(supervisor->recorder, mapping->name, mapping->dead_letter_keep_us);
-    for (uint32_t i = 0; i < mapping->pollers; i++) {
-        struct poller_context context = {
-            .mapping = mapping,
-            .number = i,
-            .recorder = supervisor->recorder,
-            .token_store = supervisor->tokens,
-            .claims = running->claims,
-        };
+    return slot->next ? slot->next->mapping : slot->now->mapping;
+}
 
-        running->pollers[i] = poller_new(&context, fault);
-        if (!running->pollers[i])
-            return fault_prefix(fault, "mapping %s", mapping->name);
+static const char *name_of(const struct slot *slot)
+{
+    return mapping_of(slot)->name;
+}
+
+struct supervisor *supervisor_new(struct configuration *configuration, struct fault *fault)
+{
+    struct supervisor *supervisor = memory_zero(1, sizeof *supervisor);
+    struct supervisor_changes changes;
+
+    supervisor->ended.fd = -1;
+    pthread_mutex_init(&supervisor->mutex, NULL);
+    supervisor->configuration = configuration_hold(configuration);
+    if (open_stores(supervisor, fault) || mailbox_init(&supervisor->ended, fault)) {
+        supervisor_free(supervisor);
+        return NULL;
+    }
+    supervisor->context = (struct running_context){
+        .recorder = supervisor->recorder,
+        .token_store = supervisor->tokens,
+        .ended = &supervisor->ended,
+    };
+    if (supervisor_apply(supervisor, configuration, &changes, fault)) {
+        supervisor_free(supervisor);
+        return NULL;
+    }
+    return supervisor;
+}
+
+/* ---- taking a configuration over ---- */
+
+/* The place of the name among the slots; *ret_found: whether it is there. */
+static size_t find_slot(const struct supervisor *supervisor, const char *name, bool *ret_found)
+{
+    size_t low = 0, high = supervisor->slot_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name_of(&supervisor->slots[middle]), name);
+
+        if (!order) {
+            *ret_found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_found = false;
+    return low;
+}
+
+/* What a configuration makes of its mappings: something new that runs for it, NULL: stays. */
+static int prepare(struct supervisor *supervisor, struct configuration *configuration,
+                   struct running **fresh, struct fault *fault)
+{
+    for (size_t i = 0; i < configuration->mapping_count; i++) {
+        const struct mapping *mapping = configuration->mappings[i];
+        bool found;
+        const struct slot *slot = &supervisor->slots[find_slot(supervisor, mapping->name, &found)];
+
+        if (found && !slot->removed && mapping_same(mapping_of(slot), mapping))
+            continue;
+        fresh[i] = running_new(configuration, mapping, &supervisor->context);
+        if ((!found || slot->wish != SUPERVISOR_DRAIN) && running_prepare(fresh[i], fault))
+            return -1;
     }
     return 0;
 }
 
-struct supervisor *supervisor_new(const struct configuration *configuration, struct fault *fault)
+static void insert_slot(struct supervisor *supervisor, size_t at, struct running *running)
 {
-    struct supervisor *supervisor = memory_zero(1, sizeof *supervisor);
+    supervisor->slots = memory_resize(supervisor->slots, supervisor->slot_count + 1,
+                                      sizeof *supervisor->slots);
+    memmove(&supervisor->slots[at + 1], &supervisor->slots[at],
+            (supervisor->slot_count - at) * sizeof *supervisor->slots);
+    supervisor->slot_count++;
+    supervisor->slots[at] = (struct slot){.now = running, .start_us = AT_ONCE};
+}
 
-    supervisor->configuration = configuration;
-    supervisor->running =
-        memory_zero(configuration->mapping_count, sizeof *supervisor->running);
-    if (open_stores(supervisor, fault)) {
-        supervisor_free(supervisor);
-        return NULL;
-    }
+static void replace(struct slot *slot, struct running *running)
+{
+    running_free(slot->next); /* never started */
+    slot->next = running;
+    slot->removed = false;
+    if (!slot->now->stopping)
+        running_stop(slot->now, false);
+}
+
+static bool is_wanted(const struct configuration *configuration, const char *name)
+{
     for (size_t i = 0; i < configuration->mapping_count; i++)
-        if (make_pollers(supervisor, &supervisor->running[i], configuration->mappings[i], fault)) {
-            supervisor_free(supervisor);
-            return NULL;
+        if (!strcmp(configuration->mappings[i]->name, name))
+            return true;
+    return false;
+}
+
+static void remove_unwanted(struct supervisor *supervisor, struct supervisor_changes *changes)
+{
+    for (size_t i = 0; i < supervisor->slot_count; i++) {
+        struct slot *slot = &supervisor->slots[i];
+
+        if (slot->removed || is_wanted(supervisor->configuration, name_of(slot)))
+            continue;
+        changes->removed++;
+        slot->removed = true;
+        log_event(LOG_INFO, "mapping_removed", LOG_TEXT("mapping", name_of(slot)));
+        running_free(slot->next); /* never started */
+        slot->next = NULL;
+        if (!slot->now->stopping)
+            running_stop(slot->now, false);
+    }
+}
+
+static void commit(struct supervisor *supervisor, struct configuration *configuration,
+                   struct running **fresh, struct supervisor_changes *changes)
+{
+    configuration_free(supervisor->configuration);
+    supervisor->configuration = configuration_hold(configuration);
+    for (size_t i = 0; i < configuration->mapping_count; i++) {
+        bool found;
+        size_t at;
+
+        if (!fresh[i]) {
+            changes->unchanged++;
+            continue;
         }
-    return supervisor;
+        at = find_slot(supervisor, configuration->mappings[i]->name, &found);
+        if (found) {
+            changes->changed++;
+            log_event(LOG_INFO, "mapping_changed",
+                      LOG_TEXT("mapping", configuration->mappings[i]->name));
+            replace(&supervisor->slots[at], fresh[i]);
+        } else {
+            changes->added++;
+            insert_slot(supervisor, at, fresh[i]);
+        }
+    }
+    remove_unwanted(supervisor, changes);
+}
+
+int supervisor_apply(struct supervisor *supervisor, struct configuration *configuration,
+                     struct supervisor_changes *ret_changes, struct fault *fault)
+{
+    struct supervisor_changes changes = {0};
+    struct running **fresh;
+    int failed;
+
+    if (supervisor->stopping)
+        return fault_set(fault, "the service is stopping");
+    fresh = memory_zero(configuration->mapping_count, sizeof *fresh);
+    failed = prepare(supervisor, configuration, fresh, fault);
+    if (failed) {
+        for (size_t i = 0; i < configuration->mapping_count; i++)
+            running_free(fresh[i]);
+    } else {
+        pthread_mutex_lock(&supervisor->mutex);
+        commit(supervisor, configuration, fresh, &changes);
+        pthread_mutex_unlock(&supervisor->mutex);
+        *ret_changes = changes;
+    }
+    free(fresh);
+    return failed;
+}
+
+/* ---- from one to the next ---- */
+
+/* Starts what runs for the slot, unless it is to stay drained. */
+static int start(struct slot *slot, struct fault *fault)
+{
+    slot->start_us = 0;
+    if (slot->wish == SUPERVISOR_DRAIN) {
+        running_drop_pollers(slot->now);
+        return 0;
+    }
+    if (!slot->now->pollers && running_prepare(slot->now, fault))
+        return -1;
+    running_pause(slot->now, slot->wish == SUPERVISOR_PAUSE);
+    if (!running_start(slot->now, fault))
+        return 0;
+    running_stop(slot->now, true);
+    return -1;
 }
 
 int supervisor_start(struct supervisor *supervisor, struct fault *fault)
 {
+    int failed = 0;
+
     if (recorder_start(supervisor->recorder, fault))
         return -1;
-    for (size_t i = 0; i < supervisor->configuration->mapping_count; i++) {
-        const struct running *running = &supervisor->running[i];
+    pthread_mutex_lock(&supervisor->mutex);
+    for (size_t i = 0; i < supervisor->slot_count && !failed; i++)
+        failed = start(&supervisor->slots[i], fault);
+    pthread_mutex_unlock(&supervisor->mutex);
+    return failed;
+}
 
-        for (uint32_t j = 0; j < running->mapping->pollers; j++)
-            if (poller_start(running->pollers[j], fault))
-                return -1;
-        log_event(LOG_INFO, "mapping_started", LOG_TEXT("mapping", running->mapping->name),
-                  LOG_TEXT("connector", running->mapping->connector->name),
-                  LOG_TEXT("target", running->mapping->target.url),
-                  LOG_NUMBER("pollers", running->mapping->pollers),
-                  LOG_TEXT("revision", running->mapping->revision));
+static void start_or_wait(struct slot *slot)
+{
+    struct fault fault;
+
+    if (!start(slot, &fault))
+        return;
+    log_event(LOG_ERROR, "mapping_start_failed", LOG_TEXT("mapping", name_of(slot)),
+              LOG_TEXT("error", fault.text), LOG_TEXT("effect", "it is tried again"));
+    slot->start_us = clock_now() + START_RETRY_US;
+}
+
+/* Goes on with one slot. Returns whether it can be dropped. */
+static bool advance(struct slot *slot)
+{
+    if (slot->now->stopping) {
+        if (!running_gone(slot->now))
+            return false;
+        log_event(LOG_INFO, "mapping_stopped", LOG_TEXT("mapping", name_of(slot)));
+        if (slot->removed)
+            return true;
+        if (slot->next) {
+            running_free(slot->now);
+            slot->now = slot->next;
+            slot->next = NULL;
+        } else {
+            running_drop_pollers(slot->now);
+        }
+        if (!slot->start_us)
+            slot->start_us = AT_ONCE; /* which leaves drained what is to be */
     }
+    if (slot->start_us && clock_now() >= slot->start_us)
+        start_or_wait(slot);
+    return false;
+}
+
+static void take_farewells(struct supervisor *supervisor)
+{
+    struct mailbox_item *item = mailbox_take_all(&supervisor->ended), *next;
+
+    for (; item; item = next) {
+        struct record_job *job = (struct record_job *)item;
+        struct running *running =
+            (struct running *)((char *)job - offsetof(struct running, farewell));
+
+        next = item->next;
+        running->recorder_let_go = true;
+    }
+}
+
+void supervisor_tick(struct supervisor *supervisor)
+{
+    size_t kept = 0;
+
+    if (supervisor->stopping)
+        return;
+    take_farewells(supervisor);
+    pthread_mutex_lock(&supervisor->mutex);
+    for (size_t i = 0; i < supervisor->slot_count; i++) {
+        if (advance(&supervisor->slots[i])) {
+            running_free(supervisor->slots[i].now);
+            running_free(supervisor->slots[i].next);
+        } else {
+            supervisor->slots[kept++] = supervisor->slots[i];
+        }
+    }
+    supervisor->slot_count = kept;
+    pthread_mutex_unlock(&supervisor->mutex);
+}
+
+/* ---- wishes ---- */
+
+static int run_again(struct slot *slot, struct fault *fault)
+{
+    struct running *running = slot->now;
+
+    if (running->stopping || slot->start_us)
+        return 0; /* supervisor_tick starts it */
+    if (!running->pollers)
+        return start(slot, fault);
+    running_pause(running, false);
+    running_resume(running);
     return 0;
 }
 
+static int grant(struct slot *slot, enum supervisor_wish wish, struct fault *fault)
+{
+    if (wish == SUPERVISOR_PAUSE && slot->wish == SUPERVISOR_DRAIN)
+        return fault_set(fault, "%s is drained, which is more than paused; resume starts it",
+                         name_of(slot));
+    if (slot->wish != wish)
+        slot->wish_since_wall_us = clock_wall();
+    slot->wish = wish;
+    if (wish == SUPERVISOR_RUN)
+        return run_again(slot, fault);
+    if (wish == SUPERVISOR_PAUSE)
+        running_pause(slot->now, true);
+    else if (!slot->now->stopping)
+        running_stop(slot->now, false);
+    return 0;
+}
+
+bool supervisor_knows(const struct supervisor *supervisor, const char *mapping)
+{
+    bool found;
+    size_t at = find_slot(supervisor, mapping, &found);
+
+    return found && !supervisor->slots[at].removed;
+}
+
+int supervisor_wish(struct supervisor *supervisor, const char *mapping, enum supervisor_wish wish,
+                    struct fault *fault)
+{
+    bool found;
+    size_t at = find_slot(supervisor, mapping, &found);
+    int failed;
+
+    if (!found || supervisor->slots[at].removed)
+        return fault_set(fault, "there is no mapping %s", mapping);
+    if (supervisor->stopping)
+        return fault_set(fault, "the service is stopping");
+    pthread_mutex_lock(&supervisor->mutex);
+    failed = grant(&supervisor->slots[at], wish, fault);
+    pthread_mutex_unlock(&supervisor->mutex);
+    return failed;
+}
+
+/* ---- the end ---- */
+
 void supervisor_stop(struct supervisor *supervisor, bool at_once)
 {
-    for (size_t i = 0; i < supervisor->configuration->mapping_count; i++) {
-        const struct running *running = &supervisor->running[i];
+    pthread_mutex_lock(&supervisor->mutex);
+    supervisor->stopping = true;
+    for (size_t i = 0; i < supervisor->slot_count; i++)
+        running_stop(supervisor->slots[i].now, at_once);
+    pthread_mutex_unlock(&supervisor->mutex);
+}
 
-        for (uint32_t j = 0; j < running->mapping->pollers; j++)
-            poller_stop(running->pollers[j], at_once ? 0 : running->mapping->drain_us);
-    }
+int64_t supervisor_drain_us(const struct supervisor *supervisor)
+{
+    int64_t drain_us = 0;
+
+    for (size_t i = 0; i < supervisor->slot_count; i++)
+        if (supervisor->slots[i].now->mapping->drain_us > drain_us)
+            drain_us = supervisor->slots[i].now->mapping->drain_us;
+    return drain_us;
 }
 
 bool supervisor_ended(const struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->configuration->mapping_count; i++)
-        for (uint32_t j = 0; j < supervisor->running[i].mapping->pollers; j++)
-            if (!poller_ended(supervisor->running[i].pollers[j]))
-                return false;
-    return true;
-}
-
-static void free_running(struct running *running)
-{
-    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
-        poller_free(running->pollers[i]);
-    free(running->pollers);
-    claims_free(running->claims);
+    for (size_t i = 0; i < supervisor->slot_count; i++)
+        if (!running_ended(supervisor->slots[i].now))
+            return false;
+    return supervisor->stopping;
 }
 
 void supervisor_free(struct supervisor *supervisor)
@@ -150,72 +435,58 @@ void supervisor_free(struct supervisor *supervisor)
         return;
     /* The pollers end before the recorder: they wait for its replies. Their mailboxes stay until
        the recorder's thread can no longer be inside one. */
+    supervisor->stopping = true;
     while (supervisor->recorder && !supervisor_ended(supervisor))
         nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
     if (supervisor->recorder)
         recorder_stop(supervisor->recorder);
-    for (size_t i = 0; i < supervisor->configuration->mapping_count; i++)
-        free_running(&supervisor->running[i]);
+    for (size_t i = 0; i < supervisor->slot_count; i++) {
+        running_free(supervisor->slots[i].now);
+        running_free(supervisor->slots[i].next);
+    }
+    free(supervisor->slots);
     recorder_free(supervisor->recorder);
+    if (supervisor->ended.fd >= 0)
+        mailbox_fini(&supervisor->ended);
     if (supervisor->letters)
         supervisor->letters->ops->close(supervisor->letters);
     if (supervisor->tokens)
         supervisor->tokens->ops->close(supervisor->tokens);
-    free(supervisor->running);
+    configuration_free(supervisor->configuration);
+    pthread_mutex_destroy(&supervisor->mutex);
     free(supervisor);
 }
 
-static void add_counts(struct engine_counts *sum, const struct engine_counts *more)
+/* ---- looking in ---- */
+
+static enum supervisor_phase phase_of(const struct supervisor *supervisor, const struct slot *slot)
 {
-    sum->received += more->received;
-    sum->done += more->done;
-    sum->filtered += more->filtered;
-    sum->duplicates += more->duplicates;
-    sum->dead += more->dead;
-    sum->invocations += more->invocations;
-    sum->failed += more->failed;
-    sum->retried += more->retried;
-    sum->named += more->named;
+    if (supervisor->stopping)
+        return SUPERVISOR_STOPPING;
+    if (slot->removed)
+        return SUPERVISOR_REMOVING;
+    if (slot->next)
+        return SUPERVISOR_RESTARTING;
+    if (slot->wish == SUPERVISOR_DRAIN)
+        return slot->now->pollers ? SUPERVISOR_DRAINING : SUPERVISOR_DRAINED;
+    return slot->wish == SUPERVISOR_PAUSE ? SUPERVISOR_PAUSED : SUPERVISOR_RUNNING;
 }
 
-static void add_status(struct poller_status *sum, const struct poller_status *more)
+void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, void *argument)
 {
-    add_counts(&sum->counts, &more->counts);
-    if (more->state > sum->state) {
-        sum->state = more->state;
-        memcpy(sum->state_text, more->state_text, sizeof sum->state_text);
-    }
-    if (more->gate > sum->gate) {
-        sum->gate = more->gate;
-        sum->gate_since_wall_us = more->gate_since_wall_us;
-        memcpy(sum->gate_text, more->gate_text, sizeof sum->gate_text);
-    }
-    sum->in_flight += more->in_flight;
-    sum->limit += more->limit;
-    sum->unfinished += more->unfinished;
-    sum->waiting_retries += more->waiting_retries;
-    sum->suspects += more->suspects;
-    sum->lanes += more->lanes;
-    if (more->lag >= 0)
-        sum->lag = (sum->lag < 0 ? 0 : sum->lag) + more->lag;
-    sum->dead_letters_stuck |= more->dead_letters_stuck;
-    sum->records_stuck |= more->records_stuck;
-    if (!sum->turn_us || more->turn_us < sum->turn_us)
-        sum->turn_us = more->turn_us;
-}
+    pthread_mutex_lock(&supervisor->mutex);
+    for (size_t i = 0; i < supervisor->slot_count; i++) {
+        const struct slot *slot = &supervisor->slots[i];
+        struct supervisor_view view = {
+            .mapping = mapping_of(slot),
+            .phase = phase_of(supervisor, slot),
+            .wish_since_wall_us = slot->wish == SUPERVISOR_RUN ? 0 : slot->wish_since_wall_us,
+        };
 
-void supervisor_status(struct supervisor *supervisor, size_t index,
-                       struct poller_status *ret_status)
-{
-    const struct running *running = &supervisor->running[index];
-
-    *ret_status = (struct poller_status){.lag = -1};
-    for (uint32_t i = 0; i < running->mapping->pollers; i++) {
-        struct poller_status status;
-
-        poller_read_status(running->pollers[i], &status);
-        add_status(ret_status, &status);
+        running_status(slot->now, &view.status);
+        look(argument, &view);
     }
+    pthread_mutex_unlock(&supervisor->mutex);
 }
 
 void supervisor_recorder_stats(struct supervisor *supervisor, struct recorder_stats *ret_stats)

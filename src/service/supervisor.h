@@ -1,30 +1,84 @@
 /* SPDX-License-Identifier: MIT
- * All mappings of a configuration running: stores, recorder, pollers, and the end of it all. */
+ * All mappings of a configuration running: the stores, the recorder, what a reload changes, and the
+ * end of it all. Main thread, but for what is said to be for any. */
 #ifndef SERVICE_SUPERVISOR_H
 #define SERVICE_SUPERVISOR_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/buffer.h"
-#include "service/mapping.h"
+#include "base/clock.h"
+#include "service/config.h"
 #include "service/poller.h"
+
+/* A thread that has not turned for this long is stuck: they turn once a second. */
+#define SUPERVISOR_STUCK_US (30 * CLOCK_SECOND)
 
 struct supervisor;
 
-/* Opens the stores and makes the pollers. `configuration` is borrowed. NULL with a fault. */
-struct supervisor *supervisor_new(const struct configuration *configuration, struct fault *fault);
+/* Opens the stores and makes the pollers. Holds the configuration as long as it needs it. NULL with a
+ * fault. */
+struct supervisor *supervisor_new(struct configuration *configuration, struct fault *fault);
 int supervisor_start(struct supervisor *supervisor, struct fault *fault);
+
+/* What a reload did. */
+struct supervisor_changes {
+    size_t added, changed, removed, unchanged;
+};
+/* Takes a new configuration over. Mappings that are as they were (also in what their secrets and
+ * files hold) do not notice; a changed one drains and starts anew, by itself; a removed one drains
+ * and stops; a new one starts. 0 with what it did; -1 with a fault, and nothing happened. */
+int supervisor_apply(struct supervisor *supervisor, struct configuration *configuration,
+                     struct supervisor_changes *ret_changes, struct fault *fault);
+
+/* What an operator wants of a mapping. */
+enum supervisor_wish {
+    SUPERVISOR_RUN,
+    SUPERVISOR_PAUSE, /* keeps its lanes, takes no messages, begins no invocations */
+    SUPERVISOR_DRAIN  /* finishes what is in flight, gives its lanes back, stays stopped */
+};
+/* Sets it; it stays across reloads, not across restarts. RUN for one that runs lets it probe a target
+ * at once that it waits for. 0, or -1 with a fault where there is no such mapping, where a drained one
+ * is to be paused, or where it cannot be started. */
+int supervisor_wish(struct supervisor *supervisor, const char *mapping, enum supervisor_wish wish,
+                    struct fault *fault);
+
+bool supervisor_knows(const struct supervisor *supervisor, const char *mapping);
+
+/* Goes on with what takes its time: call it a few times a second. */
+void supervisor_tick(struct supervisor *supervisor);
+
 /* Asks all pollers to stop; once more: at once, leaving what is in flight to redelivery. */
 void supervisor_stop(struct supervisor *supervisor, bool at_once);
-/* Whether all pollers have ended. */
+/* How long the slowest mapping may take to drain. */
+int64_t supervisor_drain_us(const struct supervisor *supervisor);
+/* Whether it was asked to stop and all pollers have ended. */
 bool supervisor_ended(const struct supervisor *supervisor);
 /* Joins and frees everything; the recorder finishes first what it was given. */
 void supervisor_free(struct supervisor *supervisor);
 
-/* Any thread while it runs: status of mapping `index`, summed over its pollers. */
-void supervisor_status(struct supervisor *supervisor, size_t index,
-                       struct poller_status *ret_status);
+/* ---- looking in, any thread ---- */
+
+enum supervisor_phase {
+    SUPERVISOR_RUNNING,
+    SUPERVISOR_PAUSED,
+    SUPERVISOR_DRAINING,   /* as an operator wished */
+    SUPERVISOR_DRAINED,
+    SUPERVISOR_RESTARTING, /* its file changed: drains, then starts anew */
+    SUPERVISOR_REMOVING,   /* its file is gone: drains */
+    SUPERVISOR_STOPPING,   /* with the whole service */
+};
+
+struct supervisor_view {
+    const struct mapping *mapping;
+    enum supervisor_phase phase;
+    int64_t wish_since_wall_us;  /* PAUSED, DRAINING, DRAINED */
+    struct poller_status status; /* summed over the pollers */
+};
+
+/* Called for each mapping, by name, with the supervisor locked: all is valid within the call. */
+typedef void (*supervisor_view_fn)(void *argument, const struct supervisor_view *view);
+void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, void *argument);
 void supervisor_recorder_stats(struct supervisor *supervisor, struct recorder_stats *ret_stats);
 
 #endif

@@ -565,13 +565,13 @@ static const char *const service_mistakes[][2] = {
      "etc/sluice.yaml:1:21: filter: filters come with a later version of "
      "sluice; take this out, and let the function ignore what it does not want\n"},
     {"- a\n", "etc/sluice.yaml:1:1: found a list, expected a map of state_directory, "
-              "connector_directory, mappings, listen, log, store_size, defaults\n"},
+              "connector_directory, mappings, listen, control, log, store_size, defaults\n"},
     {"mappings: nowhere\n", "etc/nowhere: cannot be read: No such file or directory\n"},
     {"state_directory: [a]\n",
      "etc/sluice.yaml:1:18: state_directory: found a list, expected a path\n"},
     {"batch: { size: 1 }\n",
      "etc/sluice.yaml:1:1: batch: no such key; known here: state_directory, "
-     "connector_directory, mappings, listen, log, store_size, defaults\n"},
+     "connector_directory, mappings, listen, control, log, store_size, defaults\n"},
     {"listen: [\n", "etc/sluice.yaml:2:1: not YAML: did not find expected node content while "
                     "parsing a flow node that began in line 2\n"},
 };

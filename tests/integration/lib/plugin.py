@@ -207,6 +207,25 @@ def mapping_for(cluster, function):
     return make
 
 
+@pytest.fixture
+def idle_source(directory, sluice):
+    """A source without a broker, which delivers nothing and whose thread hangs while the file
+    directory/"wedge" exists. Mappings of `sluice` may then have no other."""
+    plugins = directory / "plugins"
+    plugins.mkdir()
+    build_connector("wedge", plugins)
+    sluice.settings(connector_directory=str(plugins))
+    return {"wedge": {"wedge": str(directory / "wedge")}}
+
+
+def build_connector(name, directory):
+    """Compiles tools/NAME.c as a connector."""
+    root = pathlib.Path(__file__).parents[3]
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-shared", "-fPIC",
+                    f"-I{root}/include", "-o", directory / f"sluice-{name}.so",
+                    root / f"tests/integration/tools/{name}.c"], check=True)
+
+
 def group_of(topic):
     return f"g-{topic}"
 

@@ -49,6 +49,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def _ask(socket_path, method, path, body=None):
+    connection = _UnixConnection(socket_path)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
 class Sluice:
     """One directory with configuration and state, and at most one running sluice on it."""
 
@@ -192,13 +202,13 @@ class Sluice:
 
     def get(self, path):
         """(status, body) of the listener."""
-        connection = _UnixConnection(self.listener)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        return _ask(self.listener, "GET", path)
+
+    def control(self, method, path, body=None):
+        """(status, JSON) of the control socket."""
+        status, text = _ask(self.state / "control.sock", method, path,
+                            None if body is None else json.dumps(body))
+        return status, json.loads(text)
 
     def wait_alive(self, timeout=15):
         def alive():

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#include <stddef.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+const struct cli_command cli_commands[] = {
+    {"run", "Run all mappings as a service", cmd_run},
+    {"check", "Check mapping files, with --connect against the real thing", cmd_check},
+    {"status", "Tell how the running service is, --watch for live", cmd_status},
+    {"reload", "Have the service take changed files over", cmd_reload},
+    {"pause", "Let mappings take no messages for a while", cmd_pause},
+    {"resume", "Let paused, drained or waiting mappings go on", cmd_resume},
+    {"drain", "Let mappings finish, give their lanes back and stop", cmd_drain},
+    {"dlq", "Look into dead letters: list, show, count", cmd_dlq},
+    {"demo", "See it work, without a broker", cmd_demo},
+    {"keys", "List the keys of a mapping file", cmd_keys},
+    {"connectors", "List connectors and their options", cmd_connectors},
+    {"schema", "Print the JSON Schema of the files, for editors", cmd_schema},
+    {"version", "Print versions", cmd_version},
+    {"complete", "Print what could come next, for shells", cmd_complete},
+    {NULL, NULL, NULL},
+};
+
+const struct cli_command *cli_find_command(const char *name)
+{
+    for (const struct cli_command *command = cli_commands; command->name; command++)
+        if (strcmp(command->name, name) == 0)
+            return command;
+    return NULL;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ * `sluice complete`: what could come next on a command line. The shells' own scripts (config/completion)
+ * only pass words here and show what comes back, so that they never fall behind. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "cli/arguments.h"
+#include "cli/cli.h"
+#include "cli/control.h"
+#include "io/control_client.h"
+#include "io/http_client.h"
+#include "io/plugin.h"
+
+#define MAPPINGS_TIMEOUT_US CLOCK_SECOND /* a person waits for the key to answer */
+
+static const struct arguments_option options[] = {{0}};
+
+static const struct arguments_usage usage = {
+    .command = "complete",
+    .synopsis = "-- [WORD...] PREFIX",
+    .description =
+        "Prints what could come next after WORDs of a command line of sluice: a candidate and what it\n"
+        "means on each line, with a tab between; `:files` or `:directories` where the shell knows.\n"
+        "The shell drops what does not begin with PREFIX.",
+    .options = options,
+    .examples = "  sluice complete -- status --",
+};
+
+/* The usage that a command's `--help` showed last. */
+static const struct arguments_usage *shown;
+
+static void take(const struct arguments_usage *described)
+{
+    shown = described;
+}
+
+/* The usage of a command, or of its subcommand where `sub` is one (NULL: none). */
+static const struct arguments_usage *usage_of(const struct cli_command *command, char *sub)
+{
+    char name[32], help[] = "--help";
+
+    snprintf(name, sizeof name, "%s", command->name);
+    shown = NULL;
+    arguments_describe(take);
+    if (sub)
+        command->run(3, (char *[]){name, sub, help, NULL});
+    else
+        command->run(2, (char *[]){name, help, NULL});
+    arguments_describe(NULL);
+    return shown;
+}
+
+/* ---- candidates ---- */
+
+static void print_commands(void)
+{
+    for (const struct cli_command *command = cli_commands; command->name; command++)
+        if (command->run != cmd_complete)
+            printf("%s\t%s\n", command->name, command->summary);
+    puts("help\tTell more about a command");
+}
+
+static void print_options(const struct arguments_usage *described)
+{
+    for (const struct arguments_option *option = described->options; option->name; option++)
+        printf("--%s\t%s\n", option->name, option->help);
+    puts("--help\tPrint what it does, with examples");
+}
+
+/* Of the running service, if one is where it usually is. */
+static void print_mappings(void)
+{
+    static const struct control_place usual;
+    char *socket = control_find(&usual);
+    json_t *answer, *mapping;
+    struct fault fault;
+    size_t i;
+
+    http_client_global_init();
+    control_client_ask(socket, "GET", "/v1/status", NULL, MAPPINGS_TIMEOUT_US, &answer, &fault);
+    json_array_foreach(json_object_get(answer, "mappings"), i, mapping)
+        printf("%s\t%s\n", json_string_value(json_object_get(mapping, "name")),
+               json_string_value(json_object_get(mapping, "state")));
+    json_decref(answer);
+    free(socket);
+}
+
+static void print_connectors(void)
+{
+    struct plugin_found *list;
+    size_t count = plugin_list(NULL, &list);
+
+    for (size_t i = 0; i < count; i++)
+        if (list[i].plugin)
+            printf("%s\t%s\n", list[i].name, list[i].plugin->connector.description);
+    plugin_free_list(list, count);
+}
+
+/* `[ls|show|stats] ...`: the words of the first bracket, if it is a choice. Returns whether it is. */
+static bool print_choices(const char *synopsis)
+{
+    size_t size = *synopsis == '[' ? strcspn(synopsis + 1, "]") : 0;
+    char *choices, *rest, *word;
+
+    if (!memchr(synopsis + 1, '|', size))
+        return false;
+    choices = memory_text_n(synopsis + 1, size);
+    for (word = strtok_r(choices, "|", &rest); word; word = strtok_r(NULL, "|", &rest))
+        printf("%s\t\n", word);
+    free(choices);
+    return true;
+}
+
+static bool is_choice(const char *synopsis, const char *word)
+{
+    size_t size = strlen(word);
+
+    if (*synopsis != '[')
+        return false;
+    for (const char *at = synopsis; *at && *at != ']'; at += 1 + strcspn(at + 1, "|]"))
+        if (!strncmp(at + 1, word, size) && (at[1 + size] == '|' || at[1 + size] == ']'))
+            return true;
+    return false;
+}
+
+static void print_operands(const struct arguments_usage *described)
+{
+    if (print_choices(described->synopsis))
+        return;
+    if (strstr(described->synopsis, "MAPPING"))
+        print_mappings();
+    else if (strstr(described->synopsis, "PATH"))
+        puts(":files");
+    else if (!strcmp(described->command, "connectors"))
+        print_connectors();
+}
+
+/* ---- the command line ---- */
+
+/* The option that `word` is and that wants a value after it; NULL: none. */
+static const struct arguments_option *wants_value(const struct arguments_usage *described,
+                                                  const char *word)
+{
+    for (const struct arguments_option *option = described->options; option->name; option++)
+        if (option->value &&
+            ((!strncmp(word, "--", 2) && !strcmp(word + 2, option->name)) ||
+             (word[0] == '-' && option->letter && word[1] == option->letter && !word[2])))
+            return option;
+    return NULL;
+}
+
+static void print_values(const struct arguments_option *option)
+{
+    if (!strcmp(option->value, "DIR"))
+        puts(":directories");
+    else if (!strcmp(option->value, "PATH") || !strcmp(option->value, "FILE"))
+        puts(":files");
+    else if (!strcmp(option->value, "MAPPING"))
+        print_mappings();
+}
+
+static void complete(char **words, int count)
+{
+    const char *prefix = words[count - 1];
+    const struct cli_command *command;
+    const struct arguments_usage *described;
+    const struct arguments_option *option;
+
+    if (count == 1 || (count == 2 && !strcmp(words[0], "help"))) {
+        print_commands();
+        return;
+    }
+    command = cli_find_command(words[0]);
+    described = command ? usage_of(command, NULL) : NULL;
+    if (described && count > 2 && is_choice(described->synopsis, words[1]))
+        described = usage_of(command, words[1]);
+    if (!described)
+        return;
+    option = wants_value(described, words[count - 2]);
+    if (option)
+        print_values(option);
+    else if (*prefix == '-')
+        print_options(described);
+    else
+        print_operands(described);
+}
+
+int cmd_complete(int argc, char **argv)
+{
+    struct arguments arguments;
+    int code;
+
+    arguments_begin(&arguments, &usage, argc, argv);
+    if (arguments_next(&arguments, &code) == ARGUMENTS_DONE)
+        return code;
+    if (!arguments.operand_count)
+        return arguments_refuse(&arguments, "which words? The last is the one to complete");
+    complete(arguments.operands, arguments.operand_count);
+    return EX_OK;
+}

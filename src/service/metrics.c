@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/metrics.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/process.h"
+#include "service/status.h"
+
+/* What a scrape sees of a mapping. */
+struct sample {
+    char name[64], connector[32], revision[17];
+    enum status_health health;
+    bool stopped; /* by an operator: paused or drained */
+    struct poller_status status;
+};
+
+struct scrape {
+    struct recorder_stats stores;
+    struct sample *samples;
+    size_t count, room;
+    int64_t now_us, wall_us;
+};
+
+/* ---- of a mapping ---- */
+
+struct metric {
+    const char *name, *type, *help;
+    double (*read)(const struct scrape *scrape, const struct sample *sample);
+};
+
+#define READ(name_, expression_)                                                                   \
+    static double name_(const struct scrape *scrape, const struct sample *sample)                  \
+    {                                                                                              \
+        const struct poller_status *status = &sample->status;                                      \
+                                                                                                   \
+        (void)scrape;                                                                              \
+        (void)status;                                                                              \
+        return (double)(expression_);                                                              \
+    }
+READ(read_received, status->counts.received)
+READ(read_done, status->counts.done)
+READ(read_filtered, status->counts.filtered)
+READ(read_duplicates, status->counts.duplicates)
+READ(read_dead, status->counts.dead)
+READ(read_retried, status->counts.retried)
+READ(read_named, status->counts.named)
+READ(read_invocations, status->counts.invocations)
+READ(read_failed, status->counts.failed)
+READ(read_in_flight, status->in_flight)
+READ(read_limit, status->limit)
+READ(read_unfinished, status->unfinished)
+READ(read_bytes, status->bytes)
+READ(read_waiting, status->waiting_retries)
+READ(read_suspects, status->suspects)
+READ(read_lanes, status->lanes)
+READ(read_lag, status->lag)
+READ(read_age, status->oldest_ms < 0
+                   ? 0
+                   : (double)(scrape->wall_us - status->oldest_ms * CLOCK_MS) / CLOCK_SECOND)
+READ(read_running, status->state == SLUICE_STATE_RUNNING)
+READ(read_stopped, sample->stopped)
+READ(read_health, sample->health)
+READ(read_stuck, status->dead_letters_stuck || status->records_stuck)
+READ(read_turn, status->turn_us ? (double)(scrape->now_us - status->turn_us) / CLOCK_SECOND : 0)
+
+/* What AWS's event source mappings call the same is in parentheses. */
+static const struct metric metrics[] = {
+    {"sluice_messages_received_total", "counter",
+     "Messages taken from the source (PolledEventCount).", read_received},
+    {"sluice_messages_done_total", "counter", "Messages the function has done.", read_done},
+    {"sluice_messages_filtered_total", "counter",
+     "Messages left out by the filter (FilteredOutEventCount).", read_filtered},
+    {"sluice_messages_duplicate_total", "counter",
+     "Messages settled without invoking, as their token was recorded.", read_duplicates},
+    {"sluice_messages_dead_total", "counter",
+     "Messages given up on and kept as dead letters (OnFailureDestinationDeliveredEventCount).",
+     read_dead},
+    {"sluice_messages_retried_total", "counter", "Messages put back for another attempt.",
+     read_retried},
+    {"sluice_messages_named_total", "counter",
+     "Messages that the function named as failed (batchItemFailures).", read_named},
+    {"sluice_invocations_total", "counter", "Invocations begun.", read_invocations},
+    {"sluice_invocations_failed_total", "counter", "Invocations that counted as failed.",
+     read_failed},
+    {"sluice_invocations_in_flight", "gauge", "Invocations in flight.", read_in_flight},
+    {"sluice_invocations_limit", "gauge", "Invocations that may be in flight now.", read_limit},
+    {"sluice_messages_unfinished", "gauge",
+     "Messages received whose verdict is not yet durable.", read_unfinished},
+    {"sluice_held_bytes", "gauge", "Bytes of keys and payloads held.", read_bytes},
+    {"sluice_batches_waiting", "gauge", "Batches that wait for their next attempt.", read_waiting},
+    {"sluice_suspects", "gauge", "Messages that wait for a witness.", read_suspects},
+    {"sluice_lanes", "gauge", "Lanes assigned.", read_lanes},
+    {"sluice_lag_messages", "gauge",
+     "Messages behind the newest; -1 if unknown (SumOffsetLag).", read_lag},
+    {"sluice_oldest_message_age_seconds", "gauge",
+     "Age of the oldest message received and not yet finished; 0 if there is none.", read_age},
+    {"sluice_source_running", "gauge", "1 while the source delivers.", read_running},
+    {"sluice_mapping_stopped", "gauge", "1 while an operator has it paused or drained.",
+     read_stopped},
+    {"sluice_mapping_health", "gauge",
+     "0 good, 1 makes no progress now and will by itself, 2 needs a person.", read_health},
+    {"sluice_store_stuck", "gauge", "1 while its tokens or dead letters cannot be written.",
+     read_stuck},
+    {"sluice_poller_turn_age_seconds", "gauge",
+     "Seconds since the slowest poller's loop last turned; more than a few mean that it hangs.",
+     read_turn},
+};
+
+static void write_head(struct buffer *buffer, const char *name, const char *type, const char *help)
+{
+    buffer_format(buffer, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void write_numbers(const struct scrape *scrape, struct buffer *buffer)
+{
+    for (size_t m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
+        const struct metric *metric = &metrics[m];
+
+        write_head(buffer, metric->name, metric->type, metric->help);
+        for (size_t i = 0; i < scrape->count; i++)
+            buffer_format(buffer, "%s{mapping=\"%s\"} %.16g\n", metric->name,
+                          scrape->samples[i].name, metric->read(scrape, &scrape->samples[i]));
+    }
+}
+
+static void write_states(const struct scrape *scrape, struct buffer *buffer)
+{
+    static const char *const states[] = {[GATE_CLOSED] = "closed",
+                                         [GATE_UNAVAILABLE] = "target_unavailable",
+                                         [GATE_FAILING] = "target_failing",
+                                         [GATE_PAUSED] = "target_paused"};
+
+    write_head(buffer, "sluice_breaker_state", "gauge",
+               "1 for the state that the circuit breaker is in, 0 for the others.");
+    for (size_t i = 0; i < scrape->count; i++)
+        for (size_t s = 0; s < sizeof states / sizeof *states; s++)
+            buffer_format(buffer, "sluice_breaker_state{mapping=\"%s\",state=\"%s\"} %d\n",
+                          scrape->samples[i].name, states[s], scrape->samples[i].status.gate == s);
+    write_head(buffer, "sluice_mapping_info", "gauge", "1; what runs, by its labels.");
+    for (size_t i = 0; i < scrape->count; i++)
+        buffer_format(buffer,
+                      "sluice_mapping_info{mapping=\"%s\",connector=\"%s\",revision=\"%s\"} 1\n",
+                      scrape->samples[i].name, scrape->samples[i].connector,
+                      scrape->samples[i].revision);
+}
+
+/* ---- histograms ---- */
+
+/* The series of one histogram; `mapping` NULL: it is of the service. */
+static void write_histogram(struct buffer *buffer, const char *name, const char *mapping,
+                            const struct histogram *histogram, const struct histogram_scale *scale)
+{
+    char label[96] = "";
+    uint64_t count = 0;
+
+    if (mapping)
+        snprintf(label, sizeof label, "mapping=\"%s\"", mapping);
+    for (size_t i = 0; i <= scale->count; i++) {
+        count += histogram->buckets[i];
+        buffer_format(buffer, "%s_bucket{%s%sle=\"", name, label, mapping ? "," : "");
+        if (i < scale->count)
+            buffer_format(buffer, "%g", scale->bounds[i]);
+        else
+            buffer_add_text(buffer, "+Inf");
+        buffer_format(buffer, "\"} %" PRIu64 "\n", count);
+    }
+    buffer_format(buffer, "%s_sum%s%s%s %.16g\n", name, mapping ? "{" : "", label,
+                  mapping ? "}" : "", histogram->sum);
+    buffer_format(buffer, "%s_count%s%s%s %" PRIu64 "\n", name, mapping ? "{" : "", label,
+                  mapping ? "}" : "", count);
+}
+
+static void write_histograms(const struct scrape *scrape, struct buffer *buffer)
+{
+    write_head(buffer, "sluice_invocation_duration_seconds", "histogram",
+               "How long invocations took, from sending to the end of the answer.");
+    for (size_t i = 0; i < scrape->count; i++)
+        write_histogram(buffer, "sluice_invocation_duration_seconds", scrape->samples[i].name,
+                        &scrape->samples[i].status.duration, &poller_duration_scale);
+    write_head(buffer, "sluice_batch_messages", "histogram", "Messages in an invocation.");
+    for (size_t i = 0; i < scrape->count; i++)
+        write_histogram(buffer, "sluice_batch_messages", scrape->samples[i].name,
+                        &scrape->samples[i].status.batch, &poller_batch_scale);
+    write_head(buffer, "sluice_batch_age_seconds", "histogram",
+               "From the timestamp of a batch's first message until the function had done it.");
+    for (size_t i = 0; i < scrape->count; i++)
+        write_histogram(buffer, "sluice_batch_age_seconds", scrape->samples[i].name,
+                        &scrape->samples[i].status.age, &poller_age_scale);
+}
+
+/* ---- of the service ---- */
+
+static void write_one(struct buffer *buffer, const char *name, const char *type, const char *help,
+                      double value)
+{
+    write_head(buffer, name, type, help);
+    buffer_format(buffer, "%s %.16g\n", name, value);
+}
+
+static void write_stores(const struct recorder_stats *stores, struct buffer *buffer)
+{
+    write_one(buffer, "sluice_store_commits_total", "counter", "Commits of the stores.",
+              (double)stores->commits);
+    write_one(buffer, "sluice_store_failures_total", "counter", "Commits that failed.",
+              (double)stores->failures);
+    write_one(buffer, "sluice_store_waiting", "gauge", "Records that wait to be written.",
+              (double)stores->waiting);
+    write_head(buffer, "sluice_store_commit_duration_seconds", "histogram",
+               "How long a group of commits to both stores took.");
+    write_histogram(buffer, "sluice_store_commit_duration_seconds", NULL, &stores->commit_duration,
+                    &recorder_commit_scale);
+}
+
+/* Names as in Prometheus' own clients. */
+static void write_process(struct buffer *buffer)
+{
+    struct process_usage usage;
+
+    process_read_usage(&usage);
+    write_one(buffer, "process_cpu_seconds_total", "counter", "CPU time used.", usage.cpu_seconds);
+    write_one(buffer, "process_start_time_seconds", "gauge", "When the process began, since 1970.",
+              usage.start_seconds);
+    write_one(buffer, "process_resident_memory_bytes", "gauge", "Memory in use.",
+              (double)usage.resident_bytes);
+    write_one(buffer, "process_virtual_memory_bytes", "gauge", "Address space in use.",
+              (double)usage.virtual_bytes);
+    write_one(buffer, "process_open_fds", "gauge", "Open file descriptors.",
+              (double)usage.open_descriptors);
+    write_one(buffer, "process_max_fds", "gauge", "File descriptors that may be open.",
+              (double)usage.most_descriptors);
+    write_one(buffer, "process_threads", "gauge", "Threads.", (double)usage.threads);
+}
+
+/* ---- the scrape ---- */
+
+static void take_sample(void *argument, const struct supervisor_view *view)
+{
+    struct scrape *scrape = argument;
+    struct sample *sample;
+
+    if (scrape->count == scrape->room) {
+        scrape->room *= 2;
+        scrape->samples = memory_resize(scrape->samples, scrape->room, sizeof *scrape->samples);
+    }
+    sample = &scrape->samples[scrape->count++];
+    snprintf(sample->name, sizeof sample->name, "%s", view->mapping->name);
+    snprintf(sample->connector, sizeof sample->connector, "%s", view->mapping->connector->name);
+    snprintf(sample->revision, sizeof sample->revision, "%s", view->mapping->revision);
+    sample->health = status_judge(view, &scrape->stores, scrape->now_us).health;
+    sample->stopped = view->phase == SUPERVISOR_PAUSED || view->phase == SUPERVISOR_DRAINING ||
+                      view->phase == SUPERVISOR_DRAINED;
+    sample->status = view->status;
+}
+
+void metrics_write(struct supervisor *supervisor, struct buffer *buffer)
+{
+    struct scrape scrape = {.samples = memory_zero(16, sizeof *scrape.samples),
+                            .room = 16,
+                            .now_us = clock_now(),
+                            .wall_us = clock_wall()};
+
+    supervisor_recorder_stats(supervisor, &scrape.stores);
+    supervisor_look(supervisor, take_sample, &scrape);
+    assert(scrape.samples); /* for the analyser, which does not see that it only grows */
+    write_numbers(&scrape, buffer);
+    write_states(&scrape, buffer);
+    write_histograms(&scrape, buffer);
+    write_stores(&scrape.stores, buffer);
+    write_head(buffer, "sluice_build_info", "gauge", "1; the version, by its label.");
+    buffer_format(buffer, "sluice_build_info{version=\"%s\"} 1\n", SLUICE_VERSION);
+    write_process(buffer);
+    free(scrape.samples);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/operate.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "io/json_value.h"
+
+struct operate {
+    struct orders *orders;
+    struct supervisor *supervisor;
+    const struct reload_source *source;
+    const struct notices *notices;
+};
+
+struct operate *operate_new(struct orders *orders, struct supervisor *supervisor,
+                            const struct reload_source *source, const struct notices *notices)
+{
+    struct operate *operate = memory_zero(1, sizeof *operate);
+
+    *operate = (struct operate){orders, supervisor, source, notices};
+    return operate;
+}
+
+void operate_free(struct operate *operate)
+{
+    free(operate);
+}
+
+/* ---- reload ---- */
+
+struct reload_order {
+    const struct operate *operate;
+    struct reload_report report;
+};
+
+static void do_reload(void *argument)
+{
+    struct reload_order *order = argument;
+    const struct operate *operate = order->operate;
+
+    notices_reloading(operate->notices);
+    reload_run(operate->source, operate->supervisor, &order->report);
+    notices_reloaded(operate->notices);
+}
+
+void operate_reload(struct operate *operate)
+{
+    struct reload_order order = {.operate = operate};
+
+    do_reload(&order);
+    reload_report_fini(&order.report);
+}
+
+static json_t *problems_json(const struct problems *problems)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->items[i];
+
+        json_array_append_new(list, json_pack("{s:o, s:o, s:b}", "place",
+                                              json_value_text(problem->place), "text",
+                                              json_value_text(problem->text), "warning",
+                                              (int)problem->warning));
+    }
+    return list;
+}
+
+static void report_refusal(const struct reload_report *report, struct router_answer *answer)
+{
+    if (report->fault.text[0])
+        router_refuse(answer, 422, "nothing was changed: %s", report->fault.text);
+    else
+        router_refuse(answer, 422, "nothing was changed: %zu mistake%s in the files",
+                      report->problems.errors, report->problems.errors == 1 ? "" : "s");
+    json_object_set_new(answer->body, "problems", problems_json(&report->problems));
+}
+
+static void report_success(const struct reload_report *report, struct router_answer *answer)
+{
+    json_t *needs_restart = json_array();
+
+    for (const char *const *setting = report->needs_restart; *setting; setting++)
+        json_array_append_new(needs_restart, json_string(*setting));
+    answer->body = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}",               //
+                             "added", (json_int_t)report->changes.added,     //
+                             "changed", (json_int_t)report->changes.changed, //
+                             "removed", (json_int_t)report->changes.removed, //
+                             "unchanged", (json_int_t)report->changes.unchanged,
+                             "needs_restart", needs_restart, //
+                             "problems", problems_json(&report->problems));
+}
+
+static void reload(void *argument, const struct router_call *call, struct router_answer *answer)
+{
+    struct operate *operate = argument;
+    struct reload_order order = {.operate = operate};
+
+    if (!orders_call(operate->orders, do_reload, &order)) {
+        router_refuse(answer, 503, "the service is stopping");
+        return;
+    }
+    if (order.report.good)
+        report_success(&order.report, answer);
+    else
+        report_refusal(&order.report, answer);
+    reload_report_fini(&order.report);
+}
+
+/* ---- wishes ---- */
+
+struct wish_order {
+    const struct operate *operate;
+    const char *mapping;
+    enum supervisor_wish wish;
+    bool known;
+    int failed;
+    struct fault fault;
+};
+
+static void do_wish(void *argument)
+{
+    struct wish_order *order = argument;
+
+    order->known = supervisor_knows(order->operate->supervisor, order->mapping);
+    order->failed = supervisor_wish(order->operate->supervisor, order->mapping, order->wish,
+                                    &order->fault);
+}
+
+static void wish(struct operate *operate, const char *mapping, enum supervisor_wish what,
+                 struct router_answer *answer)
+{
+    struct wish_order order = {.operate = operate, .mapping = mapping, .wish = what};
+
+    if (!orders_call(operate->orders, do_wish, &order))
+        router_refuse(answer, 503, "the service is stopping");
+    else if (order.failed)
+        router_refuse(answer, order.known ? 409 : 404, "%s", order.fault.text);
+}
+
+static void pause_mapping(void *argument, const struct router_call *call,
+                          struct router_answer *answer)
+{
+    wish(argument, call->parameters[0], SUPERVISOR_PAUSE, answer);
+}
+
+static void resume_mapping(void *argument, const struct router_call *call,
+                           struct router_answer *answer)
+{
+    wish(argument, call->parameters[0], SUPERVISOR_RUN, answer);
+}
+
+static void drain_mapping(void *argument, const struct router_call *call,
+                          struct router_answer *answer)
+{
+    wish(argument, call->parameters[0], SUPERVISOR_DRAIN, answer);
+}
+
+void operate_add_routes(struct operate *operate, struct router *router)
+{
+    static const struct router_route routes[] = {
+        {"POST", "/v1/reload", reload},
+        {"POST", "/v1/mappings/{name}/pause", pause_mapping},
+        {"POST", "/v1/mappings/{name}/resume", resume_mapping},
+        {"POST", "/v1/mappings/{name}/drain", drain_mapping},
+        {0},
+    };
+
+    router_add(router, routes, operate);
+}

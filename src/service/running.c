@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/running.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+
+struct running *running_new(struct configuration *configuration, const struct mapping *mapping,
+                            const struct running_context *context)
+{
+    struct running *running = memory_zero(1, sizeof *running);
+
+    running->configuration = configuration_hold(configuration);
+    running->mapping = mapping;
+    running->context = context;
+    return running;
+}
+
+void running_drop_pollers(struct running *running)
+{
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        poller_free(running->pollers[i]);
+    free(running->pollers);
+    claims_free(running->claims);
+    running->pollers = NULL;
+    running->claims = NULL;
+    running->started = running->stopping = false;
+    running->farewell_sent = running->recorder_let_go = false;
+}
+
+void running_free(struct running *running)
+{
+    if (!running)
+        return;
+    running_drop_pollers(running);
+    configuration_free(running->configuration);
+    free(running);
+}
+
+int running_prepare(struct running *running, struct fault *fault)
+{
+    const struct mapping *mapping = running->mapping;
+
+    running->claims = claims_new();
+    running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
+    for (uint32_t i = 0; i < mapping->pollers; i++) {
+        struct poller_context context = {
+            .mapping = mapping,
+            .number = i,
+            .recorder = running->context->recorder,
+            .token_store = running->context->token_store,
+            .claims = running->claims,
+        };
+
+        running->pollers[i] = poller_new(&context, fault);
+        if (!running->pollers[i]) {
+            running_drop_pollers(running);
+            return fault_prefix(fault, "mapping %s", mapping->name);
+        }
+    }
+    return 0;
+}
+
+int running_start(struct running *running, struct fault *fault)
+{
+    const struct mapping *mapping = running->mapping;
+
+    recorder_set_keep(running->context->recorder, mapping->name, mapping->dead_letter_keep_us);
+    running->started = true;
+    for (uint32_t i = 0; i < mapping->pollers; i++)
+        if (poller_start(running->pollers[i], fault))
+            return -1;
+    log_event(LOG_INFO, "mapping_started", LOG_TEXT("mapping", mapping->name),
+              LOG_TEXT("connector", mapping->connector->name),
+              LOG_TEXT("target", mapping->target.url), LOG_NUMBER("pollers", mapping->pollers),
+              LOG_TEXT("revision", mapping->revision));
+    return 0;
+}
+
+void running_stop(struct running *running, bool at_once)
+{
+    running->stopping = true;
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        poller_stop(running->pollers[i], at_once ? 0 : running->mapping->drain_us);
+}
+
+void running_pause(struct running *running, bool paused)
+{
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        poller_pause(running->pollers[i], paused);
+}
+
+void running_resume(struct running *running)
+{
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        poller_resume(running->pollers[i]);
+}
+
+bool running_ended(const struct running *running)
+{
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        if (!poller_ended(running->pollers[i]))
+            return false;
+    return true;
+}
+
+bool running_gone(struct running *running)
+{
+    if (!running_ended(running))
+        return false;
+    if (!running->started)
+        return true;
+    /* The recorder may still be about to leave a poller's mailbox. It answers jobs one after the
+       other, so with the answer to a last, empty one it has left all of them. */
+    if (!running->farewell_sent) {
+        running->farewell = (struct record_job){.reply_to = running->context->ended};
+        running->farewell_sent = true;
+        recorder_submit(running->context->recorder, &running->farewell);
+    }
+    return running->recorder_let_go;
+}
+
+/* ---- status ---- */
+
+static void add_counts(struct engine_counts *sum, const struct engine_counts *more)
+{
+    sum->received += more->received;
+    sum->done += more->done;
+    sum->filtered += more->filtered;
+    sum->duplicates += more->duplicates;
+    sum->dead += more->dead;
+    sum->invocations += more->invocations;
+    sum->failed += more->failed;
+    sum->retried += more->retried;
+    sum->named += more->named;
+}
+
+/* The latest of both. */
+static void join_errors(struct poller_error *errors, const struct poller_error *more)
+{
+    for (size_t i = 0; i < POLLER_ERRORS; i++) {
+        size_t at = 0, same = 0;
+
+        while (same < POLLER_ERRORS && strcmp(errors[same].text, more[i].text) != 0)
+            same++;
+        if (!more[i].wall_us)
+            break;
+        if (same < POLLER_ERRORS) { /* another poller saw it too */
+            errors[same].count += more[i].count;
+            if (errors[same].wall_us < more[i].wall_us)
+                errors[same].wall_us = more[i].wall_us;
+            continue;
+        }
+        while (at < POLLER_ERRORS && errors[at].wall_us >= more[i].wall_us)
+            at++;
+        if (at == POLLER_ERRORS)
+            continue;
+        memmove(errors + at + 1, errors + at, (POLLER_ERRORS - 1 - at) * sizeof *errors);
+        errors[at] = more[i];
+    }
+}
+
+static void add_status(struct poller_status *sum, const struct poller_status *more)
+{
+    add_counts(&sum->counts, &more->counts);
+    if (more->state > sum->state) {
+        sum->state = more->state;
+        memcpy(sum->state_text, more->state_text, sizeof sum->state_text);
+    }
+    if (more->gate > sum->gate) {
+        sum->gate = more->gate;
+        sum->gate_since_wall_us = more->gate_since_wall_us;
+        memcpy(sum->gate_text, more->gate_text, sizeof sum->gate_text);
+    }
+    sum->begun &= more->begun;
+    sum->in_flight += more->in_flight;
+    sum->limit += more->limit;
+    sum->unfinished += more->unfinished;
+    sum->bytes += more->bytes;
+    sum->waiting_retries += more->waiting_retries;
+    sum->suspects += more->suspects;
+    sum->lanes += more->lanes;
+    if (more->lag >= 0)
+        sum->lag = (sum->lag < 0 ? 0 : sum->lag) + more->lag;
+    if (more->oldest_ms >= 0 && (sum->oldest_ms < 0 || more->oldest_ms < sum->oldest_ms))
+        sum->oldest_ms = more->oldest_ms;
+    sum->received_rate += more->received_rate;
+    sum->done_rate += more->done_rate;
+    join_errors(sum->errors, more->errors);
+    histogram_join(&sum->duration, &more->duration);
+    histogram_join(&sum->batch, &more->batch);
+    histogram_join(&sum->age, &more->age);
+    sum->dead_letters_stuck |= more->dead_letters_stuck;
+    sum->records_stuck |= more->records_stuck;
+    if (!sum->turn_us || more->turn_us < sum->turn_us)
+        sum->turn_us = more->turn_us;
+}
+
+void running_status(const struct running *running, struct poller_status *ret_status)
+{
+    *ret_status = (struct poller_status){.lag = -1, .oldest_ms = -1, .begun = true};
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++) {
+        struct poller_status status;
+
+        poller_read_status(running->pollers[i], &status);
+        if (poller_ended(running->pollers[i]))
+            status.turn_us = 0; /* it turns no more, and need not */
+        add_status(ret_status, &status);
+    }
+}

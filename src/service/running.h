@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * One mapping with its pollers, from being made to having ended. Main thread, but for what is said to
+ * be for any. */
+#ifndef SERVICE_RUNNING_H
+#define SERVICE_RUNNING_H
+
+#include <stdbool.h>
+
+#include "service/config.h"
+#include "service/poller.h"
+
+/* What pollers work with beside their mapping; borrowed. */
+struct running_context {
+    struct recorder *recorder;
+    struct token_store *token_store;
+    struct mailbox *ended; /* where running_poll learns from that the recorder has let go */
+};
+
+struct running {
+    struct configuration *configuration; /* held, as the mapping is part of it */
+    const struct mapping *mapping;
+    const struct running_context *context;
+    struct claims *claims;
+    struct poller **pollers; /* NULL: none, drained */
+    bool started, stopping;
+    struct record_job farewell; /* the recorder's answer to it comes after all others */
+    bool farewell_sent;
+    bool recorder_let_go; /* set by whoever takes the answer from context->ended */
+};
+
+/* Makes it without pollers. */
+struct running *running_new(struct configuration *configuration, const struct mapping *mapping,
+                            const struct running_context *context);
+/* Waits for its threads; the recorder must have let go of them. NULL is fine. */
+void running_free(struct running *running);
+
+/* Makes pollers that do not run yet. 0, or -1 with a fault and none of them. */
+int running_prepare(struct running *running, struct fault *fault);
+/* Starts them. 0, or -1 with a fault where a thread could not be started: stop it then. */
+int running_start(struct running *running, struct fault *fault);
+/* Asks them to stop: within the mapping's drain time, or at once. */
+void running_stop(struct running *running, bool at_once);
+/* Takes no more messages and begins no more invocations, keeping its lanes; or goes on. Any thread. */
+void running_pause(struct running *running, bool paused);
+/* Ends the target's pause: the next invocation may go out at once. Any thread. */
+void running_resume(struct running *running);
+
+/* Whether all its threads have ended. */
+bool running_ended(const struct running *running);
+/* For one that was asked to stop: whether it has ended and nothing can be inside it any more, so that
+ * its pollers may be dropped. To be called again until it is true. */
+bool running_gone(struct running *running);
+/* Frees the pollers of one that is gone, so that running_prepare can make new ones. */
+void running_drop_pollers(struct running *running);
+
+/* Status summed over the pollers; all zero but `lag` without any. */
+void running_status(const struct running *running, struct poller_status *ret_status);
+
+#endif

@@ -1,0 +1,94 @@
+"""Completion in the shells, by running them."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from lib.sluice import PROGRAM, run_cli
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "config/completion"
+
+
+def in_bash(line):
+    words = line.split(" ")
+    script = f"""source {SCRIPTS}/sluice.bash
+COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}
+compopt() {{ echo "compopt $*"; }}
+_sluice
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    return ["bash", "--norc", "-c", script]
+
+
+def in_zsh(line):
+    words = line.split(" ")
+    script = f"""words=({' '.join(repr(w) for w in words)}); CURRENT={len(words)}
+_describe() {{ for c in $candidates; do [[ $c == ${{words[CURRENT]}}* ]] && print -r -- ${{c%%:*}}; done }}
+_files() {{ print "compopt $*" }}
+source {SCRIPTS}/_sluice"""
+    return ["zsh", "-f", "-c", script]
+
+
+def in_fish(line):
+    return ["fish", "--no-config", "-c",
+            f"source {SCRIPTS}/sluice.fish; complete -C {line!r} | string replace -r '\\t.*' ''"]
+
+
+@pytest.fixture(params=[in_bash, in_zsh, in_fish])
+def complete(request, directory):
+    shell = request.param
+    name = shell("")[0]
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+
+    def run(line):
+        environment = {**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
+                       "HOME": str(directory), "STATE_DIRECTORY": str(directory)}
+        environment.update(run.environment)
+        done = subprocess.run(shell(line), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, cwd=directory, env=environment, timeout=60)
+        assert done.stderr == "", done.stderr
+        return {word for word in done.stdout.split("\n") if word}
+    run.environment = {}
+    run.name = name
+    return run
+
+
+def test_commands_and_options(complete):
+    assert complete("sluice sta") == {"status"}
+    assert {"run", "check", "status", "reload", "pause", "help"} <= complete("sluice ")
+    assert "complete" not in complete("sluice ")
+    assert complete("sluice status --w") == {"--watch"}
+    assert complete("sluice help rel") == {"reload"}
+    assert complete("sluice nothing x") == set()
+    assert complete("sluice connectors ka") == {"kafka"}
+
+
+def test_subcommands(complete):
+    assert complete("sluice dlq st") == {"stats"}
+    assert "--json" in complete("sluice dlq --js")
+    assert "--since" in complete("sluice dlq ls --si")
+
+
+def test_files(complete, directory):
+    (directory / "mine.yaml").write_text("")
+    expected = "mine.yaml" if complete.name == "fish" else "compopt"
+    assert any(expected in word for word in complete("sluice check mi"))
+
+
+def test_mappings_of_the_running_service(complete, cluster, sluice, mapping_for):
+    sluice.mapping("orders", mapping_for(cluster.topic(1)))
+    sluice.start()
+    complete.environment["STATE_DIRECTORY"] = str(sluice.state)
+    assert complete("sluice pause or") == {"orders"}
+
+
+def test_every_command_can_be_completed():
+    for name in run_cli("complete", "--", "").stdout.splitlines():
+        name = name.split("\t")[0]
+        if name != "help":
+            done = run_cli("complete", "--", name, "-")
+            assert done.returncode == 0 and "--help\t" in done.stdout, name

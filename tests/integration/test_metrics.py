@@ -1,0 +1,125 @@
+"""/metrics: well formed, true, bounded and cheap."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from lib.function import OK, Answer
+from lib.plugin import ids, numbered
+from lib.prometheus import check
+from lib.sluice import merge
+from lib.waiting import until
+
+def value(families, name, suffix="", **labels):
+    """The one sample that has those labels."""
+    found = [number for (sample, has), number in families[name].samples.items()
+             if sample == name + suffix and labels.items() <= dict(has).items()]
+    assert len(found) == 1, (name, labels, found)
+    return found[0]
+
+
+@pytest.fixture
+def metrics(sluice):
+    def read():
+        status, text = sluice.get("/metrics")
+        assert status == 200
+        return check(text)
+    return read
+
+
+def test_they_tell_what_happened(cluster, function, sluice, mapping_for, metrics):
+    topic = cluster.topic(1)
+    function.behave = lambda i: Answer(400, "no") if "bad-0" in i.ids else OK
+    sluice.mapping("orders", mapping_for(topic, retry={"attempts": 2}))
+    cluster.produce(topic, [*numbered(20, prefix="a"), *numbered(1, prefix="bad"),
+                            *numbered(20, prefix="b")])
+    sluice.start()
+    function.wait_done(ids(20, "a") + ids(20, "b"), 20)
+    sluice.wait_dead(1)
+    until(lambda: value(metrics(), "sluice_messages_dead_total", mapping="orders") == 1 and
+          value(metrics(), "sluice_lag_messages", mapping="orders") == 0, 10, "all in the metrics")
+    found = metrics()
+    assert value(found, "sluice_messages_received_total", mapping="orders") == 41
+    assert value(found, "sluice_messages_done_total", mapping="orders") == 40
+    calls = value(found, "sluice_invocations_total", mapping="orders")
+    assert calls == len(function.invocations)
+    assert value(found, "sluice_invocations_failed_total", mapping="orders") >= 2
+    name = "sluice_invocation_duration_seconds"
+    assert value(found, name, "_count", mapping="orders") == calls
+    assert 0 < value(found, name, "_sum", mapping="orders") < 60
+    assert value(found, "sluice_batch_messages", "_sum", mapping="orders") == \
+        sum(len(i.records) for i in function.invocations)
+    good = sum(1 for i in function.invocations if i.answer.success)
+    assert value(found, "sluice_batch_age_seconds", "_count", mapping="orders") == good
+    assert value(found, "sluice_breaker_state", mapping="orders", state="closed") == 1
+    assert value(found, "sluice_breaker_state", mapping="orders", state="target_paused") == 0
+    assert value(found, "sluice_mapping_health", mapping="orders") == 0
+    assert value(found, "sluice_oldest_message_age_seconds", mapping="orders") == 0
+    assert value(found, "sluice_held_bytes", mapping="orders") == 0
+    assert value(found, "sluice_store_commit_duration_seconds", "_count") > 0
+    assert value(found, "process_open_fds") > 5
+    assert abs(value(found, "process_start_time_seconds") - time.time()) < 120
+    assert 1e6 < value(found, "process_resident_memory_bytes") < 1e9
+    assert value(found, "sluice_mapping_info", mapping="orders", connector="kafka") == 1
+
+
+def test_the_oldest_message_has_an_age(cluster, function, sluice, mapping_for, metrics):
+    topic = cluster.topic(1)
+    function.behave = lambda i: Answer(503)
+    sluice.mapping("orders", mapping_for(topic))
+    cluster.produce(topic, numbered(3))
+    sluice.start()
+    until(lambda: value(metrics(), "sluice_oldest_message_age_seconds", mapping="orders") > 1, 20,
+          "an age above a second")
+    found = metrics()
+    assert value(found, "sluice_breaker_state", mapping="orders", state="target_unavailable") == 1
+    assert value(found, "sluice_mapping_health", mapping="orders") == 1
+    assert value(found, "sluice_held_bytes", mapping="orders") > 0
+    function.behave = lambda i: OK
+    sluice.control("POST", "/v1/mappings/orders/resume")
+    function.wait_done(ids(3), 20)
+    until(lambda: value(metrics(), "sluice_oldest_message_age_seconds", mapping="orders") == 0, 10,
+          "no age")
+
+
+def test_the_manual_names_them_all(cluster, function, sluice, mapping_for, metrics):
+    sluice.mapping("orders", mapping_for(cluster.topic(1)))
+    sluice.start()
+    manual = (pathlib.Path(__file__).parents[2] / "src/sluice-metrics.7").read_text()
+    named = dict(re.findall(r"^\.It Ic (\w+) No \((\w+)\)$", manual, re.MULTILINE))
+    assert named == {family.name: family.kind for family in metrics().values()}
+
+
+def test_promtool_has_no_objection(cluster, function, sluice, mapping_for):
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("promtool is not installed (Debian's package prometheus)")
+    sluice.mapping("orders", mapping_for(cluster.topic(1)))
+    sluice.start()
+    done = subprocess.run([promtool, "check", "metrics"], input=sluice.get("/metrics")[1],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_scrape_of_100_mappings_is_cheap_and_bounded(directory, function, sluice, idle_source):
+    base = {"source": idle_source, "target": {"http": {"url": function.url}}}
+    for number in range(100):
+        sluice.mapping(f"m{number}", merge(base, {}))
+    sluice.start()
+    times = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        status, text = sluice.get("/metrics")
+        times.append(time.perf_counter() - begin)
+        assert status == 200
+    families = check(text)
+    series = sum(len(family.samples) for family in families.values())
+    assert series < 100 * 90 + 50, f"{series} series"
+    if not os.environ.get("SLUICE_TEST_PATIENCE"):
+        # The best of many, as this is not alone on its machine; with reading a megabyte here.
+        assert min(times) < 0.015, times
