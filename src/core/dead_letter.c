@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/dead_letter.h"
 
+#include <stdio.h>
+
 const char *dead_letter_class_name(enum dead_letter_class class)
 {
     switch (class) {
@@ -24,4 +26,13 @@ const char *dead_letter_class_name(enum dead_letter_class class)
         return "filtered";
     }
     return "unknown";
+}
+
+size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size_t room)
+{
+    const char *token = letter->token ? letter->token : "";
+    int size = letter->forced ? snprintf(ret_token, room, "%s~%u", token, letter->forced)
+                              : snprintf(ret_token, room, "%s", token);
+
+    return (size_t)size < room ? (size_t)size : room - 1;
 }
