@@ -51,7 +51,8 @@ struct dead_letter {
     int32_t partition;  /* -1: none */
     uint64_t position;
     int64_t message_wall_us; /* the message's own timestamp, 0: none */
-    const char *token;
+    const char *token; /* may hold any bytes; NUL-terminated besides */
+    size_t token_size; /* 0: up to the first NUL */
     struct sluice_bytes key, payload;
     const struct sluice_header *headers;
     size_t header_count;
@@ -75,5 +76,7 @@ struct dead_letter {
 /* The token that a replay sends: the message's own, or where a new one was forced, that with `~` and
  * the number of the replay. Writes it NUL-terminated and returns its size, at most `room` - 1. */
 size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size_t room);
+/* Bytes of the message's own token. */
+size_t dead_letter_token_size(const struct dead_letter *letter);
 
 #endif

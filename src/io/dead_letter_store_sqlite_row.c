@@ -48,6 +48,7 @@ static void fill(struct dead_letter *letter, sqlite3_stmt *row,
     letter->position = (uint64_t)sqlite3_column_int64(row, 8);
     letter->message_wall_us = sqlite3_column_int64(row, 9);
     letter->token = text_of(row, 10);
+    letter->token_size = (size_t)sqlite3_column_bytes(row, 10);
     letter->class = class_of(text_of(row, 11));
     letter->reason = text_of(row, 12);
     letter->status = (uint32_t)sqlite3_column_int64(row, 13);

@@ -186,7 +186,7 @@ static uint64_t next_random(struct dead_letter_sqlite *store)
 static uint64_t fingerprint_of(const struct dead_letter *letter)
 {
     const char *token = text_or_empty(letter->token);
-    uint64_t hash = XXH3_64bits(token, strlen(token));
+    uint64_t hash = XXH3_64bits(token, dead_letter_token_size(letter));
     struct sluice_bytes payload = letter->edit_count ? letter->original : letter->payload;
 
     hash = XXH3_64bits_withSeed(letter->key.data, letter->key.data ? letter->key.size : 0, hash);
@@ -242,7 +242,8 @@ static void bind_letter(sqlite3_stmt *statement, const struct dead_letter *lette
     sqlite3_bind_int64(statement, 6, kind);
     bind_text(statement, 7, letter->revision);
     sqlite3_bind_int64(statement, 8, letter->message_wall_us);
-    bind_text(statement, 9, letter->token);
+    sqlite3_bind_text64(statement, 9, text_or_empty(letter->token),
+                        dead_letter_token_size(letter), SQLITE_STATIC, SQLITE_UTF8);
     bind_text(statement, 10, letter->reason);
     sqlite3_bind_int64(statement, 11, letter->attempt_count);
     sqlite3_bind_int64(statement, 12, letter->first_wall_us);

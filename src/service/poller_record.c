@@ -183,6 +183,7 @@ static void make_letter(struct poller *poller, const struct message *message,
         .message_wall_us = message->source.timestamp_ms * CLOCK_MS,
         .token = message->token ? memory_text_n(message->token, message->token_size)
                                 : memory_text_n(token, size),
+        .token_size = message->token ? message->token_size : size,
         .key = copy_bytes(message->source.key),
         .payload = copy_bytes(message->source.payload),
         .class = message->dead_class,
