@@ -59,6 +59,9 @@ struct dead_letter_act {
     int64_t number;  /* in the log; 0: not there yet */
 };
 
+/* Sorts by lane and position. */
+void dead_letter_places_sort(struct dead_letter_place *places, size_t count);
+
 struct dead_letter_usage {
     uint64_t count, bytes; /* bytes of keys, payloads and headers */
 };

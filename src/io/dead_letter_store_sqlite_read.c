@@ -288,6 +288,11 @@ static int by_position(const void *one, const void *other)
     return (a->number > b->number) - (a->number < b->number);
 }
 
+void dead_letter_places_sort(struct dead_letter_place *places, size_t count)
+{
+    qsort(places, count, sizeof *places, by_position);
+}
+
 static int collect_places(struct dead_letter_sqlite *store, sqlite3_stmt *statement,
                           struct dead_letter_place **ret_places, size_t *ret_count)
 {
@@ -309,7 +314,7 @@ static int collect_places(struct dead_letter_sqlite *store, sqlite3_stmt *statem
         free(places);
         return -1;
     }
-    qsort(places, count, sizeof *places, by_position);
+    dead_letter_places_sort(places, count);
     *ret_places = places;
     *ret_count = count;
     return 0;

@@ -252,6 +252,9 @@ static void describe_token(const struct token_settings *token, char *text, size_
     case TOKEN_HASH:
         snprintf(text, size, "the hash of its payload");
         break;
+    case TOKEN_IDENTITY:
+        snprintf(text, size, "its own token");
+        break;
     }
 }
 

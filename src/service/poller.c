@@ -307,6 +307,9 @@ void poller_free(struct poller *poller)
         return;
     if (poller->running)
         pthread_join(poller->thread, NULL);
+    /* Nobody posts to the mailbox any more. */
+    claims_forget(poller->context.claims, &poller->mailbox);
+    recorder_quiesce(poller->context.recorder);
     if (poller->instance)
         poller->connector->close(poller->instance);
     engine_free(poller->engine);

@@ -23,6 +23,8 @@ struct poller_context {
     struct recorder *recorder;
     struct token_store *token_store;
     struct claims *claims;
+    struct replay_source *replay; /* letters to work on, as `mapping` has them for its source; NULL:
+                                     the source itself */
 };
 
 /* For status and metrics; a snapshot made by the poller about once a second. */

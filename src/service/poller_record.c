@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "service/poller_inside.h"
+#include "service/replay_source.h"
 
 #define LETTERS_MOST      100
 #define LETTERS_BYTES     ((size_t)8 << 20)
@@ -94,7 +95,7 @@ static void record_finished(struct poller *poller)
         return;
     recording->job.token_count = make_tokens(poller, recording);
     recording->job.tokens = recording->tokens;
-    recording->job.lane_count = make_lanes(poller, recording);
+    recording->job.lane_count = poller->context.replay ? 0 : make_lanes(poller, recording);
     recording->job.lanes = recording->lanes;
     if (recording->job.token_count || recording->job.lane_count)
         submit(poller, recording);
@@ -191,6 +192,8 @@ static void make_letter(struct poller *poller, const struct message *message,
     };
     copy_headers(poller, message, letter);
     copy_history(message, letter);
+    if (poller->context.replay)
+        replay_source_name(message->source.handle, letter);
 }
 
 static void free_letters(struct recording *recording)

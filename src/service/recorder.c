@@ -38,7 +38,8 @@ struct recorder {
     bool running;
     atomic_uint_fast64_t waiting;
 
-    pthread_mutex_t mutex; /* guards stats and keeps */
+    pthread_mutex_t replying; /* held while answers are posted */
+    pthread_mutex_t mutex;    /* guards stats and keeps */
     struct recorder_stats stats;
     struct keep *keeps;
     size_t keep_count;
@@ -75,6 +76,7 @@ struct recorder *recorder_new(struct token_store *token_store,
         recorder->options.expire_interval_us = EXPIRE_INTERVAL;
     recorder->end = &recorder->oldest;
     pthread_mutex_init(&recorder->mutex, NULL);
+    pthread_mutex_init(&recorder->replying, NULL);
     return recorder;
 }
 
@@ -85,6 +87,7 @@ void recorder_free(struct recorder *recorder)
     recorder_stop(recorder);
     mailbox_fini(&recorder->mailbox);
     pthread_mutex_destroy(&recorder->mutex);
+    pthread_mutex_destroy(&recorder->replying);
     for (size_t i = 0; i < recorder->keep_count; i++)
         free(recorder->keeps[i].mapping);
     free(recorder->keeps);
@@ -98,6 +101,12 @@ void recorder_submit(struct recorder *recorder, struct record_job *job)
     job->submitted_us = clock_now();
     atomic_fetch_add(&recorder->waiting, 1);
     mailbox_post(&recorder->mailbox, &job->item);
+}
+
+void recorder_quiesce(struct recorder *recorder)
+{
+    pthread_mutex_lock(&recorder->replying);
+    pthread_mutex_unlock(&recorder->replying);
 }
 
 void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us)
@@ -322,6 +331,7 @@ static void reply_group(struct recorder *recorder, int64_t duration)
     recorder->stats.letters += letters;
     recorder->stats.commit_us = duration;
     pthread_mutex_unlock(&recorder->mutex);
+    pthread_mutex_lock(&recorder->replying);
     for (size_t i = 0; i < recorder->group_count; i++) {
         struct record_job *job = recorder->group[i];
 
@@ -329,6 +339,7 @@ static void reply_group(struct recorder *recorder, int64_t duration)
         atomic_fetch_sub(&recorder->waiting, 1);
         mailbox_post(job->reply_to, &job->item);
     }
+    pthread_mutex_unlock(&recorder->replying);
     recorder->group_count = 0;
 }
 

@@ -73,6 +73,10 @@ void recorder_stop(struct recorder *recorder);
 /* Any thread; never blocks. */
 void recorder_submit(struct recorder *recorder, struct record_job *job);
 
+/* Returns once the recorder's thread is out of every mailbox that it answered before: one whose answers
+ * have all come may then be freed. Any thread. */
+void recorder_quiesce(struct recorder *recorder);
+
 /* How long dead letters of `mapping` are kept; 0: for ever. Any thread. */
 void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us);
 
