@@ -290,7 +290,8 @@ static int by_position(const void *one, const void *other)
 
 void dead_letter_places_sort(struct dead_letter_place *places, size_t count)
 {
-    qsort(places, count, sizeof *places, by_position);
+    if (count)
+        qsort(places, count, sizeof *places, by_position);
 }
 
 static int collect_places(struct dead_letter_sqlite *store, sqlite3_stmt *statement,

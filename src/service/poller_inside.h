@@ -18,7 +18,8 @@ struct sluice_host {
 
 /* One HTTP request in flight. Kept for reuse with its memory. */
 struct invocation {
-    struct invocation *next;
+    struct invocation *next;   /* idle, or refused */
+    struct invocation *older;  /* all that were made */
     struct poller *poller;
     struct batch *batch;
     struct buffer body;
@@ -64,6 +65,7 @@ struct poller {
     struct claim_waiter *unread; /* messages whose token could not be looked up */
     int64_t token_retry_us; /* the token store could not be read: try again then */
 
+    struct invocation *newest;
     struct invocation *idle;
     struct invocation *refused; /* could not be sent */
     struct envelope_record *records; /* scratch */
