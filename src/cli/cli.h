@@ -10,6 +10,7 @@ int cmd_demo(int argc, char **argv);
 int cmd_dlq(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_connectors(int argc, char **argv);
+int cmd_token(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 #endif

@@ -15,7 +15,8 @@ struct command {
 static const struct command commands[] = {
     {"run", "Run all mappings as a service", cmd_run},
     {"check", "Check mapping files, with --connect against the real thing", cmd_check},
-    {"dlq", "Look into dead letters: list, show, count", cmd_dlq},
+    {"dlq", "Look into dead letters, mend them, send them again", cmd_dlq},
+    {"token", "Look at recorded idempotency tokens, forget one", cmd_token},
     {"demo", "See it work, without a broker", cmd_demo},
     {"keys", "List the keys of a mapping file", cmd_keys},
     {"connectors", "List connectors and their options", cmd_connectors},
