@@ -37,6 +37,7 @@ static const struct arguments_usage usage = {
         "  ls       List letters, by mapping, class, status, error, key, token, time and more\n"
         "  show     Show one with its whole story: message, attempts, last answer\n"
         "  stats    Count them by error, class, status, mapping, key or hour\n"
+        "  follow   Show letters as they are written\n"
         "  replay   Send letters through their mapping again\n"
         "  edit     Change payloads; the original is kept\n"
         "  discard  Remove letters for good\n"
@@ -281,7 +282,7 @@ static const struct {
     {"ls", dlq_list},         {"list", dlq_list},     {"show", dlq_show},
     {"stats", dlq_stats},     {"edit", dlq_edit},     {"discard", dlq_discard},
     {"export", dlq_export},   {"import", dlq_import}, {"log", dlq_log},
-    {"replay", dlq_replay},
+    {"replay", dlq_replay},   {"follow", dlq_follow},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])

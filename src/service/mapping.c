@@ -20,6 +20,7 @@ static const char *const missing[] = {"dead_letter", "position", NULL};
 static const char *const conflicts[] = {"dead_letter", "invoke", "drop", NULL};
 static const char *const formats[] = {"lambda", "json", "raw", NULL};
 static const char *const stores[] = {"local", NULL};
+static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 
 #define REQUIRED SLUICE_OPTION_REQUIRED
 #define ADVANCED SLUICE_OPTION_ADVANCED
@@ -107,6 +108,14 @@ const struct sluice_option mapping_table[] = {
      "Where dead letters are kept: in the state directory."},
     {"dead_letter.keep", SLUICE_DURATION, 0, "30d", 0, 3660 * CLOCK_DAY, NULL,
      "How long dead letters are kept; 0: for ever."},
+    {"dead_letter.max_count", SLUICE_INT, 0, "0", 0, INT64_C(1000000000), NULL,
+     "Dead letters of this mapping at most, a batch more or less; 0: no limit."},
+    {"dead_letter.max_bytes", SLUICE_BYTES, 0, "0", 0, 64 * 1024 * 1024 * MIB, NULL,
+     "Bytes of keys, payloads and headers of its dead letters at most, a batch more or less; 0: no "
+     "limit."},
+    {"dead_letter.on_full", SLUICE_ENUM, 0, "wait", 0, 0, fulls,
+     "What happens at those limits: the lane waits until there is room, or the oldest dead letters "
+     "are dropped."},
 
     {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
      "Consumers that this mapping joins the source with, each on a thread of its own."},

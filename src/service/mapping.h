@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "core/settings.h"
 #include "io/http_client.h"
+#include "service/recorder_limits.h"
 
 struct sluice_connector;
 struct sluice_values;
@@ -28,6 +29,7 @@ struct mapping {
     struct rules rules;
     struct http_settings target;
     int64_t dead_letter_keep_us; /* 0: for ever */
+    struct recorder_limits dead_letter_limits;
     int64_t drain_us;            /* how long a stop waits for what is in flight */
 };
 

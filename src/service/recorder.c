@@ -26,6 +26,7 @@
 struct keep {
     char *mapping;
     int64_t keep_us;
+    struct recorder_limits limits;
 };
 
 struct recorder {
@@ -109,20 +110,31 @@ void recorder_quiesce(struct recorder *recorder)
     pthread_mutex_unlock(&recorder->replying);
 }
 
-void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us)
+/* What is known of a mapping; made where it is missing. With the mutex held. */
+static struct keep *keep_of(struct recorder *recorder, const char *mapping)
 {
     size_t i;
 
-    pthread_mutex_lock(&recorder->mutex);
     for (i = 0; i < recorder->keep_count; i++)
         if (strcmp(recorder->keeps[i].mapping, mapping) == 0)
-            break;
-    if (i == recorder->keep_count) {
-        recorder->keeps =
-            memory_resize(recorder->keeps, ++recorder->keep_count, sizeof(struct keep));
-        recorder->keeps[i].mapping = memory_text(mapping);
-    }
-    recorder->keeps[i].keep_us = keep_us;
+            return &recorder->keeps[i];
+    recorder->keeps = memory_resize(recorder->keeps, ++recorder->keep_count, sizeof(struct keep));
+    recorder->keeps[i] = (struct keep){.mapping = memory_text(mapping)};
+    return &recorder->keeps[i];
+}
+
+void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us)
+{
+    pthread_mutex_lock(&recorder->mutex);
+    keep_of(recorder, mapping)->keep_us = keep_us;
+    pthread_mutex_unlock(&recorder->mutex);
+}
+
+void recorder_set_limits(struct recorder *recorder, const char *mapping,
+                         const struct recorder_limits *limits)
+{
+    pthread_mutex_lock(&recorder->mutex);
+    keep_of(recorder, mapping)->limits = *limits;
     pthread_mutex_unlock(&recorder->mutex);
 }
 
@@ -174,6 +186,29 @@ static void note_health(struct recorder *recorder, const char *store, int64_t *s
 typedef int (*step_fn)(struct recorder *recorder, struct record_job **jobs, size_t count,
                        struct fault *fault);
 
+/* A job's letters are of one mapping. */
+static int make_room_for(struct recorder *recorder, const struct record_job *job,
+                         struct fault *fault)
+{
+    const char *mapping = job->letter_count ? job->letters[0].mapping : NULL;
+    struct recorder_limits limits = {0};
+    uint64_t dropped = 0;
+    int result;
+
+    if (!mapping)
+        return 0;
+    pthread_mutex_lock(&recorder->mutex);
+    limits = keep_of(recorder, mapping)->limits;
+    pthread_mutex_unlock(&recorder->mutex);
+    result = recorder_limits_make_room(recorder->letters, &limits, job->letters,
+                                       job->letter_count, &dropped, fault);
+    if (dropped)
+        log_event(LOG_WARNING, "dead_letters_dropped", LOG_TEXT("mapping", mapping),
+                  LOG_NUMBER("count", (int64_t)dropped),
+                  LOG_TEXT("text", "the oldest, as dead_letter.on_full is drop_oldest"));
+    return result;
+}
+
 static int write_letters(struct recorder *recorder, struct record_job **jobs, size_t count,
                          struct fault *fault)
 {
@@ -181,8 +216,11 @@ static int write_letters(struct recorder *recorder, struct record_job **jobs, si
 
     if (!recorder->letters)
         return fault_set(fault, "there is no dead-letter store");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (make_room_for(recorder, jobs[i], fault) != 0)
+            return -1;
         letters += jobs[i]->letter_count;
+    }
     if (letters > recorder->gathered_room) {
         recorder->gathered_room = letters;
         recorder->gathered = memory_resize(recorder->gathered, letters, sizeof *recorder->gathered);

@@ -63,6 +63,7 @@ static int make_pollers(struct supervisor *supervisor, struct running *running,
     running->claims = claims_new();
     running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
     recorder_set_keep(supervisor->recorder, mapping->name, mapping->dead_letter_keep_us);
+    recorder_set_limits(supervisor->recorder, mapping->name, &mapping->dead_letter_limits);
     for (uint32_t i = 0; i < mapping->pollers; i++) {
         struct poller_context context = {
             .mapping = mapping,
