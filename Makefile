@@ -6,6 +6,7 @@
 #   make check     unit and contract tests only: fast, no broker
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
+#   make bench-dlq sluice dlq over a million dead letters
 #   make deps      install the Debian packages needed to build
 #   make install   obeys DESTDIR, PREFIX, LIBDIR, SYSCONFDIR, MANDIR
 #   make clean
@@ -144,6 +145,10 @@ lint: all
 
 bench: all $(B)/tests/floor $(B)/tests/bench_producer
 	@SLUICE_BUILD=$(B) tests/bench/run
+
+.PHONY: bench-dlq
+bench-dlq: all $(B)/tests/test_dead_letter_store
+	@SLUICE_BUILD=$(B) tests/bench/dlq
 
 $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags
 	@mkdir -p $(@D)

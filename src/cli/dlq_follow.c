@@ -8,10 +8,14 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
 
 #define LOOK_US (300 * CLOCK_MS)
+/* Several pollers write, so that one which died a little earlier may be written a little later. */
+#define LATE_US (10 * CLOCK_SECOND)
+#define SEEN    65536 /* shown lately, each at its place by number; one may push out another */
 
 static const struct arguments_option options[] = {DLQ_OPTIONS, [DLQ_OWN] = {0}};
 
@@ -31,6 +35,7 @@ struct follow {
     int64_t newest;
     uint64_t count;
     bool done;
+    int64_t *seen;
 };
 
 static void print_line(const struct follow *follow, const struct dead_letter *letter)
@@ -52,7 +57,11 @@ static void print_line(const struct follow *follow, const struct dead_letter *le
 static int see(void *argument, const struct dead_letter *letter)
 {
     struct follow *follow = argument;
+    int64_t *seen = &follow->seen[letter->dead_wall_us % SEEN];
 
+    if (*seen == letter->dead_wall_us)
+        return 0;
+    *seen = letter->dead_wall_us;
     follow->newest = letter->dead_wall_us;
     follow->count++;
     if (follow->choice.json)
@@ -71,8 +80,8 @@ static int look(struct follow *follow, struct dead_letter_store *store)
 
     query.sort = DEAD_LETTER_OLDEST;
     query.limit = 0;
-    if (follow->newest)
-        query.since_wall_us = follow->newest + 1;
+    if (follow->newest - LATE_US > query.since_wall_us)
+        query.since_wall_us = follow->newest - LATE_US;
     if (store->ops->list(store, &query, 0, see, follow, &fault) != 0)
         return dlq_failed(&fault);
     if (fflush(stdout) != 0)
@@ -120,7 +129,9 @@ int dlq_follow(int argc, char **argv)
         if (!follow.choice.query.since_wall_us)
             follow.choice.query.since_wall_us = follow.screen.now_us;
         directory = dlq_directory(follow.choice.state);
+        follow.seen = memory_zero(SEEN, sizeof *follow.seen);
         code = run(&follow, directory);
+        free(follow.seen);
         free(directory);
     }
     dlq_choice_fini(&follow.choice);

@@ -23,7 +23,7 @@ static const char pragmas[] =
     "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
     "PRAGMA wal_autocheckpoint = 8000;"     /* pages: about 8 MiB */
     "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
-    "PRAGMA cache_size = -16384;"           /* 16 MiB */
+    "PRAGMA cache_size = -8192;"            /* 8 MiB */
     "PRAGMA temp_store = MEMORY;";
 
 #define ROW_COLUMNS                                                                                \
@@ -347,7 +347,7 @@ static int open_reader(struct dead_letter_sqlite *store, const char *directory,
     if (known < DEAD_LETTER_FORMAT && upgrade_for_reader(store, directory, fault) < 0)
         return -1;
     /* Bounded, however many letters there are: what does not fit goes to a temporary file. */
-    sqlite3_exec(store->db, "PRAGMA cache_size = -16384;", NULL, NULL, NULL);
+    sqlite3_exec(store->db, "PRAGMA cache_size = -8192;", NULL, NULL, NULL);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "service/replay_source.h"
 
 #define FORCE_AT_ONCE 500
+#define BUFFER_LEAST  ((size_t)16 << 20) /* bytes of letters at the engine: they need not be fetched */
 
 /* The letters of one mapping, on their way. */
 struct part {
@@ -58,6 +59,17 @@ static struct choice *choice_for(struct choices *choices, const char *name)
     return NULL;
 }
 
+/* How many there are without that one. */
+static size_t leave_out(struct dead_letter_place *places, size_t count, int64_t number)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (places[i].number != number)
+            places[kept++] = places[i];
+    return kept;
+}
+
 static void add_places(struct choices *choices, const char *mapping,
                        const struct dead_letter_query *query)
 {
@@ -71,12 +83,16 @@ static void add_places(struct choices *choices, const char *mapping,
         choices->failed = true;
         return;
     }
+    count = leave_out(places, count, choices->order->skip);
+    choices->total += count;
+    if (!choice->places) {
+        choice->places = places;
+        choice->count = count;
+        return;
+    }
     choice->places = memory_resize(choice->places, choice->count + count + 1, sizeof *places);
-    for (size_t i = 0; i < count; i++)
-        if (places[i].number != choices->order->skip) {
-            choice->places[choice->count++] = places[i];
-            choices->total++;
-        }
+    memcpy(choice->places + choice->count, places, count * sizeof *places);
+    choice->count += count;
     free(places);
 }
 
@@ -156,6 +172,9 @@ static void make_mapping(struct part *part, const struct mapping *mapping,
     if (rules->token.on_conflict == TOKEN_CONFLICT_DROP)
         rules->token.on_conflict = TOKEN_CONFLICT_DEAD_LETTER;
     rules->retry.patience_us = 0;
+    if (rules->buffer_bytes > BUFFER_LEAST && rules->buffer_bytes > 2 * rules->batch.bytes)
+        rules->buffer_bytes =
+            2 * rules->batch.bytes > BUFFER_LEAST ? 2 * rules->batch.bytes : BUFFER_LEAST;
     if (order->concurrency && order->concurrency < rules->concurrency.most)
         rules->concurrency.most = order->concurrency;
     if (rules->concurrency.least > rules->concurrency.most)
