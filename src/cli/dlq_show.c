@@ -9,18 +9,22 @@
 #include "base/memory.h"
 #include "base/units.h"
 #include "cli/dlq_choice.h"
+#include "cli/dlq_curl.h"
 #include "cli/dlq_inside.h"
+#include "service/config.h"
 
 #define PAYLOAD_MOST ((size_t)64 << 10) /* shown; --payload prints all */
 #define NAME_WIDTH   10
 
-enum { JSON, PAYLOAD, HEADERS, RAW, STATE };
+enum { JSON, PAYLOAD, HEADERS, RAW, CURL, CONFIG, STATE };
 
 static const struct arguments_option options[] = {
     [JSON] = {"json", 'j', NULL, "Print it as a JSON object, with headers and payload."},
     [PAYLOAD] = {"payload", 'p', NULL, "Print the payload alone, byte for byte."},
     [HEADERS] = {"headers", 'H', NULL, "Print the headers alone."},
     [RAW] = {"raw", 'r', NULL, "Do not lay JSON out, do not dump what is binary."},
+    [CURL] = {"curl", 0, NULL, "Print a command that repeats the call by hand."},
+    [CONFIG] = {"config", 'C', "DIR", "For --curl: read DIR/sluice.yaml and its mappings."},
     [STATE] = {"state", 0, "DIR", "State directory, where the service does not use its usual one."},
     {0},
 };
@@ -39,7 +43,10 @@ static const struct arguments_usage usage = {
 
 struct show {
     const char *prefix, *state;
-    bool json, payload, headers, raw;
+    bool json, payload, headers, raw, curl;
+    const char *config;
+    struct configuration *configuration;
+    int code;
     struct dlq_screen screen;
 };
 
@@ -224,11 +231,39 @@ static void write_payload(const struct show *show, const struct dead_letter *let
         fwrite(letter->payload.data, 1, letter->payload.size, stdout);
 }
 
+static int print_curl(const struct show *show, const struct dead_letter *letter)
+{
+    for (size_t i = 0; i < show->configuration->mapping_count; i++)
+        if (strcmp(show->configuration->mappings[i]->name, letter->mapping) == 0) {
+            dlq_curl(show->configuration->mappings[i], letter);
+            return EX_OK;
+        }
+    fprintf(stderr, "sluice dlq show: its mapping is not in the configuration; --config DIR names "
+                    "another one\n");
+    return EX_CONFIG;
+}
+
+static int load_configuration(struct show *show)
+{
+    struct problems problems = {0};
+
+    show->configuration =
+        configuration_load(&show->config, show->config ? 1 : 0,
+                           &(struct overrides){.state_directory = show->state}, &problems);
+    for (size_t i = 0; !show->configuration && i < problems.count; i++)
+        fprintf(stderr, "%s%s%s\n", problems.items[i].place,
+                problems.items[i].place[0] ? ": " : "", problems.items[i].text);
+    problem_free_all(&problems);
+    return show->configuration ? EX_OK : EX_CONFIG;
+}
+
 static int see(void *argument, const struct dead_letter *letter)
 {
     struct show *show = argument;
 
-    if (show->json) {
+    if (show->curl) {
+        show->code = print_curl(show, letter);
+    } else if (show->json) {
         dlq_json_print(dlq_json_letter(letter, true));
     } else if (show->payload || show->headers) {
         if (show->headers)
@@ -250,7 +285,7 @@ static int print_show(struct show *show, struct dead_letter_store *store)
 
     if (code == EX_OK && store->ops->list(store, &query, 1, see, show, &fault) != 0)
         code = dlq_failed(&fault);
-    return code;
+    return code == EX_OK ? show->code : code;
 }
 
 int dlq_show(int argc, char **argv)
@@ -268,6 +303,9 @@ int dlq_show(int argc, char **argv)
         show.payload |= option == PAYLOAD;
         show.headers |= option == HEADERS;
         show.raw |= option == RAW;
+        show.curl |= option == CURL;
+        if (option == CONFIG)
+            show.config = arguments.value;
         if (option == STATE)
             show.state = arguments.value;
     }
@@ -278,16 +316,20 @@ int dlq_show(int argc, char **argv)
     if ((code = dlq_choice_ids(&choice, &arguments)) != EX_OK)
         return code;
     show.prefix = arguments.operands[0];
-    directory = dlq_directory(show.state);
+    if (show.curl && (code = load_configuration(&show)) != EX_OK)
+        return code;
+    directory = dlq_directory(show.configuration ? show.configuration->service.state_directory
+                                                 : show.state);
     store = dlq_open(directory, true, &code);
     if (!store && code == EX_OK) {
         fprintf(stderr, "sluice dlq show: there are no dead letters yet in %s\n", directory);
         code = EX_DATAERR;
     }
     free(directory);
-    if (!store)
-        return code;
-    code = print_show(&show, store);
-    store->ops->close(store);
+    if (store) {
+        code = print_show(&show, store);
+        store->ops->close(store);
+    }
+    configuration_free(show.configuration);
     return code;
 }

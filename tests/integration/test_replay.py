@@ -240,3 +240,21 @@ def test_interrupted_and_begun_again(letters, function):
     assert len(sluice.dead()) == result["left"]
     assert replay(sluice, "--all")["done"] == result["left"]
     assert set(function.done.values()) == {1} and len(function.done) == 400
+
+
+@pytest.mark.parametrize("payload", ['{"id": "m-1", "text": "it\'s $HOME"}',
+                                     '{"id": "m-1", "text": "caf\u00e9 \u001b[2J"}'])
+def test_curl_repeats_the_call_by_hand(letters, function, payload):
+    sluice = letters(letter(1, payload=payload, headers=[{"name": "trace", "value": "t1"}]),
+                     target={"http": {"headers": {"X-Api-Key": "sesame"}}})
+    one = sluice.dead()[0]["id"]
+    shown = run_cli("dlq", "show", one, "--curl", "--config", sluice.config)
+    assert shown.returncode == 0, shown.stderr
+    assert "sesame" not in shown.stdout and "\x1b" not in shown.stdout
+    done = subprocess.run(["sh", "-c", shown.stdout], stdout=subprocess.PIPE, text=True, timeout=30,
+                          env={**os.environ, "X_API_KEY": "sesame"}, check=True)
+    assert " 200 " in done.stdout
+    assert replay(sluice, one)["done"] == 1
+    by_hand, by_replay = function.invocations
+    assert by_hand.body == by_replay.body and by_hand.token == by_replay.token
+    assert by_hand.headers["x-api-key"] == by_replay.headers["x-api-key"]
