@@ -97,7 +97,8 @@ static int apply(const struct edit *edit, struct sluice_bytes payload, struct bu
     int result = 0;
 
     buffer_init(&from, PAYLOAD_MOST);
-    buffer_add(ret, payload.data, payload.size);
+    if (payload.data)
+        buffer_add(ret, payload.data, payload.size);
     for (size_t i = 0; result == 0 && i < edit->set_count; i++) {
         struct buffer swap = from;
 
@@ -216,7 +217,6 @@ static int set_all(struct edit *edit, const char *directory)
 struct one {
     struct dead_letter letter;
     struct buffer payload;
-    bool absent;
 };
 
 static int copy_one(void *argument, const struct dead_letter *letter)
@@ -224,8 +224,8 @@ static int copy_one(void *argument, const struct dead_letter *letter)
     struct one *one = argument;
 
     one->letter = *letter;
-    one->absent = !letter->payload.data;
-    buffer_add(&one->payload, letter->payload.data, letter->payload.size);
+    if (letter->payload.data)
+        buffer_add(&one->payload, letter->payload.data, letter->payload.size);
     return 1;
 }
 
@@ -258,7 +258,7 @@ static int edit_one(struct edit *edit, struct one *one, const char *directory)
 
 static int edit_by_hand(struct edit *edit, const char *directory)
 {
-    struct one one = {.absent = false};
+    struct one one = {.letter = {.id = ""}};
     int code;
 
     buffer_init(&one.payload, PAYLOAD_MOST);

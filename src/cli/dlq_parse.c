@@ -243,7 +243,7 @@ static int read_texts(struct dlq_parsed *parsed, struct fault *fault)
     if (*id && (strlen(id) != sizeof letter->id - 1 ||
                 strspn(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != strlen(id) || *id > '7'))
         return wrong(fault, "id", "26 letters and digits, as `export` writes them");
-    strcpy(letter->id, id);
+    memcpy(letter->id, id, strlen(id));
     letter->token = token.data ? token.data : "";
     letter->token_size = token.size;
     return 0;

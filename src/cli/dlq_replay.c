@@ -192,86 +192,6 @@ static int find_ids(struct command *command)
     return EX_OK;
 }
 
-static const struct mapping *find_mapping(const struct command *command, const char *name)
-{
-    for (size_t i = 0; i < command->configuration->mapping_count; i++)
-        if (strcmp(command->configuration->mappings[i]->name, name) == 0)
-            return command->configuration->mappings[i];
-    return NULL;
-}
-
-static void print_plan(const struct command *command, const char *from, uint64_t count)
-{
-    static const char *const orders[] = {"in the order of each lane", "in the order of each key",
-                                         "in any order"};
-    const char *to = command->order.to ? command->order.to : from;
-    const struct mapping *mapping = find_mapping(command, to);
-    char number[DLQ_TIME];
-
-    if (command->choice.json) {
-        dlq_json_print(json_pack("{s:s, s:b, s:s, s:s, s:I, s:s}", "action", "replay", "dry_run", 1,
-                                 "mapping", from, "to", to, "count", (json_int_t)count, "target",
-                                 mapping ? mapping->target.url : ""));
-        return;
-    }
-    printf("%s dead letter%s of ", dlq_number(count, number), count == 1 ? "" : "s");
-    dlq_line(from, strlen(from), 63);
-    if (mapping)
-        printf(" would go to %s, through mapping %s, in batches of up to %u, %s, with %s.\n",
-               mapping->target.url, to, mapping->rules.batch.size, orders[mapping->rules.order],
-               command->order.force ? "new tokens" : "the tokens they had");
-    else
-        puts(" cannot be replayed: that mapping is not configured (--to names another).");
-}
-
-struct plan {
-    struct command *command;
-    uint64_t total, left;
-};
-
-static int plan_group(void *argument, const struct dead_letter_group *group)
-{
-    struct plan *plan = argument;
-    uint64_t count = group->count;
-
-    if (plan->command->choice.query.limit && count > plan->left)
-        count = plan->left;
-    plan->left -= count;
-    plan->total += count;
-    if (count && plan->command->dry_run)
-        print_plan(plan->command, group->value, count);
-    return 0;
-}
-
-static int plan_letter(void *argument, const struct dead_letter *letter)
-{
-    struct plan *plan = argument;
-
-    plan->total++;
-    if (plan->command->dry_run)
-        print_plan(plan->command, letter->mapping, 1);
-    return 1;
-}
-
-/* Counts, and says what would happen where that is all. */
-static int make_plan(struct command *command, uint64_t *ret_total)
-{
-    struct plan plan = {.command = command, .left = command->choice.query.limit};
-    struct dead_letter_query query = command->choice.query;
-    struct fault fault;
-    int code = EX_OK;
-
-    query.limit = 0;
-    if (command->choice.id_count)
-        code = dlq_choice_each(&command->choice, command->store, usage.command, 0, plan_letter,
-                               &plan);
-    else if (command->store->ops->group(command->store, &query, "mapping", plan_group, &plan,
-                                        &fault) != 0)
-        code = dlq_failed(&fault);
-    *ret_total = plan.total;
-    return code;
-}
-
 /* ---- running ---- */
 
 /* Until it ends, is interrupted, or has waited too long for a target. */
@@ -401,7 +321,12 @@ static int run(struct command *command)
         return code == EX_OK ? dlq_none(command->choice.json) : code;
     code = find_ids(command);
     if (code == EX_OK)
-        code = make_plan(command, &total);
+        code = dlq_replay_plan(&(struct dlq_replay_plan){.choice = &command->choice,
+                                                         .order = &command->order,
+                                                         .configuration = command->configuration,
+                                                         .store = command->store,
+                                                         .tell = command->dry_run},
+                               &total);
     if (code == EX_OK && !total)
         code = dlq_none(command->choice.json);
     if (code != EX_OK || command->dry_run)

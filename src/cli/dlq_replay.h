@@ -6,8 +6,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
+#include "service/config.h"
 #include "service/replay.h"
+
+/* What a replay would do. */
+struct dlq_replay_plan {
+    const struct dlq_choice *choice;
+    const struct replay_order *order;
+    const struct configuration *configuration;
+    struct dead_letter_store *store;
+    bool tell; /* in full; else only count */
+};
+
+/* Counts the letters, and tells of each mapping what would become of them. EX_OK or a code after
+ * saying why not. */
+int dlq_replay_plan(const struct dlq_replay_plan *plan, uint64_t *ret_total);
 
 struct dlq_replay_view {
     struct dlq_screen screen;

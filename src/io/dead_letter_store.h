@@ -148,7 +148,8 @@ struct dead_letter_store {
     const struct dead_letter_store_ops *ops;
 };
 
-enum dead_letter_access { DEAD_LETTER_READ, DEAD_LETTER_WRITE };
+/* WRITE_SOON: commits survive the end of the process at once, power loss only a little later. */
+enum dead_letter_access { DEAD_LETTER_READ, DEAD_LETTER_WRITE, DEAD_LETTER_WRITE_SOON };
 
 /* Opens `directory`/dead-letters.sqlite; WRITE makes it where missing and brings one of an older
  * version up to date, as READ does where it may. A reader works beside a running writer and never

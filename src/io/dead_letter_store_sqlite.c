@@ -241,7 +241,8 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     return code;
 }
 
-static int open_writer(struct dead_letter_sqlite *store, const char *directory, struct fault *fault)
+static int open_writer(struct dead_letter_sqlite *store, const char *directory,
+                       enum dead_letter_access access, struct fault *fault)
 {
     int fd, known;
 
@@ -260,7 +261,9 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory, 
     if (known < 0)
         return -1;
     if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
+        (access == DEAD_LETTER_WRITE_SOON &&
+         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) != SQLITE_OK))
         return dead_letter_sqlite_fault(store, "cannot set up", fault);
     if (known < DEAD_LETTER_FORMAT && dead_letter_sqlite_upgrade(store, fault) != 0)
         return -1;
@@ -393,10 +396,10 @@ struct dead_letter_store *dead_letter_store_sqlite_open(const char *directory,
     store->base.ops = &ops;
     store->path = memory_format("%s/dead-letters.sqlite", directory);
     buffer_init(&store->text, TEXT_MOST);
-    if (access == DEAD_LETTER_WRITE)
-        result = open_writer(store, directory, fault);
-    else
+    if (access == DEAD_LETTER_READ)
         result = open_reader(store, directory, fault);
+    else
+        result = open_writer(store, directory, access, fault);
     if (result != 0) {
         store_close(&store->base);
         return NULL;

@@ -20,7 +20,7 @@ static void settle(void *argument, struct lane *lane, const struct message *mess
         .action = SLUICE_ACCEPT,
     };
 
-    if (poller->context.replay)
+    if (poller->context.replay && message)
         replay_source_settle(poller->context.replay, message->source.handle,
                              (enum verdict)message->verdict);
     else

@@ -49,9 +49,9 @@ struct poller {
     const struct sluice_connector *connector;
     struct sluice_host host;
     void *instance;
-    bool started;         /* the connector */
     int64_t start_us;     /* when to try to start it again */
     uint32_t start_tries;
+    bool started;         /* the connector */
 
     struct loop *loop;
     struct http_client *client;

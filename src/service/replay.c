@@ -9,7 +9,7 @@
 #include "service/replay_source.h"
 
 #define FORCE_AT_ONCE 500
-#define BUFFER_LEAST  ((size_t)16 << 20) /* bytes of letters at the engine: they need not be fetched */
+#define BUFFER_LEAST  ((size_t)8 << 20) /* bytes of letters at the engine: they need not be fetched */
 
 /* The letters of one mapping, on their way. */
 struct part {

@@ -442,8 +442,9 @@ static int source_start(void *instance, const char *name)
     struct fault fault;
 
     (void)name;
+    /* A removal that power loss takes back is only done again: the token is recorded. */
     source->store =
-        dead_letter_store_sqlite_open(source->directory, DEAD_LETTER_WRITE, &fault);
+        dead_letter_store_sqlite_open(source->directory, DEAD_LETTER_WRITE_SOON, &fault);
     if (!source->store || source->store->ops->log(source->store, &source->settings.act, &fault)) {
         source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
         if (source->store)

@@ -107,6 +107,8 @@ def test_a_token_recorded_meanwhile_makes_it_a_no_op(cluster, function, sluice, 
     cluster.produce(topic, list(numbered(3))[1:2])  # somebody sent it again
     function.wait_done(["m-1"], 20)
     cluster.wait_committed(group_of(topic), topic, 1)
+    planned = run_cli(*command(sluice, "replay", "--all", "--dry-run"))  # beside the service
+    assert "1 of them would leave without being sent" in planned.stdout
     assert sluice.terminate() == 0
     count = len(function.invocations)
     result = replay(sluice, "--all")
