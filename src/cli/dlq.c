@@ -127,6 +127,19 @@ struct dead_letter_store *dlq_open_writer(const char *directory, int *ret_exit)
     return store;
 }
 
+struct configuration *dlq_configuration(const char *config, const struct overrides *overrides)
+{
+    struct problems problems = {0};
+    struct configuration *configuration =
+        configuration_load(&config, config ? 1 : 0, overrides, &problems);
+
+    for (size_t i = 0; !configuration && i < problems.count; i++)
+        fprintf(stderr, "%s%s%s\n", problems.items[i].place,
+                problems.items[i].place[0] ? ": " : "", problems.items[i].text);
+    problem_free_all(&problems);
+    return configuration;
+}
+
 int dlq_none(bool json)
 {
     if (!json)

@@ -13,7 +13,6 @@
 #include "base/memory.h"
 #include "core/envelope.h"
 #include "core/token.h"
-#include "service/options.h"
 
 #define BODY_MOST     ((size_t)1 << 30)
 #define ARGUMENT_MOST ((size_t)64 << 10) /* of one word; the kernel takes twice that */
@@ -118,26 +117,9 @@ static void print_base64(const struct buffer *body)
     free(text);
 }
 
-static char *servers_of(const struct mapping *mapping)
-{
-    struct buffer text;
-    char *copy;
-
-    buffer_init(&text, 1 << 16);
-    for (size_t i = 0; options_known(mapping->values, "brokers") &&
-                       i < options_count(mapping->values, "brokers");
-         i++) {
-        buffer_add_text(&text, i ? "," : "");
-        buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
-    }
-    copy = memory_text(buffer_text(&text));
-    buffer_fini(&text);
-    return copy;
-}
-
 void dlq_curl(const struct mapping *mapping, const struct dead_letter *letter)
 {
-    char token[TOKEN_BYTES_MOST + 16], *servers = servers_of(mapping);
+    char token[TOKEN_BYTES_MOST + 16], *servers = mapping_servers(mapping);
     const struct sluice_message message = {
         .position = letter->position,
         .key = letter->key,

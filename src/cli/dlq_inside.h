@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "cli/arguments.h"
 #include "io/dead_letter_store.h"
+#include "service/config.h"
 
 /* ---- dlq.c ---- */
 
@@ -28,6 +29,9 @@ int dlq_failed(const struct fault *fault);
 
 /* Opens the store to change it; one that is not there is said, and DLQ_EXIT_NONE. NULL with *ret_exit. */
 struct dead_letter_store *dlq_open_writer(const char *directory, int *ret_exit);
+
+/* The configuration of `--config` (NULL: the usual one). NULL after saying what is wrong with it. */
+struct configuration *dlq_configuration(const char *config, const struct overrides *overrides);
 
 /* Exit codes of our own, beside those of sysexits.h. */
 enum { DLQ_EXIT_NONE = 1, DLQ_EXIT_SOME = 2 };

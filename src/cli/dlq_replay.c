@@ -157,20 +157,6 @@ static int read_options(struct command *command, struct arguments *arguments, in
 
 /* ---- before ---- */
 
-static int load_configuration(struct command *command)
-{
-    struct problems problems = {0};
-
-    command->overrides.state_directory = command->choice.state;
-    command->configuration = configuration_load(&command->config, command->config ? 1 : 0,
-                                                &command->overrides, &problems);
-    for (size_t i = 0; !command->configuration && i < problems.count; i++)
-        fprintf(stderr, "%s%s%s\n", problems.items[i].place,
-                problems.items[i].place[0] ? ": " : "", problems.items[i].text);
-    problem_free_all(&problems);
-    return command->configuration ? EX_OK : EX_CONFIG;
-}
-
 /* Whole ids in place of what was typed. */
 static int find_ids(struct command *command)
 {
@@ -370,8 +356,12 @@ int dlq_replay(int argc, char **argv)
     command->choice.query.sort = DEAD_LETTER_OLDEST;
     command->wait_us = WAIT_US;
     arguments_begin(&arguments, &usage, argc, argv);
-    if (read_options(command, &arguments, &code) == 0 &&
-        (code = load_configuration(command)) == EX_OK) {
+    if (read_options(command, &arguments, &code) == 0) {
+        command->overrides.state_directory = command->choice.state;
+        command->configuration = dlq_configuration(command->config, &command->overrides);
+        code = command->configuration ? EX_OK : EX_CONFIG;
+    }
+    if (command->configuration) {
         command->view = (struct dlq_replay_view){.screen = dlq_screen(),
                                                  .json = command->choice.json};
         command->order.act = (struct dead_letter_act){.action = "replay", .detail = detail};

@@ -243,20 +243,6 @@ static int print_curl(const struct show *show, const struct dead_letter *letter)
     return EX_CONFIG;
 }
 
-static int load_configuration(struct show *show)
-{
-    struct problems problems = {0};
-
-    show->configuration =
-        configuration_load(&show->config, show->config ? 1 : 0,
-                           &(struct overrides){.state_directory = show->state}, &problems);
-    for (size_t i = 0; !show->configuration && i < problems.count; i++)
-        fprintf(stderr, "%s%s%s\n", problems.items[i].place,
-                problems.items[i].place[0] ? ": " : "", problems.items[i].text);
-    problem_free_all(&problems);
-    return show->configuration ? EX_OK : EX_CONFIG;
-}
-
 static int see(void *argument, const struct dead_letter *letter)
 {
     struct show *show = argument;
@@ -316,8 +302,12 @@ int dlq_show(int argc, char **argv)
     if ((code = dlq_choice_ids(&choice, &arguments)) != EX_OK)
         return code;
     show.prefix = arguments.operands[0];
-    if (show.curl && (code = load_configuration(&show)) != EX_OK)
-        return code;
+    if (show.curl) {
+        show.configuration =
+            dlq_configuration(show.config, &(struct overrides){.state_directory = show.state});
+        if (!show.configuration)
+            return EX_CONFIG;
+    }
     directory = dlq_directory(show.configuration ? show.configuration->service.state_directory
                                                  : show.state);
     store = dlq_open(directory, true, &code);

@@ -7,7 +7,9 @@
 
 #include <sluice/option.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "service/options.h"
 #include "service/secret.h"
 
@@ -163,4 +165,21 @@ void mapping_free(struct mapping *mapping)
     options_free(mapping->values);
     options_free(mapping->settings);
     free(mapping);
+}
+
+char *mapping_servers(const struct mapping *mapping)
+{
+    struct buffer text;
+    char *copy;
+
+    buffer_init(&text, 1 << 16);
+    if (options_known(mapping->values, "brokers"))
+        for (size_t i = 0; i < options_count(mapping->values, "brokers"); i++) {
+            if (i)
+                buffer_add(&text, ",", 1);
+            buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
+        }
+    copy = memory_text(buffer_text(&text));
+    buffer_fini(&text);
+    return copy;
 }

@@ -54,4 +54,8 @@ extern const struct sluice_option mapping_table[];
 
 void mapping_free(struct mapping *mapping); /* NULL is fine */
 
+/* What the envelope calls the servers: the source's brokers, as configured; "" where it has none. To be
+ * freed. */
+char *mapping_servers(const struct mapping *mapping);
+
 #endif

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "service/options.h"
 #include "service/poller_inside.h"
 
 #define TURN_MOST_US       CLOCK_SECOND
@@ -22,24 +21,6 @@
 #define RECEIVE_MESSAGES   2000 /* at a time, so that answers are looked at in between */
 #define START_RETRY_US     (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
-
-/* What the envelope calls the servers: the source's brokers, as configured. */
-static char *servers_text(const struct mapping *mapping)
-{
-    struct buffer text;
-    char *copy;
-
-    buffer_init(&text, 1 << 16);
-    if (options_known(mapping->values, "brokers"))
-        for (size_t i = 0; i < options_count(mapping->values, "brokers"); i++) {
-            if (i)
-                buffer_add(&text, ",", 1);
-            buffer_add_text(&text, options_item(mapping->values, "brokers", i, NULL));
-        }
-    copy = memory_text(buffer_text(&text));
-    buffer_fini(&text);
-    return copy;
-}
 
 static void on_connector(void *argument, uint32_t events)
 {
@@ -95,7 +76,7 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
     poller->connector = context->mapping->connector;
     poller->host.poller = poller;
     poller->mailbox.fd = -1;
-    poller->servers = servers_text(poller->mapping);
+    poller->servers = mapping_servers(poller->mapping);
     poller->envelope = (struct envelope_context){
         .format = poller->mapping->rules.format,
         .mapping = poller->mapping->name,
