@@ -7,6 +7,7 @@
 #   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
+#   make bench-dlq sluice dlq over a million dead letters
 #   make deps      install the Debian packages needed to build
 #   make install   obeys DESTDIR, PREFIX, BINDIR, LIBDIR, SYSCONFDIR, MANDIR, UNITDIR
 #   make clean
@@ -160,6 +161,10 @@ lint: all
 
 bench: all $(B)/tests/floor $(B)/tests/bench_producer
 	@SLUICE_BUILD=$(B) tests/bench/run
+
+.PHONY: bench-dlq
+bench-dlq: all $(B)/tests/test_dead_letter_store
+	@SLUICE_BUILD=$(B) tests/bench/dlq
 
 $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags
 	@mkdir -p $(@D)

@@ -63,3 +63,37 @@ char *base64_write(char *out, const void *data, size_t size)
     }
     return out;
 }
+
+static int sextet(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+size_t base64_read(void *out, const char *text, size_t size)
+{
+    unsigned char *at = out;
+    size_t padding = size && text[size - 1] == '=' ? 1 + (size > 1 && text[size - 2] == '=') : 0;
+    uint32_t bits = 0;
+
+    if (size % 4)
+        return SIZE_MAX;
+    for (size_t i = 0; i < size; i++) {
+        int value = i >= size - padding ? 0 : sextet(text[i]);
+
+        if (value < 0)
+            return SIZE_MAX;
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4 != 3)
+            continue;
+        *at++ = (unsigned char)(bits >> 16);
+        *at++ = (unsigned char)(bits >> 8);
+        *at++ = (unsigned char)bits;
+    }
+    return (size_t)(at - (unsigned char *)out) - padding;
+}

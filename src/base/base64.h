@@ -11,4 +11,8 @@
 /* Writes BASE64_SIZE(size) characters, no NUL, and returns the place after the last. */
 char *base64_write(char *out, const void *data, size_t size);
 
+/* Writes at most size / 4 * 3 bytes and returns how many; SIZE_MAX where the text is not base64 with
+ * padding. */
+size_t base64_read(void *out, const char *text, size_t size);
+
 #endif

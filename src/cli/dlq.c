@@ -2,6 +2,8 @@
  * `sluice dlq`: dead letters at a glance, and what its subcommands share. Reads the store beside a
  * running service, or without one. */
 #include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,13 +30,20 @@ static const struct arguments_option options[] = {
 
 static const struct arguments_usage usage = {
     .command = "dlq",
-    .synopsis = "[ls|show|stats] [OPTION...]",
+    .synopsis = "[COMMAND] [OPTION...]",
     .description =
         "Shows messages that were given up on: how many of each mapping, since when and why.\n\n"
         "Commands:\n"
-        "  ls      List letters, newest first, by mapping, class, status or time\n"
-        "  show    Show one with its whole story: message, attempts, last answer\n"
-        "  stats   Count them by error, class, status, mapping or hour",
+        "  ls       List letters, by mapping, class, status, error, key, token, time and more\n"
+        "  show     Show one with its whole story: message, attempts, last answer\n"
+        "  stats    Count them by error, class, status, mapping, key or hour\n"
+        "  follow   Show letters as they are written\n"
+        "  replay   Send letters through their mapping again\n"
+        "  edit     Change payloads; the original is kept\n"
+        "  discard  Remove letters for good\n"
+        "  export   Write letters as JSON lines, with all that import needs\n"
+        "  import   Add letters that were exported elsewhere\n"
+        "  log      Tell who replayed, edited, discarded or imported letters",
     .options = options,
     .examples = "  sluice dlq\n"
                 "  sluice dlq ls orders --since 2h\n"
@@ -81,54 +90,80 @@ struct dead_letter_store *dlq_open(const char *directory, bool quiet, int *ret_e
     return store;
 }
 
-int dlq_choose_class(const struct arguments *arguments, struct dead_letter_query *query)
+struct dead_letter_store *dlq_open_writer(const char *directory, int *ret_exit)
 {
-    struct suggest suggest = suggest_begin(arguments->value);
+    struct dead_letter_store *store = dlq_open(directory, true, ret_exit);
+    struct fault fault;
 
-    for (int class = DEAD_ATTEMPTS; class <= DEAD_FILTERED; class ++) {
-        const char *name = dead_letter_class_name(class);
-
-        if (strcmp(name, arguments->value) == 0) {
-            query->class_name = name;
-            return EX_OK;
+    if (!store) {
+        if (*ret_exit == EX_OK) {
+            fprintf(stderr, "sluice dlq: there are no dead letters yet in %s\n", directory);
+            *ret_exit = DLQ_EXIT_NONE;
         }
-        suggest_offer(&suggest, name);
+        return NULL;
     }
-    if (suggest.nearest)
-        return arguments_refuse(arguments, "--class %s; did you mean %s?", arguments->value,
-                                suggest.nearest);
-    return arguments_refuse(arguments, "--class takes attempts, poison, named, patience, age, "
-                                       "too_large, token_missing, token_conflict or filtered");
+    store->ops->close(store);
+    store = dead_letter_store_sqlite_open(directory, DEAD_LETTER_WRITE, &fault);
+    if (!store)
+        *ret_exit = dlq_failed(&fault);
+    return store;
 }
 
-int dlq_choose_status(const struct arguments *arguments, struct dead_letter_query *query)
+struct configuration *dlq_configuration(const char *config, const struct overrides *overrides)
 {
-    int64_t status;
+    struct problems problems = {0};
+    struct configuration *configuration =
+        configuration_load(&config, config ? 1 : 0, overrides, &problems);
 
-    if (units_parse_integer(arguments->value, &status) != 0 || status < 100 || status > 999)
-        return arguments_refuse(arguments, "--status takes an HTTP status such as 500");
-    query->status = (uint32_t)status;
-    return EX_OK;
+    for (size_t i = 0; !configuration && i < problems.count; i++)
+        fprintf(stderr, "%s%s%s\n", problems.items[i].place,
+                problems.items[i].place[0] ? ": " : "", problems.items[i].text);
+    problem_free_all(&problems);
+    return configuration;
 }
 
-int dlq_choose_time(const struct arguments *arguments, int64_t *ret_wall_us)
+int dlq_none(bool json)
 {
-    if (dlq_parse_time(arguments->value, clock_wall(), ret_wall_us) != 0)
-        return arguments_refuse(arguments,
-                                "\"%s\" is no time; one is 2h (ago), 2026-11-23 or "
-                                "\"2026-11-23 14:00\", with Z for UTC",
-                                arguments->value);
-    return EX_OK;
+    if (!json)
+        puts("No dead letters match.");
+    return DLQ_EXIT_NONE;
 }
 
-int dlq_choose_limit(const struct arguments *arguments, struct dead_letter_query *query)
+int dlq_confirm(const char *command, bool yes, const char *format, ...)
 {
-    int64_t limit;
+    char answer[16] = "";
+    va_list list;
 
-    if (units_parse_integer(arguments->value, &limit) != 0 || limit < 0 || limit > UINT32_MAX)
-        return arguments_refuse(arguments, "--limit takes a number, 0 for all");
-    query->limit = (uint32_t)limit;
-    return EX_OK;
+    if (yes)
+        return EX_OK;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+        fprintf(stderr, "sluice %s: there is no terminal to ask on; --yes goes on without asking\n",
+                command);
+        return EX_USAGE;
+    }
+    fflush(stdout);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputs(" [y/N] ", stderr);
+    if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+        return EX_OK;
+    fputs("Nothing was done.\n", stderr);
+    return EX_TEMPFAIL;
+}
+
+void dlq_who(struct dead_letter_act *act)
+{
+    const char *sudo = getenv("SUDO_USER"), *login = NULL;
+    struct passwd *user;
+
+    act->uid = getuid();
+    act->wall_us = clock_wall();
+    if (getuid() == 0 && sudo && *sudo)
+        login = sudo;
+    else if ((user = getpwuid(getuid())) != NULL)
+        login = user->pw_name;
+    act->login = memory_text(login ? login : "");
 }
 
 /* ---- the summary ---- */
@@ -154,6 +189,7 @@ static int print_errors(struct dead_letter_store *store, const struct dlq_screen
 static void print_mapping(const struct dlq_screen *screen, const struct dlq_group *mapping)
 {
     char number[DLQ_TIME], first[DLQ_TIME], last[DLQ_TIME];
+    uint64_t lately = 0;
 
     putchar('\n');
     dlq_style(screen, "bold");
@@ -162,17 +198,33 @@ static void print_mapping(const struct dlq_screen *screen, const struct dlq_grou
     printf(": %s, since %s ago, the newest %s ago\n", dlq_number(mapping->count, number),
            dlq_ago(screen, mapping->first_wall_us, first),
            dlq_ago(screen, mapping->last_wall_us, last));
+    for (size_t i = 0; i < DLQ_TREND; i++)
+        lately += mapping->trend[i];
+    printf("  last hour: %s  ", dlq_number(lately, number));
+    dlq_spark(screen, mapping->trend, DLQ_TREND);
+    putchar('\n');
+}
+
+/* Mappings with how much each had in the last hour, in steps of five minutes. */
+static int read_mappings(struct dead_letter_store *store, struct dlq_groups *ret_mappings,
+                         struct fault *fault)
+{
+    struct dead_letter_query all = {0}, lately = {.since_wall_us = clock_wall() - CLOCK_HOUR};
+    int result = dlq_groups_read(store, &all, "mapping", ret_mappings, fault);
+
+    return result != 0 ? result
+                       : dlq_groups_trend(store, &lately, "mapping", CLOCK_HOUR / DLQ_TREND,
+                                          ret_mappings, fault);
 }
 
 static int print_summary(struct dead_letter_store *store, const char *directory)
 {
-    struct dead_letter_query all = {0};
     struct dlq_screen screen = dlq_screen();
     struct dlq_groups mappings;
     uint64_t total = 0;
     char number[DLQ_TIME];
     struct fault fault;
-    int result = dlq_groups_read(store, &all, "mapping", &mappings, &fault);
+    int result = read_mappings(store, &mappings, &fault);
 
     for (size_t i = 0; i < mappings.count; i++)
         total += mappings.groups[i].count;
@@ -189,6 +241,9 @@ static int print_summary(struct dead_letter_store *store, const char *directory)
         printf("\nNext:\n  sluice dlq show %s\n  sluice dlq ls ", mappings.groups[0].example_id);
         dlq_line(mappings.groups[0].value, strlen(mappings.groups[0].value), 63);
         puts("\n  sluice dlq stats --by error");
+        fputs("  sluice dlq replay --dry-run --mapping ", stdout);
+        dlq_line(mappings.groups[0].value, strlen(mappings.groups[0].value), 63);
+        putchar('\n');
     }
     dlq_groups_fini(&mappings);
     return result == 0 ? EX_OK : dlq_failed(&fault);
@@ -196,10 +251,9 @@ static int print_summary(struct dead_letter_store *store, const char *directory)
 
 static int print_summary_json(struct dead_letter_store *store)
 {
-    struct dead_letter_query all = {0};
     struct dlq_groups mappings, errors;
     struct fault fault;
-    int result = dlq_groups_read(store, &all, "mapping", &mappings, &fault);
+    int result = read_mappings(store, &mappings, &fault);
 
     for (size_t i = 0; result == 0 && i < mappings.count; i++) {
         struct dead_letter_query query = {.mapping = mappings.groups[i].value, .limit = TOP_ERRORS};
@@ -216,13 +270,24 @@ static int print_summary_json(struct dead_letter_store *store)
     return result == 0 ? EX_OK : dlq_failed(&fault);
 }
 
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"ls", dlq_list},         {"list", dlq_list},     {"show", dlq_show},
+    {"stats", dlq_stats},     {"edit", dlq_edit},     {"discard", dlq_discard},
+    {"export", dlq_export},   {"import", dlq_import}, {"log", dlq_log},
+    {"replay", dlq_replay},   {"follow", dlq_follow},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
 static int refuse_command(const struct arguments *arguments, const char *name)
 {
     struct suggest suggest = suggest_begin(name);
 
-    suggest_offer(&suggest, "ls");
-    suggest_offer(&suggest, "show");
-    suggest_offer(&suggest, "stats");
+    for (size_t i = 0; i < COMMANDS; i++)
+        suggest_offer(&suggest, commands[i].name);
     if (suggest.nearest)
         return arguments_refuse(arguments, "unknown command \"%s\"; did you mean %s?", name,
                                 suggest.nearest);
@@ -260,12 +325,7 @@ static int summary(int argc, char **argv)
 
 int cmd_dlq(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } commands[] = {{"ls", dlq_list}, {"list", dlq_list}, {"show", dlq_show}, {"stats", dlq_stats}};
-
-    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++)
+    for (size_t i = 0; argc > 1 && i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     return summary(argc, argv);

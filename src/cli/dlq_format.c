@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/json_edit.h"
 #include "base/json_scan.h"
 #include "base/json_text.h"
 #include "base/units.h"
@@ -18,6 +19,20 @@
 
 #define WIDTH_LEAST 60
 #define DUMP_LINE   16
+
+/* As setlocale would find it; it is not called, so that numbers stay as they are. */
+static bool speaks_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+
+        if (value && *value)
+            return strcasestr(value, "utf-8") || strcasestr(value, "utf8");
+    }
+    return false;
+}
 
 struct dlq_screen dlq_screen(void)
 {
@@ -28,6 +43,7 @@ struct dlq_screen dlq_screen(void)
     int64_t given;
 
     screen.now_us = clock_wall();
+    screen.utf8 = speaks_utf8();
     if (!screen.terminal)
         return screen;
     screen.colour = !(no_colour && *no_colour) && !(kind && strcmp(kind, "dumb") == 0);
@@ -171,6 +187,26 @@ const char *dlq_number(uint64_t number, char ret[DLQ_TIME])
     return ret;
 }
 
+void dlq_spark(const struct dlq_screen *screen, const uint64_t *numbers, size_t count)
+{
+    static const char *const bars[] = {"\u2581", "\u2582", "\u2583", "\u2584",
+                                       "\u2585", "\u2586", "\u2587", "\u2588"};
+    uint64_t most = 1;
+
+    for (size_t i = 0; i < count; i++)
+        most = numbers[i] > most ? numbers[i] : most;
+    for (size_t i = 0; i < count; i++) {
+        size_t level = numbers[i] ? (size_t)((double)numbers[i] * 7 / (double)most + 0.5) : 0;
+
+        if (!numbers[i])
+            fputs(screen->utf8 ? "\u2581" : "_", stdout);
+        else if (screen->utf8)
+            fputs(bars[level ? level : 1], stdout);
+        else
+            putchar("_.:-=+*#"[level ? level : 1]);
+    }
+}
+
 /* ---- times ---- */
 
 const char *dlq_ago(const struct dlq_screen *screen, int64_t wall_us, char ret[DLQ_TIME])
@@ -262,50 +298,6 @@ const char *dlq_content(struct sluice_bytes bytes)
     return is_json(bytes) ? "JSON" : is_text(bytes) ? "text" : "binary";
 }
 
-static void new_line(struct buffer *out, unsigned depth)
-{
-    buffer_add(out, "\n", 1);
-    while (depth--)
-        buffer_add(out, "  ", 2);
-}
-
-/* Lays out valid JSON without touching its tokens: numbers stay as they were written. */
-static void lay_out(struct buffer *out, const char *text, size_t size)
-{
-    unsigned depth = 0;
-
-    for (size_t i = 0; i < size; i++) {
-        size_t next = i + 1;
-
-        if (strchr(" \t\r\n", text[i]))
-            continue;
-        if (text[i] == '"') {
-            while (text[next] != '"')
-                next += text[next] == '\\' ? 2 : 1;
-            buffer_add(out, text + i, next + 1 - i);
-            i = next;
-            continue;
-        }
-        if (text[i] == '}' || text[i] == ']')
-            new_line(out, --depth);
-        buffer_add(out, text + i, 1);
-        if (text[i] == ',') {
-            new_line(out, depth);
-        } else if (text[i] == ':') {
-            buffer_add(out, " ", 1);
-        } else if (text[i] == '{' || text[i] == '[') {
-            while (next < size && strchr(" \t\r\n", text[next]))
-                next++;
-            if (text[next] == '}' || text[next] == ']') {
-                buffer_add(out, text + next, 1);
-                i = next;
-            } else {
-                new_line(out, ++depth);
-            }
-        }
-    }
-}
-
 static void dump(const unsigned char *bytes, size_t size, unsigned indent)
 {
     for (size_t at = 0; at < size; at += DUMP_LINE) {
@@ -333,7 +325,7 @@ void dlq_payload(struct sluice_bytes bytes, unsigned indent, size_t most)
         struct buffer out;
 
         buffer_init(&out, most * 2 + 4096);
-        lay_out(&out, bytes.data, bytes.size);
+        json_edit_lay_out(&out, bytes.data, bytes.size);
         dlq_block(out.data, out.size < most ? out.size : most, indent);
         if (out.size >= most)
             printf("%*s... (--payload prints all %zu bytes)\n", (int)indent, "", bytes.size);

@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "cli/arguments.h"
 #include "io/dead_letter_store.h"
+#include "service/config.h"
 
 /* ---- dlq.c ---- */
 
@@ -23,24 +24,46 @@ struct dead_letter_store *dlq_open(const char *directory, bool json, int *ret_ex
 /* Says on stderr what failed. Returns EX_IOERR. */
 int dlq_failed(const struct fault *fault);
 
-/* The options by which letters are chosen. Fills `query`; values are borrowed. 0, or EX_USAGE. */
-int dlq_choose_class(const struct arguments *arguments, struct dead_letter_query *query);
-int dlq_choose_status(const struct arguments *arguments, struct dead_letter_query *query);
-int dlq_choose_time(const struct arguments *arguments, int64_t *ret_wall_us);
-int dlq_choose_limit(const struct arguments *arguments, struct dead_letter_query *query);
+/* Opens the store to change it; one that is not there is said, and DLQ_EXIT_NONE. NULL with *ret_exit. */
+struct dead_letter_store *dlq_open_writer(const char *directory, int *ret_exit);
 
-/* ---- dlq_list.c, dlq_show.c, dlq_stats.c: the subcommands ---- */
+/* The configuration of `--config` (NULL: the usual one). NULL after saying what is wrong with it. */
+struct configuration *dlq_configuration(const char *config, const struct overrides *overrides);
+
+/* Exit codes of our own, beside those of sysexits.h. */
+enum { DLQ_EXIT_NONE = 1, DLQ_EXIT_SOME = 2 };
+
+/* Says that nothing matches. Returns DLQ_EXIT_NONE. */
+int dlq_none(bool json);
+
+/* Asks on the terminal, on stderr. Where there is none, `yes` must have been given: says so. EX_OK to
+ * go on; else what to return. */
+int dlq_confirm(const char *command, bool yes, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Who acts, for the log: fills uid, login (to be freed) and time. */
+void dlq_who(struct dead_letter_act *act);
+
+/* ---- the subcommands, one file each ---- */
 
 int dlq_list(int argc, char **argv);
 int dlq_show(int argc, char **argv);
 int dlq_stats(int argc, char **argv);
+int dlq_discard(int argc, char **argv);
+int dlq_export(int argc, char **argv);
+int dlq_import(int argc, char **argv);
+int dlq_edit(int argc, char **argv);
+int dlq_log(int argc, char **argv);
+int dlq_replay(int argc, char **argv);
+int dlq_follow(int argc, char **argv);
 
 /* Groups as lines; `title` heads the column of values. How many there were. */
 struct dlq_group {
     char *value;
-    uint64_t count;
+    uint64_t count, bytes;
     int64_t first_wall_us, last_wall_us;
     char example_id[27];
+    uint64_t *trend; /* DLQ_TREND of them once dlq_groups_trend was asked, oldest first */
 };
 struct dlq_groups {
     struct dlq_group *groups;
@@ -48,6 +71,10 @@ struct dlq_groups {
 };
 int dlq_groups_read(struct dead_letter_store *store, const struct dead_letter_query *query,
                     const char *field, struct dlq_groups *ret_groups, struct fault *fault);
+/* How the groups are spread over the time from `query`'s since to its until, both set. */
+int dlq_groups_trend(struct dead_letter_store *store, const struct dead_letter_query *query,
+                     const char *field, int64_t step_us, struct dlq_groups *groups,
+                     struct fault *fault);
 void dlq_groups_fini(struct dlq_groups *groups);
 
 /* ---- dlq_json.c ---- */
@@ -55,16 +82,23 @@ void dlq_groups_fini(struct dlq_groups *groups);
 /* `with_payload`: attempts, response, key, headers and payload too. */
 json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload);
 json_t *dlq_json_group(const struct dlq_group *group, const char *field);
+/* A string, null where it is NULL or empty; what is not UTF-8 is replaced. */
+json_t *dlq_json_text(const char *text);
+/* A string where it is UTF-8, {"base64": ...} where not, null where absent: nothing is lost. */
+json_t *dlq_json_bytes(struct sluice_bytes bytes);
+/* RFC 3339, null for 0. */
+json_t *dlq_json_time(int64_t wall_us);
 /* Prints it on one line, and frees it. */
 void dlq_json_print(json_t *document);
 
 /* ---- dlq_format.c ---- */
 
-#define DLQ_TIME 40
+#define DLQ_TIME  40
+#define DLQ_TREND 12 /* steps of a sparkline */
 
 /* How stdout shows things. */
 struct dlq_screen {
-    bool terminal, colour;
+    bool terminal, colour, utf8;
     unsigned width; /* columns; UINT_MAX where nobody looks */
     int64_t now_us; /* wall */
 };
@@ -93,6 +127,8 @@ const char *dlq_timestamp(int64_t wall_us, char ret[DLQ_TIME]);
 /* `2h` (ago), `2026-11-23`, `2026-11-23 14:05[:02]` (also with T; local, or UTC with Z). 0 or -1.
  */
 int dlq_parse_time(const char *text, int64_t now_us, int64_t *ret_wall_us);
+/* Prints a bar for each number, highest full. */
+void dlq_spark(const struct dlq_screen *screen, const uint64_t *numbers, size_t count);
 /* `12,345`. */
 const char *dlq_number(uint64_t number, char ret[DLQ_TIME]);
 

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "cli/dlq_inside.h"
 
-static json_t *text_or_null(const char *text)
+json_t *dlq_json_text(const char *text)
 {
     char *valid, *end;
     json_t *value;
@@ -38,8 +38,7 @@ static json_t *text_or_null(const char *text)
     return value;
 }
 
-/* A string where it is UTF-8, {"base64": ...} where not, null where absent: nothing is lost. */
-static json_t *bytes_or_null(struct sluice_bytes bytes)
+json_t *dlq_json_bytes(struct sluice_bytes bytes)
 {
     json_t *value;
     char *text;
@@ -56,7 +55,7 @@ static json_t *bytes_or_null(struct sluice_bytes bytes)
     return value;
 }
 
-static json_t *time_or_null(int64_t wall_us)
+json_t *dlq_json_time(int64_t wall_us)
 {
     char text[DLQ_TIME];
 
@@ -76,12 +75,12 @@ static json_t *attempts_of(const struct dead_letter *letter)
         const struct dead_letter_attempt *attempt = &letter->attempts[i];
         json_t *one = json_object();
 
-        json_object_set_new(one, "time", time_or_null(attempt->wall_us));
+        json_object_set_new(one, "time", dlq_json_time(attempt->wall_us));
         json_object_set_new(one, "duration_ms", json_real((double)attempt->duration_us / 1000));
         json_object_set_new(one, "status", number_or_null(attempt->status));
         json_object_set_new(one, "batch_size", json_integer(attempt->batch_size));
-        json_object_set_new(one, "outcome", text_or_null(attempt->outcome));
-        json_object_set_new(one, "error", text_or_null(attempt->error));
+        json_object_set_new(one, "outcome", dlq_json_text(attempt->outcome));
+        json_object_set_new(one, "error", dlq_json_text(attempt->error));
         json_array_append_new(array, one);
     }
     return array;
@@ -94,11 +93,22 @@ static json_t *headers_of(const struct dead_letter *letter)
     for (size_t i = 0; i < letter->header_count; i++) {
         json_t *one = json_object();
 
-        json_object_set_new(one, "name", bytes_or_null(letter->headers[i].name));
-        json_object_set_new(one, "value", bytes_or_null(letter->headers[i].value));
+        json_object_set_new(one, "name", dlq_json_bytes(letter->headers[i].name));
+        json_object_set_new(one, "value", dlq_json_bytes(letter->headers[i].value));
         json_array_append_new(array, one);
     }
     return array;
+}
+
+/* A number; as text where JSON's numbers end, which Kafka's offsets never reach. */
+static json_t *position_of(const struct dead_letter *letter)
+{
+    char text[24];
+
+    if (letter->position <= INT64_MAX)
+        return json_integer((json_int_t)letter->position);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)letter->position);
+    return json_string(text);
 }
 
 json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
@@ -106,34 +116,40 @@ json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
     json_t *object = json_object();
 
     json_object_set_new(object, "id", json_string(letter->id));
-    json_object_set_new(object, "died", time_or_null(letter->dead_wall_us));
-    json_object_set_new(object, "mapping", text_or_null(letter->mapping));
-    json_object_set_new(object, "revision", text_or_null(letter->revision));
-    json_object_set_new(object, "connector", text_or_null(letter->connector));
-    json_object_set_new(object, "source", text_or_null(letter->source));
-    json_object_set_new(object, "lane", text_or_null(letter->lane));
+    json_object_set_new(object, "died", dlq_json_time(letter->dead_wall_us));
+    json_object_set_new(object, "mapping", dlq_json_text(letter->mapping));
+    json_object_set_new(object, "revision", dlq_json_text(letter->revision));
+    json_object_set_new(object, "connector", dlq_json_text(letter->connector));
+    json_object_set_new(object, "source", dlq_json_text(letter->source));
+    json_object_set_new(object, "lane", dlq_json_text(letter->lane));
     json_object_set_new(object, "partition",
                         letter->partition < 0 ? json_null() : json_integer(letter->partition));
-    /* JSON's numbers end where scripts lose digits, but Kafka's offsets never get there. */
-    json_object_set_new(object, "position",
-                        letter->position <= INT64_MAX ? json_integer((json_int_t)letter->position)
-                                                      : json_real((double)letter->position));
-    json_object_set_new(object, "token", text_or_null(letter->token));
-    json_object_set_new(object, "produced", time_or_null(letter->message_wall_us));
+    json_object_set_new(object, "position", position_of(letter));
+    json_object_set_new(object, "token",
+                        dlq_json_bytes((struct sluice_bytes){dead_letter_token_size(letter)
+                                                                 ? letter->token
+                                                                 : NULL,
+                                                             dead_letter_token_size(letter)}));
+    json_object_set_new(object, "produced", dlq_json_time(letter->message_wall_us));
     json_object_set_new(object, "class", json_string(dead_letter_class_name(letter->class)));
     json_object_set_new(object, "status", number_or_null(letter->status));
-    json_object_set_new(object, "reason", text_or_null(letter->reason));
+    json_object_set_new(object, "reason", dlq_json_text(letter->reason));
     json_object_set_new(object, "attempt_count", json_integer(letter->attempt_count));
-    json_object_set_new(object, "first_attempt", time_or_null(letter->first_wall_us));
-    json_object_set_new(object, "last_attempt", time_or_null(letter->last_wall_us));
+    json_object_set_new(object, "first_attempt", dlq_json_time(letter->first_wall_us));
+    json_object_set_new(object, "last_attempt", dlq_json_time(letter->last_wall_us));
     json_object_set_new(object, "replay_count", json_integer(letter->replay_count));
+    json_object_set_new(object, "last_replay", dlq_json_time(letter->replayed_wall_us));
+    json_object_set_new(object, "edit_count", json_integer(letter->edit_count));
+    json_object_set_new(object, "forced", json_integer(letter->forced));
     if (!with_payload)
         return object;
     json_object_set_new(object, "attempts", attempts_of(letter));
-    json_object_set_new(object, "response", bytes_or_null(letter->response));
+    json_object_set_new(object, "response", dlq_json_bytes(letter->response));
     json_object_set_new(object, "headers", headers_of(letter));
-    json_object_set_new(object, "key", bytes_or_null(letter->key));
-    json_object_set_new(object, "payload", bytes_or_null(letter->payload));
+    json_object_set_new(object, "key", dlq_json_bytes(letter->key));
+    json_object_set_new(object, "payload", dlq_json_bytes(letter->payload));
+    if (letter->edit_count)
+        json_object_set_new(object, "original", dlq_json_bytes(letter->original));
     return object;
 }
 
@@ -141,11 +157,19 @@ json_t *dlq_json_group(const struct dlq_group *group, const char *field)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, field, text_or_null(group->value));
+    json_object_set_new(object, field, dlq_json_text(group->value));
     json_object_set_new(object, "count", json_integer((json_int_t)group->count));
-    json_object_set_new(object, "first", time_or_null(group->first_wall_us));
-    json_object_set_new(object, "last", time_or_null(group->last_wall_us));
-    json_object_set_new(object, "example", text_or_null(group->example_id));
+    json_object_set_new(object, "first", dlq_json_time(group->first_wall_us));
+    json_object_set_new(object, "last", dlq_json_time(group->last_wall_us));
+    json_object_set_new(object, "example", dlq_json_text(group->example_id));
+    json_object_set_new(object, "bytes", json_integer((json_int_t)group->bytes));
+    if (group->trend) {
+        json_t *trend = json_array();
+
+        for (size_t i = 0; i < DLQ_TREND; i++)
+            json_array_append_new(trend, json_integer((json_int_t)group->trend[i]));
+        json_object_set_new(object, "trend", trend);
+    }
     return object;
 }
 

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "base/memory.h"
+#include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
 
@@ -14,18 +15,7 @@
 #define MAPPING_WIDTH 20
 #define LANE_WIDTH    24
 
-enum { CLASS, STATUS, SINCE, UNTIL, LIMIT, JSON, STATE };
-
-static const struct arguments_option options[] = {
-    [CLASS] = {"class", 'c', "CLASS", "Only letters of this class, such as poison."},
-    [STATUS] = {"status", 's', "CODE", "Only letters with this last HTTP status."},
-    [SINCE] = {"since", 0, "TIME", "Only letters that died since then: 2h, 2026-11-23 14:00."},
-    [UNTIL] = {"until", 0, "TIME", "Only letters that died before then."},
-    [LIMIT] = {"limit", 'n', "COUNT", "Only the newest ones; 0: all (default 50)."},
-    [JSON] = {"json", 'j', NULL, "Print one JSON object a line."},
-    [STATE] = {"state", 0, "DIR", "State directory, where the service does not use its usual one."},
-    {0},
-};
+static const struct arguments_option options[] = {DLQ_OPTIONS, [DLQ_OWN] = {0}};
 
 static const struct arguments_usage usage = {
     .command = "dlq ls",
@@ -35,7 +25,8 @@ static const struct arguments_usage usage = {
                    "token_conflict, filtered.",
     .options = options,
     .examples = "  sluice dlq ls orders --since 2h\n"
-                "  sluice dlq ls --status 422 --limit 0 --json | jq -r .token\n"
+                "  sluice dlq ls --status 4xx --limit 0 --json | jq -r .token\n"
+                "  sluice dlq ls --error 'no such (customer|order)' --never-replayed\n"
                 "  sluice dlq ls --since 2026-11-23 --until '2026-11-23 12:00'",
 };
 
@@ -45,9 +36,8 @@ struct row {
 };
 
 struct list {
-    struct dead_letter_query query;
-    const char *state;
-    bool json, headed;
+    struct dlq_choice choice;
+    bool headed;
     struct dlq_screen screen;
     struct row rows[CHUNK];
     size_t count;
@@ -80,7 +70,7 @@ static unsigned print_row(const struct list *list, const struct row *row, bool w
     cell(row->id, 26);
     dlq_style(&list->screen, "plain");
     cell(row->age, 5);
-    if (!list->query.mapping) {
+    if (!list->choice.query.mapping) {
         cell(row->mapping, list->mapping_width);
         used += list->mapping_width + 2;
     }
@@ -134,7 +124,7 @@ static int see(void *argument, const struct dead_letter *letter)
     struct row *row = &list->rows[list->count];
 
     list->total++;
-    if (list->json) {
+    if (list->choice.json) {
         dlq_json_print(dlq_json_letter(letter, false));
         return ferror(stdout);
     }
@@ -153,45 +143,23 @@ static int see(void *argument, const struct dead_letter *letter)
     return ferror(stdout);
 }
 
-static int read_option(struct list *list, struct arguments *arguments, int option)
-{
-    switch (option) {
-    case CLASS:
-        return dlq_choose_class(arguments, &list->query);
-    case STATUS:
-        return dlq_choose_status(arguments, &list->query);
-    case SINCE:
-        return dlq_choose_time(arguments, &list->query.since_wall_us);
-    case UNTIL:
-        return dlq_choose_time(arguments, &list->query.until_wall_us);
-    case LIMIT:
-        return dlq_choose_limit(arguments, &list->query);
-    case JSON:
-        list->json = true;
-        return EX_OK;
-    default:
-        list->state = arguments->value;
-        return EX_OK;
-    }
-}
-
 static int print_list(struct list *list, struct dead_letter_store *store)
 {
     uint64_t all = 0;
     struct fault fault;
     char number[DLQ_TIME];
 
-    if (store->ops->list(store, &list->query, 0, see, list, &fault) != 0) {
+    if (store->ops->list(store, &list->choice.query, 0, see, list, &fault) != 0) {
         print_rows(list);
         return dlq_failed(&fault);
     }
-    if (list->json)
+    if (list->choice.json)
         return EX_OK;
     print_rows(list);
     if (!list->total)
         puts("No dead letters match.");
-    else if (list->query.limit && list->total == list->query.limit &&
-             store->ops->count(store, &list->query, &all, &fault) == 0 && all > list->total)
+    else if (list->choice.query.limit && list->total == list->choice.query.limit &&
+             store->ops->count(store, &list->choice.query, &all, &fault) == 0 && all > list->total)
         fprintf(stderr, "%s more; --limit 0 lists all.\n", dlq_number(all - list->total, number));
     return EX_OK;
 }
@@ -204,27 +172,23 @@ int dlq_list(int argc, char **argv)
     int option, code = EX_OK;
     char *directory = NULL;
 
-    list->query.limit = LIMIT_USUAL;
+    list->choice.query.limit = LIMIT_USUAL;
     list->screen = dlq_screen();
     arguments_begin(&arguments, &usage, argc, argv);
     while ((option = arguments_next(&arguments, &code)) >= 0)
-        if ((code = read_option(list, &arguments, option)) != EX_OK)
+        if ((code = dlq_choice_option(&list->choice, &arguments, option)) != EX_OK)
             break;
-    if (option == ARGUMENTS_END) {
-        if (arguments.operand_count > 1) {
-            code = arguments_refuse(&arguments, "one mapping at most, not %s too",
-                                    arguments.operands[1]);
-        } else {
-            list->query.mapping = arguments.operand_count ? arguments.operands[0] : NULL;
-            directory = state_directory_find(list->state);
-            store = dlq_open(directory, list->json, &code);
-        }
+    if (option == ARGUMENTS_END &&
+        (code = dlq_choice_mapping(&list->choice, &arguments)) == EX_OK) {
+        directory = state_directory_find(list->choice.state);
+        store = dlq_open(directory, list->choice.json, &code);
     }
     if (store) {
         code = print_list(list, store);
         store->ops->close(store);
     }
     free(directory);
+    dlq_choice_fini(&list->choice);
     free(list);
     return code;
 }

@@ -8,19 +8,24 @@
 
 #include "base/memory.h"
 #include "base/units.h"
+#include "cli/dlq_choice.h"
+#include "cli/dlq_curl.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
+#include "service/config.h"
 
-#define CANDIDATES   10
 #define PAYLOAD_MOST ((size_t)64 << 10) /* shown; --payload prints all */
 #define NAME_WIDTH   10
 
-enum { JSON, PAYLOAD, HEADERS, STATE };
+enum { JSON, PAYLOAD, HEADERS, RAW, CURL, CONFIG, STATE };
 
 static const struct arguments_option options[] = {
     [JSON] = {"json", 'j', NULL, "Print it as a JSON object, with headers and payload."},
     [PAYLOAD] = {"payload", 'p', NULL, "Print the payload alone, byte for byte."},
     [HEADERS] = {"headers", 'H', NULL, "Print the headers alone."},
+    [RAW] = {"raw", 'r', NULL, "Do not lay JSON out, do not dump what is binary."},
+    [CURL] = {"curl", 0, NULL, "Print a command that repeats the call by hand."},
+    [CONFIG] = {"config", 'C', "DIR", "For --curl: read DIR/sluice.yaml and its mappings."},
     [STATE] = {"state", 0, "DIR", "State directory, where the service does not use its usual one."},
     {0},
 };
@@ -39,15 +44,11 @@ static const struct arguments_usage usage = {
 
 struct show {
     const char *prefix, *state;
-    bool json, payload, headers;
-    struct dlq_screen screen;
+    bool json, payload, headers, raw, curl;
+    const char *config;
+    struct configuration *configuration;
     int code;
-    struct {
-        char id[27];
-        char *mapping, *reason;
-        int64_t dead_wall_us;
-    } candidates[CANDIDATES];
-    size_t count;
+    struct dlq_screen screen;
 };
 
 static const char *explain(enum dead_letter_class class)
@@ -99,6 +100,8 @@ static void show_time(const struct show *show, const char *title, int64_t wall_u
 
 static void show_message(const struct show *show, const struct dead_letter *letter)
 {
+    char ago[DLQ_TIME];
+
     field(show, "mapping", letter->mapping);
     if (*letter->revision)
         field(show, "revision", letter->revision);
@@ -117,7 +120,16 @@ static void show_message(const struct show *show, const struct dead_letter *lett
         field(show, "token", letter->token);
     if (letter->replay_count) {
         name(show, "replayed");
-        printf("%u times\n", letter->replay_count);
+        printf("%u time%s, the last ", letter->replay_count, letter->replay_count == 1 ? "" : "s");
+        printf("%s ago\n", dlq_ago(&show->screen, letter->replayed_wall_us, ago));
+    }
+    if (letter->forced) {
+        name(show, "");
+        puts("with a token of its own (--force)");
+    }
+    if (letter->edit_count) {
+        name(show, "edited");
+        printf("%u time%s\n", letter->edit_count, letter->edit_count == 1 ? "" : "s");
     }
 }
 
@@ -167,7 +179,7 @@ static void show_headers(const struct dead_letter *letter, unsigned indent)
     }
 }
 
-static void show_bytes(const char *title, struct sluice_bytes bytes)
+static void show_bytes(const struct show *show, const char *title, struct sluice_bytes bytes)
 {
     if (!bytes.data) {
         printf("\n%s: absent\n", title);
@@ -175,7 +187,10 @@ static void show_bytes(const char *title, struct sluice_bytes bytes)
     }
     printf("\n%s: %zu byte%s%s%s\n", title, bytes.size, bytes.size == 1 ? "" : "s",
            bytes.size ? ", " : "", bytes.size ? dlq_content(bytes) : "");
-    dlq_payload(bytes, 2, PAYLOAD_MOST);
+    if (show->raw)
+        dlq_block(bytes.data, bytes.size < PAYLOAD_MOST ? bytes.size : PAYLOAD_MOST, 2);
+    else
+        dlq_payload(bytes, 2, PAYLOAD_MOST);
 }
 
 static void show_letter(const struct show *show, const struct dead_letter *letter)
@@ -194,30 +209,48 @@ static void show_letter(const struct show *show, const struct dead_letter *lette
     show_message(show, letter);
     show_attempts(show, letter);
     if (letter->response.data && letter->response.size)
-        show_bytes("Last answer", letter->response);
+        show_bytes(show, "Last answer", letter->response);
     if (letter->header_count) {
         printf("\nHeaders: %zu\n", letter->header_count);
         show_headers(letter, 2);
     }
     if (letter->key.data)
-        show_bytes("Key", letter->key);
-    show_bytes("Payload", letter->payload);
+        show_bytes(show, "Key", letter->key);
+    show_bytes(show, letter->edit_count ? "Payload, edited" : "Payload", letter->payload);
+    if (letter->edit_count)
+        show_bytes(show, "Original payload", letter->original);
 }
 
 /* Raw to a file or pipe; a terminal gets what it cannot be harmed by. */
 static void write_payload(const struct show *show, const struct dead_letter *letter)
 {
-    if (show->screen.terminal)
+    if (show->screen.terminal && show->raw)
+        dlq_block(letter->payload.data, letter->payload.size, 0);
+    else if (show->screen.terminal)
         dlq_payload(letter->payload, 0, SIZE_MAX / 4);
     else if (letter->payload.size)
         fwrite(letter->payload.data, 1, letter->payload.size, stdout);
+}
+
+static int print_curl(const struct show *show, const struct dead_letter *letter)
+{
+    for (size_t i = 0; i < show->configuration->mapping_count; i++)
+        if (strcmp(show->configuration->mappings[i]->name, letter->mapping) == 0) {
+            dlq_curl(show->configuration->mappings[i], letter);
+            return EX_OK;
+        }
+    fprintf(stderr, "sluice dlq show: its mapping is not in the configuration; --config DIR names "
+                    "another one\n");
+    return EX_CONFIG;
 }
 
 static int see(void *argument, const struct dead_letter *letter)
 {
     struct show *show = argument;
 
-    if (show->json) {
+    if (show->curl) {
+        show->code = print_curl(show, letter);
+    } else if (show->json) {
         dlq_json_print(dlq_json_letter(letter, true));
     } else if (show->payload || show->headers) {
         if (show->headers)
@@ -230,74 +263,23 @@ static int see(void *argument, const struct dead_letter *letter)
     return 1;
 }
 
-static int gather(void *argument, const struct dead_letter *letter)
-{
-    struct show *show = argument;
-
-    memcpy(show->candidates[show->count].id, letter->id, sizeof letter->id);
-    show->candidates[show->count].mapping = memory_text(letter->mapping);
-    show->candidates[show->count].reason = memory_text(letter->reason);
-    show->candidates[show->count].dead_wall_us = letter->dead_wall_us;
-    return ++show->count == CANDIDATES;
-}
-
-/* stderr is a terminal too, so that what is said of letters goes through the same filter. */
-static void say_candidates(const struct show *show)
-{
-    char ago[DLQ_TIME];
-
-    printf("Several dead letters begin with %s:\n", show->prefix);
-    for (size_t i = 0; i < show->count; i++) {
-        printf("  %s  %4s ago  ", show->candidates[i].id,
-               dlq_ago(&show->screen, show->candidates[i].dead_wall_us, ago));
-        dlq_line(show->candidates[i].mapping, strlen(show->candidates[i].mapping), 20);
-        fputs("  ", stdout);
-        dlq_line(show->candidates[i].reason, strlen(show->candidates[i].reason), 40);
-        putchar('\n');
-    }
-    if (show->count == CANDIDATES)
-        puts("  ... and perhaps more");
-}
-
 static int print_show(struct show *show, struct dead_letter_store *store)
 {
-    struct dead_letter_query query = {.id_prefix = show->prefix};
+    char id[27];
+    struct dead_letter_query query = {.id_prefix = id};
     struct fault fault;
-    int code = EX_OK;
+    int code = dlq_find(store, usage.command, show->prefix, id);
 
-    if (store->ops->list(store, &query, 0, gather, show, &fault) != 0) {
+    if (code == EX_OK && store->ops->list(store, &query, 1, see, show, &fault) != 0)
         code = dlq_failed(&fault);
-    } else if (!show->count) {
-        fprintf(stderr, "sluice dlq show: no dead letter's id begins with \"%s\"\n", show->prefix);
-        code = EX_DATAERR;
-    } else if (show->count > 1) {
-        fprintf(stderr, "sluice dlq show: \"%s\" is ambiguous\n", show->prefix);
-        if (!show->json && !show->payload && !show->headers)
-            say_candidates(show);
-        code = EX_DATAERR;
-    } else {
-        query.id_prefix = show->candidates[0].id;
-        if (store->ops->list(store, &query, 1, see, show, &fault) != 0)
-            code = dlq_failed(&fault);
-    }
-    for (size_t i = 0; i < show->count; i++) {
-        free(show->candidates[i].mapping);
-        free(show->candidates[i].reason);
-    }
-    return code;
-}
-
-/* Ids are letters and digits: anything else would also be unfit to be said again on a terminal. */
-static bool is_id(const char *text)
-{
-    return *text && strlen(text) <= 26 &&
-           strspn(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz") == strlen(text);
+    return code == EX_OK ? show->code : code;
 }
 
 int dlq_show(int argc, char **argv)
 {
     struct show show = {.screen = dlq_screen()};
     struct dead_letter_store *store;
+    struct dlq_choice choice = {0};
     struct arguments arguments;
     int option, code = EX_OK;
     char *directory;
@@ -307,6 +289,10 @@ int dlq_show(int argc, char **argv)
         show.json |= option == JSON;
         show.payload |= option == PAYLOAD;
         show.headers |= option == HEADERS;
+        show.raw |= option == RAW;
+        show.curl |= option == CURL;
+        if (option == CONFIG)
+            show.config = arguments.value;
         if (option == STATE)
             show.state = arguments.value;
     }
@@ -314,19 +300,27 @@ int dlq_show(int argc, char **argv)
         return code;
     if (arguments.operand_count != 1)
         return arguments_refuse(&arguments, "one id, as `sluice dlq ls` lists them");
+    if ((code = dlq_choice_ids(&choice, &arguments)) != EX_OK)
+        return code;
     show.prefix = arguments.operands[0];
-    if (!is_id(show.prefix))
-        return arguments_refuse(&arguments, "that is no id; `sluice dlq ls` lists them");
-    directory = state_directory_find(show.state);
+    if (show.curl) {
+        show.configuration =
+            dlq_configuration(show.config, &(struct overrides){.state_directory = show.state});
+        if (!show.configuration)
+            return EX_CONFIG;
+    }
+    directory = state_directory_find(show.configuration ? show.configuration->service.state_directory
+                                                 : show.state);
     store = dlq_open(directory, true, &code);
     if (!store && code == EX_OK) {
         fprintf(stderr, "sluice dlq show: there are no dead letters yet in %s\n", directory);
         code = EX_DATAERR;
     }
     free(directory);
-    if (!store)
-        return code;
-    code = print_show(&show, store);
-    store->ops->close(store);
+    if (store) {
+        code = print_show(&show, store);
+        store->ops->close(store);
+    }
+    configuration_free(show.configuration);
     return code;
 }

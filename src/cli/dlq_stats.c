@@ -4,26 +4,21 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/suggest.h"
+#include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
 
-#define GROUPS_MOST                                                                                \
-    100000 /* kept at once; there are at most 10000 errors, and an hour each year                  \
-            */
+#define GROUPS_MOST 100000 /* kept at once; there are 10000 errors, and an hour each year */
+#define FINE_MOST   100000 /* letters that may be looked at one by one for their trend */
 
-enum { BY, CLASS, STATUS, SINCE, UNTIL, LIMIT, JSON, STATE };
+enum { BY = DLQ_OWN };
 
 static const struct arguments_option options[] = {
-    [BY] = {"by", 'b', "FIELD", "Group by error (default), class, status, mapping or hour."},
-    [CLASS] = {"class", 'c', "CLASS", "Only letters of this class, such as poison."},
-    [STATUS] = {"status", 's', "CODE", "Only letters with this last HTTP status."},
-    [SINCE] = {"since", 0, "TIME", "Only letters that died since then: 2h, 2026-11-23 14:00."},
-    [UNTIL] = {"until", 0, "TIME", "Only letters that died before then."},
-    [LIMIT] = {"limit", 'n', "COUNT", "Only the largest groups; 0: all (default 50)."},
-    [JSON] = {"json", 'j', NULL, "Print one JSON object a line."},
-    [STATE] = {"state", 0, "DIR", "State directory, where the service does not use its usual one."},
+    DLQ_OPTIONS,
+    [BY] = {"by", 'b', "FIELD", "Group by error (default), class, status, mapping, key or hour."},
     {0},
 };
 
@@ -35,6 +30,7 @@ static const struct arguments_usage usage = {
     .options = options,
     .examples = "  sluice dlq stats\n"
                 "  sluice dlq stats orders --by hour --since 2d\n"
+                "  sluice dlq stats --by key --error 'no such customer'\n"
                 "  sluice dlq stats --json | jq -r 'select(.count > 100) | .example'",
 };
 
@@ -49,6 +45,7 @@ static int keep(void *argument, const struct dead_letter_group *group)
     kept = &groups->groups[groups->count++];
     *kept = (struct dlq_group){.value = memory_text(group->value),
                                .count = group->count,
+                               .bytes = group->bytes,
                                .first_wall_us = group->first_wall_us,
                                .last_wall_us = group->last_wall_us};
     memcpy(kept->example_id, group->example_id,
@@ -65,16 +62,40 @@ int dlq_groups_read(struct dead_letter_store *store, const struct dead_letter_qu
 
 void dlq_groups_fini(struct dlq_groups *groups)
 {
-    for (size_t i = 0; i < groups->count; i++)
+    for (size_t i = 0; i < groups->count; i++) {
         free(groups->groups[i].value);
+        free(groups->groups[i].trend);
+    }
     free(groups->groups);
+}
+
+static int see_step(void *argument, const char *value, uint64_t step, uint64_t count)
+{
+    struct dlq_groups *groups = argument;
+
+    for (size_t i = 0; i < groups->count; i++)
+        if (strcmp(groups->groups[i].value, value) == 0) {
+            groups->groups[i].trend[step < DLQ_TREND ? step : DLQ_TREND - 1] += count;
+            break;
+        }
+    return 0;
+}
+
+int dlq_groups_trend(struct dead_letter_store *store, const struct dead_letter_query *query,
+                     const char *field, int64_t step_us, struct dlq_groups *groups,
+                     struct fault *fault)
+{
+    for (size_t i = 0; i < groups->count; i++)
+        groups->groups[i].trend = memory_zero(DLQ_TREND, sizeof(uint64_t));
+    return store->ops->trend(store, query, field, step_us, see_step, groups, fault);
 }
 
 static void print_groups(const struct dlq_groups *groups, const char *field)
 {
     struct dlq_screen screen = dlq_screen();
-    bool show_example = screen.width >= 80;
-    unsigned used = 12 + 2 + 5 + 2 + 5 + 2 + (show_example ? 26 + 2 : 0);
+    bool show_example = screen.width >= 80, show_trend = groups->count && groups->groups[0].trend;
+    unsigned used = 12 + 2 + 5 + 2 + 5 + 2 + (show_example ? 26 + 2 : 0) +
+                    (show_trend ? DLQ_TREND + 2 : 0);
     char count[DLQ_TIME], first[DLQ_TIME], last[DLQ_TIME], title[16];
 
     snprintf(title, sizeof title, "%s", field);
@@ -82,7 +103,8 @@ static void print_groups(const struct dlq_groups *groups, const char *field)
         *at = (char)(*at - 'a' + 'A');
     dlq_style(&screen, "bold");
     printf("%12s  %5s  %5s  %s%s%s\n", "COUNT", "FIRST", "LAST",
-           show_example ? "EXAMPLE                     " : "", title, "");
+           show_trend ? "TREND         " : "",
+           show_example ? "EXAMPLE                     " : "", title);
     dlq_style(&screen, "plain");
     for (size_t i = 0; i < groups->count; i++) {
         const struct dlq_group *group = &groups->groups[i];
@@ -90,20 +112,26 @@ static void print_groups(const struct dlq_groups *groups, const char *field)
         printf("%12s  %5s  %5s  ", dlq_number(group->count, count),
                dlq_ago(&screen, group->first_wall_us, first),
                dlq_ago(&screen, group->last_wall_us, last));
+        if (show_trend) {
+            dlq_spark(&screen, group->trend, DLQ_TREND);
+            fputs("  ", stdout);
+        }
         if (show_example) {
             dlq_style(&screen, "dim");
             printf("%-26s  ", group->example_id);
             dlq_style(&screen, "plain");
         }
         dlq_line(group->value, strlen(group->value),
-                 screen.width == (unsigned)-1 ? screen.width : screen.width - used);
+                 screen.width == (unsigned)-1 ? screen.width
+                 : screen.width > used + 8    ? screen.width - used
+                                              : 8);
         putchar('\n');
     }
 }
 
 static int check_field(const struct arguments *arguments, const char *field)
 {
-    static const char *const fields[] = {"error", "class", "status", "mapping", "hour"};
+    static const char *const fields[] = {"error", "class", "status", "mapping", "key", "hour"};
     struct suggest suggest = suggest_begin(field);
 
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
@@ -113,54 +141,57 @@ static int check_field(const struct arguments *arguments, const char *field)
     }
     if (suggest.nearest)
         return arguments_refuse(arguments, "--by %s; did you mean %s?", field, suggest.nearest);
-    return arguments_refuse(arguments, "--by takes error, class, status, mapping or hour, not %s",
+    return arguments_refuse(arguments, "--by takes error, class, status, mapping, key or hour, not %s",
                             field);
 }
 
-struct stats {
-    struct dead_letter_query query;
-    const char *field, *state;
-    bool json;
-};
-
-static int read_option(struct stats *stats, struct arguments *arguments, int option)
+/* Over the whole range that the groups span, in whole hours where there are too many letters to look
+ * at each. Where they are of one moment or one hour each, there is no trend. */
+static int add_trend(const struct dead_letter_query *chosen, struct dead_letter_store *store,
+                     const char *field, struct dlq_groups *groups, struct fault *fault)
 {
-    switch (option) {
-    case BY:
-        stats->field = arguments->value;
-        return check_field(arguments, arguments->value);
-    case CLASS:
-        return dlq_choose_class(arguments, &stats->query);
-    case STATUS:
-        return dlq_choose_status(arguments, &stats->query);
-    case SINCE:
-        return dlq_choose_time(arguments, &stats->query.since_wall_us);
-    case UNTIL:
-        return dlq_choose_time(arguments, &stats->query.until_wall_us);
-    case LIMIT:
-        return dlq_choose_limit(arguments, &stats->query);
-    case JSON:
-        stats->json = true;
-        return EX_OK;
-    default:
-        stats->state = arguments->value;
-        return EX_OK;
+    int64_t first = INT64_MAX, last = 0, step;
+    struct dead_letter_query query = *chosen;
+    uint64_t letters = 0;
+
+    for (size_t i = 0; i < groups->count; i++) {
+        const struct dlq_group *group = &groups->groups[i];
+
+        first = group->first_wall_us < first ? group->first_wall_us : first;
+        last = group->last_wall_us > last ? group->last_wall_us : last;
+        letters += group->count;
     }
+    if (strcmp(field, "hour") == 0 || groups->count > 1000 || last - first < CLOCK_SECOND)
+        return 0;
+    step = (last - first) / DLQ_TREND + 1;
+    if (letters > FINE_MOST) {
+        if (strcmp(field, "key") == 0)
+            return 0;
+        first = first / CLOCK_HOUR * CLOCK_HOUR;
+        step = ((last - first) / DLQ_TREND / CLOCK_HOUR + 1) * CLOCK_HOUR;
+    }
+    query.since_wall_us = first;
+    if (step % CLOCK_HOUR)
+        query.until_wall_us = last + 1;
+    query.limit = 0;
+    return dlq_groups_trend(store, &query, field, step, groups, fault);
 }
 
-static int print_stats(const struct stats *stats, struct dead_letter_store *store)
+static int print_stats(const struct dlq_choice *choice, const char *field,
+                       struct dead_letter_store *store)
 {
     struct dlq_groups groups;
     struct fault fault;
     int code = EX_OK;
 
-    if (dlq_groups_read(store, &stats->query, stats->field, &groups, &fault) != 0)
+    if (dlq_groups_read(store, &choice->query, field, &groups, &fault) != 0 ||
+        add_trend(&choice->query, store, field, &groups, &fault) != 0)
         code = dlq_failed(&fault);
-    else if (stats->json)
+    else if (choice->json)
         for (size_t i = 0; i < groups.count; i++)
-            dlq_json_print(dlq_json_group(&groups.groups[i], stats->field));
+            dlq_json_print(dlq_json_group(&groups.groups[i], field));
     else if (groups.count)
-        print_groups(&groups, stats->field);
+        print_groups(&groups, field);
     else
         puts("No dead letters match.");
     dlq_groups_fini(&groups);
@@ -169,29 +200,31 @@ static int print_stats(const struct stats *stats, struct dead_letter_store *stor
 
 int dlq_stats(int argc, char **argv)
 {
-    struct stats stats = {.query = {.limit = 50}, .field = "error"};
-    struct dead_letter_store *store;
+    struct dlq_choice choice = {.query = {.limit = 50}};
+    const char *field = "error";
+    struct dead_letter_store *store = NULL;
     struct arguments arguments;
     int option, code = EX_OK;
     char *directory;
 
     arguments_begin(&arguments, &usage, argc, argv);
-    while ((option = arguments_next(&arguments, &code)) >= 0)
-        if ((code = read_option(&stats, &arguments, option)) != EX_OK)
-            return code;
-    if (option == ARGUMENTS_DONE)
-        return code;
-    if (arguments.operand_count > 1)
-        return arguments_refuse(&arguments, "one mapping at most, not %s too",
-                                arguments.operands[1]);
-    if (arguments.operand_count)
-        stats.query.mapping = arguments.operands[0];
-    directory = state_directory_find(stats.state);
-    store = dlq_open(directory, stats.json, &code);
-    free(directory);
-    if (!store)
-        return code;
-    code = print_stats(&stats, store);
-    store->ops->close(store);
+    while ((option = arguments_next(&arguments, &code)) >= 0) {
+        if (option == BY)
+            code = check_field(&arguments, field = arguments.value);
+        else
+            code = dlq_choice_option(&choice, &arguments, option);
+        if (code != EX_OK)
+            break;
+    }
+    if (option == ARGUMENTS_END && (code = dlq_choice_mapping(&choice, &arguments)) == EX_OK) {
+        directory = state_directory_find(choice.state);
+        store = dlq_open(directory, choice.json, &code);
+        free(directory);
+    }
+    if (store) {
+        code = print_stats(&choice, field, store);
+        store->ops->close(store);
+    }
+    dlq_choice_fini(&choice);
     return code;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/dead_letter.h"
 
+#include <stdio.h>
+#include <string.h>
+
 const char *dead_letter_class_name(enum dead_letter_class class)
 {
     switch (class) {
@@ -24,4 +27,24 @@ const char *dead_letter_class_name(enum dead_letter_class class)
         return "filtered";
     }
     return "unknown";
+}
+
+size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size_t room)
+{
+    size_t size = dead_letter_token_size(letter);
+    int more = 0;
+
+    if (size >= room)
+        size = room - 1;
+    if (size)
+        memcpy(ret_token, letter->token, size);
+    ret_token[size] = '\0';
+    if (letter->forced)
+        more = snprintf(ret_token + size, room - size, "~%u", letter->forced);
+    return size + (size_t)more < room ? size + (size_t)more : room - 1;
+}
+
+size_t dead_letter_token_size(const struct dead_letter *letter)
+{
+    return letter->token_size ? letter->token_size : letter->token ? strlen(letter->token) : 0;
 }

@@ -3,6 +3,7 @@
 #ifndef CORE_DEAD_LETTER_H
 #define CORE_DEAD_LETTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,7 +41,8 @@ struct dead_letter_attempt {
 
 /* All pointers are borrowed unless a function says otherwise. */
 struct dead_letter {
-    char id[27]; /* ULID: sortable by time, given by dead_letter_store_add */
+    char id[27]; /* ULID: sortable by time, given by the store */
+    bool replay;  /* it has its row in the store (`id`) and died again in a replay */
     const char *mapping;
     const char *revision; /* of the mapping's file when the letter was written */
     const char *connector;
@@ -49,7 +51,8 @@ struct dead_letter {
     int32_t partition;  /* -1: none */
     uint64_t position;
     int64_t message_wall_us; /* the message's own timestamp, 0: none */
-    const char *token;
+    const char *token; /* may hold any bytes; NUL-terminated besides */
+    size_t token_size; /* 0: up to the first NUL */
     struct sluice_bytes key, payload;
     const struct sluice_header *headers;
     size_t header_count;
@@ -63,7 +66,17 @@ struct dead_letter {
     int64_t first_wall_us; /* first and last attempt; both the time of writing if there was none */
     int64_t last_wall_us;
     int64_t dead_wall_us;  /* when it was written */
-    uint32_t replay_count;
+    uint32_t replay_count;    /* replays in which it died again */
+    int64_t replayed_wall_us; /* the last of them, 0: none */
+    uint32_t edit_count;
+    uint32_t forced; /* not 0: its token is `token~forced`, see dead_letter_token */
+    struct sluice_bytes original; /* payload before the first edit; absent where edit_count is 0 */
 };
+
+/* The token that a replay sends: the message's own, or where a new one was forced, that with `~` and
+ * the number of the replay. Writes it NUL-terminated and returns its size, at most `room` - 1. */
+size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size_t room);
+/* Bytes of the message's own token. */
+size_t dead_letter_token_size(const struct dead_letter *letter);
 
 #endif

@@ -106,6 +106,8 @@ int token_find(const struct token_rule *rule, const struct sluice_message *messa
         return take_header(rule, headers, header_count, ret_token, fault);
     case TOKEN_POINTER:
         return take_pointer(rule, &message->payload, ret_token, fault);
+    case TOKEN_IDENTITY:
+        return take(&message->identity, "token", ret_token, fault);
     case TOKEN_POSITION:
     case TOKEN_HASH:
         break;

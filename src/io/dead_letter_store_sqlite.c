@@ -16,8 +16,6 @@
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
-#define FORMAT_VERSION 1
-#define APPLICATION_ID 0x736c6463 /* "sldc": a file of sluice's, whatever its name */
 #define BUSY_MS        5000       /* a person's command may hold the write lock that long */
 #define TEXT_MOST      ((size_t)64 << 20)
 
@@ -25,47 +23,15 @@ static const char pragmas[] =
     "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
     "PRAGMA wal_autocheckpoint = 8000;"     /* pages: about 8 MiB */
     "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
-    "PRAGMA cache_size = -16384;"           /* 16 MiB */
+    "PRAGMA cache_size = -8192;"            /* 8 MiB */
     "PRAGMA temp_store = MEMORY;";
-
-static const char schema[] =
-    "CREATE TABLE mapping (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-    "CREATE TABLE lane (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, name TEXT NOT NULL,"
-    "  source TEXT NOT NULL, connector TEXT NOT NULL, partition INTEGER NOT NULL,"
-    "  UNIQUE (mapping, name, source, connector, partition));"
-    "CREATE TABLE error (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
-    "CREATE TABLE kind (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, class TEXT NOT NULL,"
-    "  status INTEGER NOT NULL, error INTEGER NOT NULL, UNIQUE (mapping, class, status, error));"
-    /* number: time of death in microseconds since 1970, made unique. position: of 64 bits, so it
-     * shows as negative above 2^63. fingerprint: of token, key and payload. seen: how often it
-     * came. */
-    "CREATE TABLE letter (number INTEGER PRIMARY KEY, id TEXT NOT NULL, lane INTEGER NOT NULL,"
-    "  kind INTEGER NOT NULL, position INTEGER NOT NULL, fingerprint INTEGER NOT NULL,"
-    "  revision TEXT, message_wall_us INTEGER NOT NULL, token TEXT, reason TEXT,"
-    "  attempt_count INTEGER NOT NULL, first_wall_us INTEGER NOT NULL,"
-    "  last_wall_us INTEGER NOT NULL, replay_count INTEGER NOT NULL,"
-    "  seen INTEGER NOT NULL DEFAULT 1);"
-    "CREATE UNIQUE INDEX letter_message ON letter (lane, position, fingerprint);"
-    "CREATE INDEX letter_kind ON letter (kind);"
-    "CREATE TABLE body (number INTEGER PRIMARY KEY, attempts TEXT, response BLOB, headers BLOB,"
-    "  key BLOB, payload BLOB);"
-    "CREATE TABLE tally (kind INTEGER NOT NULL, hour INTEGER NOT NULL, count INTEGER NOT NULL,"
-    "  first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, hour)) WITHOUT ROWID;"
-    "CREATE VIEW letters AS SELECT letter.id, datetime(letter.number / 1000000, 'unixepoch') AS "
-    "died,"
-    "  mapping.name AS mapping, lane.name AS lane, letter.position, kind.class, kind.status,"
-    "  letter.reason, error.text AS error, letter.attempt_count, letter.token, body.attempts,"
-    "  body.response, body.key, body.payload FROM letter JOIN lane ON lane.number = letter.lane"
-    "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
-    "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
-    "PRAGMA application_id = 1936483427;"
-    "PRAGMA user_version = 1;";
 
 #define ROW_COLUMNS                                                                                \
     "letter.number, letter.id, mapping.name, letter.revision, lane.connector, lane.name, "         \
     "lane.source, lane.partition, letter.position, letter.message_wall_us, letter.token, "         \
     "kind.class, letter.reason, kind.status, letter.attempt_count, letter.first_wall_us, "         \
-    "letter.last_wall_us, letter.replay_count, body.attempts, body.response"
+    "letter.last_wall_us, letter.replay_count, body.attempts, body.response, "                     \
+    "letter.replayed_wall_us, letter.edit_count, letter.forced"
 #define ROW_TABLES                                                                                 \
     " FROM letter JOIN lane ON lane.number = letter.lane"                                          \
     " JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"        \
@@ -92,24 +58,34 @@ static const char *const sql[STATEMENTS] = {
                            " VALUES (?1, ?2, ?3, ?4)",
     [STATEMENT_ADD_LETTER] =
         "INSERT INTO letter (number, id, lane, position, fingerprint, kind, revision,"
-        " message_wall_us, token, reason, attempt_count, first_wall_us, last_wall_us, replay_count)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+        " message_wall_us, token, reason, attempt_count, first_wall_us, last_wall_us, replay_count,"
+        " bytes, replayed_wall_us, edit_count, forced)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
         " ON CONFLICT (lane, position, fingerprint) DO NOTHING",
-    [STATEMENT_FIND_LETTER] = "SELECT number, id, kind FROM letter WHERE lane = ?1 AND"
+    [STATEMENT_FIND_LETTER] = "SELECT number, id, kind, bytes FROM letter WHERE lane = ?1 AND"
                               " position = ?2 AND fingerprint = ?3",
     [STATEMENT_UPDATE_LETTER] =
         "UPDATE letter SET kind = ?6, revision = ?7, reason = ?10, attempt_count = ?11,"
         " last_wall_us = ?13, replay_count = max(replay_count, ?14), seen = seen + 1"
         " WHERE number = ?1",
-    [STATEMENT_ADD_BODY] = "INSERT INTO body (number, attempts, response, headers, key, payload)"
-                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [STATEMENT_REPLAYED] =
+        "SELECT letter.number, letter.kind, letter.bytes, kind.mapping, body.attempts FROM letter"
+        " JOIN kind ON kind.number = letter.kind JOIN body ON body.number = letter.number"
+        " WHERE letter.number >= ?1 AND letter.number < ?2 AND letter.id = ?3",
+    [STATEMENT_UPDATE_REPLAYED] =
+        "UPDATE letter SET kind = ?2, revision = ?3, reason = ?4,"
+        " attempt_count = attempt_count + ?5, last_wall_us = ?6, replayed_wall_us = ?6,"
+        " replay_count = replay_count + 1 WHERE number = ?1",
+    [STATEMENT_ADD_BODY] = "INSERT INTO body (number, attempts, response, headers, key, payload,"
+                           " original) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [STATEMENT_UPDATE_BODY] = "UPDATE body SET attempts = ?2, response = ?3 WHERE number = ?1",
-    [STATEMENT_ADD_TALLY] = "INSERT INTO tally (kind, hour, count, first, last)"
-                            " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (kind, hour) DO UPDATE SET"
-                            " count = count + excluded.count, first = min(first, excluded.first),"
-                            " last = max(last, excluded.last)",
+    [STATEMENT_ADD_TALLY] = "INSERT INTO tally (kind, hour, count, first, last, bytes)"
+                            " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (kind, hour) DO UPDATE"
+                            " SET count = count + excluded.count,"
+                            " first = min(first, excluded.first),"
+                            " last = max(last, excluded.last), bytes = bytes + excluded.bytes",
     [STATEMENT_FIX_TALLY] =
-        "UPDATE tally SET count = count - ?3,"
+        "UPDATE tally SET count = count - ?3, bytes = bytes - ?4,"
         " first = coalesce((SELECT min(number) FROM letter WHERE kind = ?1 AND"
         "  number >= ?2 * 3600000000 AND number < (?2 + 1) * 3600000000), first),"
         " last = coalesce((SELECT max(number) FROM letter WHERE kind = ?1 AND"
@@ -120,20 +96,31 @@ static const char *const sql[STATEMENTS] = {
         "SELECT kind.number FROM mapping JOIN kind ON kind.mapping = mapping.number"
         " JOIN tally ON tally.kind = kind.number"
         " WHERE mapping.name = ?1 AND tally.first < ?2 LIMIT 1",
-    [STATEMENT_OLD_LETTERS] = "SELECT number FROM letter WHERE kind = ?1 AND number < ?2"
+    [STATEMENT_OLD_LETTERS] = "SELECT number, bytes FROM letter WHERE kind = ?1 AND number < ?2"
                               " ORDER BY number LIMIT ?3",
     [STATEMENT_DELETE_LETTER] = "DELETE FROM letter WHERE number = ?1",
     [STATEMENT_DELETE_BODY] = "DELETE FROM body WHERE number = ?1",
-    [STATEMENT_PAGE] = "SELECT number FROM letter WHERE number >= ?2 AND number < ?3"
-                       " ORDER BY number DESC LIMIT ?4",
-    [STATEMENT_PAGE_OF_KIND] = "SELECT number FROM letter WHERE kind = ?1 AND number >= ?2 AND"
-                               " number < ?3 ORDER BY number DESC LIMIT ?4",
-    [STATEMENT_KINDS] = "SELECT kind.number FROM kind JOIN mapping ON mapping.number = kind.mapping"
-                        " WHERE (?1 IS NULL OR mapping.name = ?1) AND"
-                        " (?2 IS NULL OR kind.class = ?2) AND (?3 = 0 OR kind.status = ?3)",
+    [STATEMENT_CHOSEN] = "SELECT kind, edit_count, bytes FROM letter WHERE number = ?1",
+    [STATEMENT_EDIT_LETTER] = "UPDATE letter SET edit_count = edit_count + 1, bytes = bytes + ?2"
+                              " WHERE number = ?1",
+    [STATEMENT_EDIT_BODY] =
+        "UPDATE body SET original = CASE WHEN ?3 THEN payload ELSE original END, payload = ?2"
+        " WHERE number = ?1",
+    [STATEMENT_PAYLOAD_SIZE] = "SELECT coalesce(length(payload), 0) FROM body WHERE number = ?1",
+    [STATEMENT_FORCE] = "UPDATE letter SET forced = replay_count + 1 WHERE number = ?1",
+    [STATEMENT_FIND_ID] = "SELECT 1 FROM letter WHERE number >= ?1 AND number < ?2 AND id = ?3",
+    [STATEMENT_USAGE] = "SELECT coalesce(sum(count), 0), coalesce(sum(bytes), 0) FROM tally"
+                        " WHERE ?1 IS NULL OR kind IN (SELECT kind.number FROM kind JOIN mapping"
+                        " ON mapping.number = kind.mapping WHERE mapping.name = ?1)",
+    [STATEMENT_ADD_ACT] = "INSERT INTO log (wall_us, uid, login, action, detail, count, failed)"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [STATEMENT_UPDATE_ACT] = "UPDATE log SET count = ?2, failed = ?3 WHERE number = ?1",
+    [STATEMENT_TRIM_LOG] = "DELETE FROM log WHERE number <= ?1 - 100000",
+    [STATEMENT_ACTS] = "SELECT number, wall_us, uid, login, action, detail, count, failed FROM log"
+                       " ORDER BY number DESC LIMIT ?1",
     [STATEMENT_ROW] = "SELECT " ROW_COLUMNS ROW_TABLES,
     [STATEMENT_ROW_WITH_PAYLOAD] =
-        "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload" ROW_TABLES,
+        "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original" ROW_TABLES,
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
 };
 
@@ -160,6 +147,45 @@ int dead_letter_sqlite_run(struct dead_letter_sqlite *store, enum dead_letter_st
     sqlite3_stmt *statement = dead_letter_sqlite_statement(store, which);
 
     return statement ? dead_letter_sqlite_finish(statement) : sqlite3_errcode(store->db);
+}
+
+int dead_letter_sqlite_run_with(struct dead_letter_sqlite *store, enum dead_letter_statement which,
+                                const int64_t *numbers, int count)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, which);
+
+    if (!statement)
+        return -1;
+    for (int i = 0; i < count; i++)
+        sqlite3_bind_int64(statement, i + 1, numbers[i]);
+    return dead_letter_sqlite_finish(statement) == SQLITE_OK ? 0 : -1;
+}
+
+int dead_letter_sqlite_begin(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    if (!store->numbers)
+        return fault_set(fault, "%s: opened for reading", store->path);
+    if (dead_letter_sqlite_run(store, STATEMENT_BEGIN) != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot begin to write", fault);
+    return 0;
+}
+
+int dead_letter_sqlite_end(struct dead_letter_sqlite *store, bool good, const char *what,
+                           struct fault *fault)
+{
+    if (good && dead_letter_sqlite_run(store, STATEMENT_COMMIT) == SQLITE_OK)
+        return 0;
+    if (store->text.full)
+        fault_set(fault, "%s: a letter's headers take more than %zu MiB", store->path,
+                  store->text.cap >> 20);
+    else
+        dead_letter_sqlite_fault(store, what, fault);
+    /* What was numbered in this transaction is gone. */
+    if (store->numbers)
+        memset(store->numbers, 0, DEAD_LETTER_NUMBERS * sizeof *store->numbers);
+    if (!sqlite3_get_autocommit(store->db))
+        dead_letter_sqlite_run(store, STATEMENT_ROLLBACK);
+    return -1;
 }
 
 int dead_letter_sqlite_fault(struct dead_letter_sqlite *store, const char *what,
@@ -199,41 +225,6 @@ int dead_letter_sqlite_fault(struct dead_letter_sqlite *store, const char *what,
     }
 }
 
-static int64_t ask_number(struct dead_letter_sqlite *store, const char *question)
-{
-    sqlite3_stmt *statement;
-    int64_t number = -1;
-
-    if (sqlite3_prepare_v2(store->db, question, -1, &statement, NULL) != SQLITE_OK)
-        return -1;
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
-}
-
-/* 1: a store of ours, 0: empty, -1 with a fault. */
-static int check_version(struct dead_letter_sqlite *store, struct fault *fault)
-{
-    int64_t tables = ask_number(store, "SELECT count(*) FROM sqlite_schema");
-    int64_t application = ask_number(store, "PRAGMA application_id");
-    int64_t version = ask_number(store, "PRAGMA user_version");
-
-    if (tables < 0 || application < 0 || version < 0)
-        return dead_letter_sqlite_fault(store, "cannot open", fault);
-    if (!tables && !application)
-        return 0;
-    if (application != APPLICATION_ID)
-        return fault_set(fault, "%s: an SQLite file, but not a dead-letter store; move it away",
-                         store->path);
-    if (version > FORMAT_VERSION)
-        return fault_set(fault,
-                         "%s: written by a newer sluice (format %lld, this one knows up to %d); "
-                         "install that version again, or use another state directory",
-                         store->path, (long long)version, FORMAT_VERSION);
-    return 1;
-}
-
 static int open_connection(struct dead_letter_sqlite *store, const char *name, int flags)
 {
     int code;
@@ -250,7 +241,8 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     return code;
 }
 
-static int open_writer(struct dead_letter_sqlite *store, const char *directory, struct fault *fault)
+static int open_writer(struct dead_letter_sqlite *store, const char *directory,
+                       enum dead_letter_access access, struct fault *fault)
 {
     int fd, known;
 
@@ -265,16 +257,16 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory, 
     close(fd);
     if (open_connection(store, store->path, SQLITE_OPEN_READWRITE) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
-    known = check_version(store, fault);
+    known = dead_letter_sqlite_version(store, fault);
     if (known < 0)
         return -1;
     if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
+        (access == DEAD_LETTER_WRITE_SOON &&
+         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) != SQLITE_OK))
         return dead_letter_sqlite_fault(store, "cannot set up", fault);
-    if (!known && (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK))
-        return dead_letter_sqlite_fault(store, "cannot make", fault);
+    if (known < DEAD_LETTER_FORMAT && dead_letter_sqlite_upgrade(store, fault) != 0)
+        return -1;
     store->numbers = memory_zero(DEAD_LETTER_NUMBERS, sizeof *store->numbers);
     if (getrandom(&store->random, sizeof store->random, 0) != sizeof store->random)
         store->random = (uint64_t)clock_wall() ^ (uint64_t)getpid() << 40;
@@ -316,10 +308,28 @@ static int open_unwritable(struct dead_letter_sqlite *store, struct fault *fault
     free(name);
     if (code != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
-    return check_version(store, fault);
+    return dead_letter_sqlite_version(store, fault);
 }
 
-static int open_reader(struct dead_letter_sqlite *store, struct fault *fault)
+/* An older file is brought up to date by whoever may. */
+static int upgrade_for_reader(struct dead_letter_sqlite *store, const char *directory,
+                              struct fault *fault)
+{
+    struct fault why = {.text = ""};
+    struct dead_letter_store *writer =
+        dead_letter_store_sqlite_open(directory, DEAD_LETTER_WRITE, &why);
+
+    if (!writer)
+        return fault_set(fault,
+                         "%s: written by an older sluice, and it cannot be brought up to date (%s); "
+                         "run this once as the user that sluice runs as",
+                         store->path, why.text);
+    writer->ops->close(writer);
+    return dead_letter_sqlite_version(store, fault);
+}
+
+static int open_reader(struct dead_letter_sqlite *store, const char *directory,
+                       struct fault *fault)
 {
     int known, code;
 
@@ -329,7 +339,7 @@ static int open_reader(struct dead_letter_sqlite *store, struct fault *fault)
                                          : "; run as the user that sluice runs as, or as root");
     if (open_connection(store, store->path, SQLITE_OPEN_READONLY) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
-    known = check_version(store, fault);
+    known = dead_letter_sqlite_version(store, fault);
     code = sqlite3_errcode(store->db);
     if (known < 0 && (code == SQLITE_CANTOPEN || code == SQLITE_READONLY))
         known = open_unwritable(store, fault);
@@ -337,8 +347,10 @@ static int open_reader(struct dead_letter_sqlite *store, struct fault *fault)
         return -1;
     if (!known)
         return fault_set(fault, "%s: there is nothing in it yet", store->path);
-    sqlite3_exec(store->db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;", NULL, NULL,
-                 NULL);
+    if (known < DEAD_LETTER_FORMAT && upgrade_for_reader(store, directory, fault) < 0)
+        return -1;
+    /* Bounded, however many letters there are: what does not fit goes to a temporary file. */
+    sqlite3_exec(store->db, "PRAGMA cache_size = -8192;", NULL, NULL, NULL);
     return 0;
 }
 
@@ -358,9 +370,19 @@ static void store_close(struct dead_letter_store *base)
 static const struct dead_letter_store_ops ops = {
     .add = dead_letter_sqlite_add,
     .list = dead_letter_sqlite_list,
+    .read = dead_letter_sqlite_read,
+    .select = dead_letter_sqlite_select,
     .group = dead_letter_sqlite_group,
+    .trend = dead_letter_sqlite_trend,
     .count = dead_letter_sqlite_count,
+    .usage = dead_letter_sqlite_usage,
     .expire = dead_letter_sqlite_expire,
+    .remove = dead_letter_sqlite_remove,
+    .edit = dead_letter_sqlite_edit,
+    .import = dead_letter_sqlite_import,
+    .force = dead_letter_sqlite_force,
+    .log = dead_letter_sqlite_log,
+    .acts = dead_letter_sqlite_acts,
     .close = store_close,
 };
 
@@ -374,10 +396,10 @@ struct dead_letter_store *dead_letter_store_sqlite_open(const char *directory,
     store->base.ops = &ops;
     store->path = memory_format("%s/dead-letters.sqlite", directory);
     buffer_init(&store->text, TEXT_MOST);
-    if (access == DEAD_LETTER_WRITE)
-        result = open_writer(store, directory, fault);
+    if (access == DEAD_LETTER_READ)
+        result = open_reader(store, directory, fault);
     else
-        result = open_reader(store, fault);
+        result = open_writer(store, directory, access, fault);
     if (result != 0) {
         store_close(&store->base);
         return NULL;

@@ -24,8 +24,13 @@ static int64_t old_kind(struct dead_letter_sqlite *store, const char *mapping, i
     return code == SQLITE_ROW || code == SQLITE_DONE ? kind : -1;
 }
 
+/* A letter to be removed, of a kind. */
+struct old {
+    int64_t number, bytes;
+};
+
 static int64_t find_old(struct dead_letter_sqlite *store, int64_t kind, int64_t before_us,
-                        int64_t *numbers, uint32_t room)
+                        struct old *old, uint32_t room)
 {
     sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_OLD_LETTERS);
     uint32_t count = 0;
@@ -37,43 +42,31 @@ static int64_t find_old(struct dead_letter_sqlite *store, int64_t kind, int64_t 
     sqlite3_bind_int64(statement, 2, before_us);
     sqlite3_bind_int64(statement, 3, room);
     while (count < room && (code = sqlite3_step(statement)) == SQLITE_ROW)
-        numbers[count++] = sqlite3_column_int64(statement, 0);
+        old[count++] =
+            (struct old){sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1)};
     sqlite3_reset(statement);
     return code == SQLITE_ROW || code == SQLITE_DONE ? (int64_t)count : -1;
 }
 
-static int run_with(struct dead_letter_sqlite *store, enum dead_letter_statement which,
-                    int64_t first, int64_t second, int64_t third)
-{
-    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, which);
-    const int64_t numbers[] = {first, second, third};
-
-    if (!statement)
-        return -1;
-    for (int i = 0; i < sqlite3_bind_parameter_count(statement) && i < 3; i++)
-        sqlite3_bind_int64(statement, i + 1, numbers[i]);
-    return dead_letter_sqlite_finish(statement) == SQLITE_OK ? 0 : -1;
-}
-
-/* Numbers are sorted: those of one hour follow each other. */
-static int delete_letters(struct dead_letter_sqlite *store, int64_t kind, const int64_t *numbers,
+/* They are sorted: those of one hour follow each other. */
+static int delete_letters(struct dead_letter_sqlite *store, int64_t kind, const struct old *old,
                           int64_t count)
 {
-    int64_t of_hour = 0;
+    int64_t of_hour = 0, bytes = 0;
 
     for (int64_t i = 0; i < count; i++) {
-        int64_t hour = numbers[i] / DEAD_LETTER_HOUR;
+        int64_t hour = old[i].number / DEAD_LETTER_HOUR;
 
-        if (run_with(store, STATEMENT_DELETE_LETTER, numbers[i], 0, 0) != 0 ||
-            run_with(store, STATEMENT_DELETE_BODY, numbers[i], 0, 0) != 0)
+        if (dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &old[i].number, 1) != 0 ||
+            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &old[i].number, 1) != 0)
             return -1;
         of_hour++;
-        if (i + 1 < count && numbers[i + 1] / DEAD_LETTER_HOUR == hour)
+        bytes += old[i].bytes;
+        if (i + 1 < count && old[i + 1].number / DEAD_LETTER_HOUR == hour)
             continue;
-        if (run_with(store, STATEMENT_FIX_TALLY, kind, hour, of_hour) != 0 ||
-            run_with(store, STATEMENT_CLEAN_TALLY, kind, hour, 0) != 0)
+        if (dead_letter_sqlite_tally_take(store, kind, hour, of_hour, bytes) != 0)
             return -1;
-        of_hour = 0;
+        of_hour = bytes = 0;
     }
     return 0;
 }
@@ -83,29 +76,24 @@ int64_t dead_letter_sqlite_expire(struct dead_letter_store *base, const char *ma
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
     int64_t kind = old_kind(store, mapping, before_wall_us), total = 0, count;
-    int64_t *numbers;
+    struct old *old;
 
     if (kind < 0)
         return dead_letter_sqlite_fault(store, "cannot look for expired letters", fault);
     if (!kind || !most)
         return 0;
-    if (dead_letter_sqlite_run(store, STATEMENT_BEGIN) != SQLITE_OK)
-        return dead_letter_sqlite_fault(store, "cannot begin to expire letters", fault);
-    numbers = memory_new(most * sizeof *numbers);
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    old = memory_new(most * sizeof *old);
     while (total < most && kind > 0) {
-        count = find_old(store, kind, before_wall_us, numbers, (uint32_t)(most - total));
-        if (count <= 0 || delete_letters(store, kind, numbers, count) != 0) {
+        count = find_old(store, kind, before_wall_us, old, (uint32_t)(most - total));
+        if (count <= 0 || delete_letters(store, kind, old, count) != 0) {
             kind = count == 0 ? 0 : -1;
             break;
         }
         total += count;
         kind = old_kind(store, mapping, before_wall_us);
     }
-    free(numbers);
-    if (kind >= 0 && dead_letter_sqlite_run(store, STATEMENT_COMMIT) == SQLITE_OK)
-        return total;
-    dead_letter_sqlite_fault(store, "cannot expire letters", fault);
-    if (!sqlite3_get_autocommit(store->db))
-        dead_letter_sqlite_run(store, STATEMENT_ROLLBACK);
-    return -1;
+    free(old);
+    return dead_letter_sqlite_end(store, kind >= 0, "cannot expire letters", fault) == 0 ? total : -1;
 }

@@ -1,65 +1,95 @@
 /* SPDX-License-Identifier: MIT
- * Listing letters, newest first, a page of numbers at a time: no long read keeps the writer's
- * journal from being taken over. */
+ * Listing letters, a page of numbers at a time: no long read keeps the writer's journal from being
+ * taken over. */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/memory.h"
-#include "io/dead_letter_store_id.h"
 #include "io/dead_letter_store_sqlite.h"
 
-#define PAGE 256
+#define PAGE       256
+#define KINDS_MOST 32 /* read one by one; among more of them every letter is looked at */
+#define SQL_MOST   4096
 
 struct listing {
     const struct dead_letter_query *query;
     int64_t since, until; /* of numbers */
-    int64_t *kinds;       /* NULL: any */
-    size_t kind_count;
-    int64_t page[PAGE]; /* newest first */
+    bool oldest;          /* first */
+    sqlite3_stmt *numbers; /* the newest (oldest) of a range */
+    int64_t kinds[KINDS_MOST];
+    size_t kind_count; /* 0: the statement chooses among kinds itself */
+    bool none;         /* no kind matches */
+    int64_t page[PAGE + 1];
     size_t page_count;
     uint32_t left;
 };
 
-static void bind_text_or_null(sqlite3_stmt *statement, int index, const char *text)
-{
-    if (text)
-        sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(statement, index);
-}
-
-static int find_kinds(struct dead_letter_sqlite *store, struct listing *listing)
+/* The kinds that the query chooses, where they are few. 0, or -1 with a fault. */
+static int find_kinds(struct dead_letter_sqlite *store, struct listing *listing,
+                      struct fault *fault)
 {
     sqlite3_stmt *statement;
-    size_t room = 0;
+    struct buffer sql;
+    size_t count = 0;
     int code;
 
-    if (!listing->query->mapping && !listing->query->class_name && !listing->query->status)
+    if (!dead_letter_sqlite_filter_has_kinds(listing->query) || listing->query->token)
         return 0;
-    statement = dead_letter_sqlite_statement(store, STATEMENT_KINDS);
+    buffer_init(&sql, SQL_MOST);
+    buffer_add_text(&sql, "SELECT kind.number FROM kind JOIN mapping ON mapping.number ="
+                          " kind.mapping WHERE true");
+    dead_letter_sqlite_filter_kinds(&sql, listing->query);
+    statement = dead_letter_sqlite_prepare(store, &sql, fault);
     if (!statement)
         return -1;
-    bind_text_or_null(statement, 1, listing->query->mapping);
-    bind_text_or_null(statement, 2, listing->query->class_name);
-    sqlite3_bind_int64(statement, 3, listing->query->status);
-    listing->kinds = memory_new(1);
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
-        if (listing->kind_count == room) {
-            room = room ? room * 2 : 64;
-            listing->kinds = memory_resize(listing->kinds, room, sizeof *listing->kinds);
-        }
-        listing->kinds[listing->kind_count++] = sqlite3_column_int64(statement, 0);
-    }
-    sqlite3_reset(statement);
-    return code == SQLITE_DONE ? 0 : -1;
+    dead_letter_sqlite_filter_bind(statement, listing->query);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW && count < KINDS_MOST)
+        listing->kinds[count++] = sqlite3_column_int64(statement, 0);
+    if (code != SQLITE_DONE && code != SQLITE_ROW)
+        dead_letter_sqlite_fault(store, "cannot read", fault);
+    sqlite3_finalize(statement);
+    listing->kind_count = code == SQLITE_DONE ? count : 0;
+    listing->none = code == SQLITE_DONE && !count;
+    return code == SQLITE_DONE || code == SQLITE_ROW ? 0 : -1;
+}
+
+/* ` AND kind IN (...)` for all kinds that the query chooses. */
+static void add_kinds(struct buffer *sql, const struct dead_letter_query *query)
+{
+    if (!dead_letter_sqlite_filter_has_kinds(query))
+        return;
+    buffer_add_text(sql, " AND +letter.kind IN (SELECT kind.number FROM kind JOIN mapping ON"
+                         " mapping.number = kind.mapping WHERE true");
+    dead_letter_sqlite_filter_kinds(sql, query);
+    buffer_add_text(sql, ")");
+}
+
+static int prepare_numbers(struct dead_letter_sqlite *store, struct listing *listing,
+                           struct fault *fault)
+{
+    struct buffer sql;
+
+    buffer_init(&sql, SQL_MOST);
+    buffer_add_text(&sql, "SELECT number FROM letter WHERE number >= :since AND number < :until");
+    if (listing->kind_count)
+        buffer_add_text(&sql, " AND kind = :kind");
+    else
+        add_kinds(&sql, listing->query);
+    dead_letter_sqlite_filter_letters(&sql, listing->query);
+    buffer_format(&sql, " ORDER BY number %s LIMIT :limit", listing->oldest ? "" : "DESC");
+    listing->numbers = dead_letter_sqlite_prepare(store, &sql, fault);
+    if (!listing->numbers)
+        return -1;
+    dead_letter_sqlite_filter_bind(listing->numbers, listing->query);
+    return 0;
 }
 
 static void insert_number(struct listing *listing, int64_t number, size_t room)
 {
     size_t at = listing->page_count;
 
-    while (at > 0 && listing->page[at - 1] < number)
+    while (at > 0 && (listing->oldest ? listing->page[at - 1] > number
+                                      : listing->page[at - 1] < number))
         at--;
     if (at >= room)
         return;
@@ -70,167 +100,252 @@ static void insert_number(struct listing *listing, int64_t number, size_t room)
     listing->page[at] = number;
 }
 
-/* Adds the newest `room` numbers, of `kind` or (0) of any, that belong on the page. */
-static int collect(struct dead_letter_sqlite *store, struct listing *listing, int64_t kind,
-                   size_t room)
+/* Adds the first `room` numbers, of `kind` or (0) of any, that belong on the page. */
+static int collect(struct listing *listing, int64_t kind, size_t room)
 {
-    sqlite3_stmt *statement =
-        dead_letter_sqlite_statement(store, kind ? STATEMENT_PAGE_OF_KIND : STATEMENT_PAGE);
-    int64_t since = listing->since;
+    sqlite3_stmt *statement = listing->numbers;
+    int64_t since = listing->since, until = listing->until;
     int code;
 
-    if (!statement)
-        return -1;
-    if (listing->page_count == room && listing->page[room - 1] > since)
-        since = listing->page[room - 1];
+    if (listing->page_count == room) {
+        int64_t last = listing->page[room - 1];
+
+        if (listing->oldest)
+            until = last < until ? last : until;
+        else
+            since = last > since ? last : since;
+    }
     if (kind)
-        sqlite3_bind_int64(statement, 1, kind);
-    sqlite3_bind_int64(statement, 2, since);
-    sqlite3_bind_int64(statement, 3, listing->until);
-    sqlite3_bind_int64(statement, 4, (int64_t)room);
+        sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":kind"), kind);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":since"), since);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":until"), until);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":limit"),
+                       (int64_t)room);
     while ((code = sqlite3_step(statement)) == SQLITE_ROW)
         insert_number(listing, sqlite3_column_int64(statement, 0), room);
     sqlite3_reset(statement);
     return code == SQLITE_DONE ? 0 : -1;
 }
 
-static int next_page(struct dead_letter_sqlite *store, struct listing *listing)
+static int next_page(struct listing *listing)
 {
     size_t room = listing->left && listing->left < PAGE ? listing->left : PAGE;
 
     listing->page_count = 0;
-    if (!listing->kinds)
-        return collect(store, listing, 0, room);
+    if (!listing->kind_count)
+        return collect(listing, 0, room);
     for (size_t i = 0; i < listing->kind_count; i++)
-        if (collect(store, listing, listing->kinds[i], room) != 0)
+        if (collect(listing, listing->kinds[i], room) != 0)
             return -1;
     return 0;
 }
 
-static const char *text_of(sqlite3_stmt *row, int column)
+/* 0, 1 where enough was shown, -1 with SQLite's error set. */
+static int show_page(struct dead_letter_sqlite *store, struct listing *listing, int with_payload,
+                     dead_letter_each_fn each, void *argument)
 {
-    const char *text = (const char *)sqlite3_column_text(row, column);
+    for (size_t i = 0; i < listing->page_count; i++) {
+        int shown = dead_letter_sqlite_row(store, listing->page[i], with_payload, each, argument);
 
-    return text ? text : "";
-}
-
-static struct sluice_bytes bytes_of(sqlite3_stmt *row, int column)
-{
-    struct sluice_bytes bytes = {NULL, 0};
-
-    if (sqlite3_column_type(row, column) == SQLITE_NULL)
-        return bytes;
-    bytes.data = sqlite3_column_blob(row, column);
-    bytes.size = (size_t)sqlite3_column_bytes(row, column);
-    if (!bytes.data)
-        bytes.data = ""; /* SQLite's pointer to nothing */
-    return bytes;
-}
-
-static enum dead_letter_class class_of(const char *name)
-{
-    for (int class = DEAD_ATTEMPTS; class <= DEAD_FILTERED; class ++)
-        if (strcmp(dead_letter_class_name(class), name) == 0)
-            return class;
+        if (shown < 0)
+            return -1;
+        if (shown == DEAD_LETTER_ROW_STOP)
+            return 1;
+        /* One that was removed since the page was read does not count. */
+        if (shown == DEAD_LETTER_ROW_SHOWN && listing->left && --listing->left == 0)
+            return 1;
+    }
     return 0;
 }
 
-static void fill(struct dead_letter *letter, sqlite3_stmt *row,
-                 struct dead_letter_attempt attempts[DEAD_LETTER_ATTEMPTS])
+static int list_by_time(struct dead_letter_sqlite *store, struct listing *listing,
+                        int with_payload, dead_letter_each_fn each, void *argument,
+                        struct fault *fault)
 {
-    memset(letter, 0, sizeof *letter);
-    letter->dead_wall_us = sqlite3_column_int64(row, 0);
-    strncpy(letter->id, text_of(row, 1), sizeof letter->id - 1);
-    letter->mapping = text_of(row, 2);
-    letter->revision = text_of(row, 3);
-    letter->connector = text_of(row, 4);
-    letter->lane = text_of(row, 5);
-    letter->source = text_of(row, 6);
-    letter->partition = sqlite3_column_int(row, 7);
-    letter->position = (uint64_t)sqlite3_column_int64(row, 8);
-    letter->message_wall_us = sqlite3_column_int64(row, 9);
-    letter->token = text_of(row, 10);
-    letter->class = class_of(text_of(row, 11));
-    letter->reason = text_of(row, 12);
-    letter->status = (uint32_t)sqlite3_column_int64(row, 13);
-    letter->attempt_count = (uint32_t)sqlite3_column_int64(row, 14);
-    letter->first_wall_us = sqlite3_column_int64(row, 15);
-    letter->last_wall_us = sqlite3_column_int64(row, 16);
-    letter->replay_count = (uint32_t)sqlite3_column_int64(row, 17);
-    letter->attempts = attempts;
-    letter->attempts_kept = dead_letter_sqlite_read_attempts(
-        text_of(row, 18), (size_t)sqlite3_column_bytes(row, 18), attempts);
-    letter->response = bytes_of(row, 19);
-}
+    int result = find_kinds(store, listing, fault);
 
-/* 0, 1 where `each` wants no more, -1 with SQLite's error set. */
-static int show(struct dead_letter_sqlite *store, struct listing *listing, int64_t number,
-                int with_payload, int (*each)(void *, const struct dead_letter *), void *argument)
-{
-    struct dead_letter_attempt attempts[DEAD_LETTER_ATTEMPTS];
-    const char *prefix = listing->query->id_prefix;
-    struct sluice_header *headers = NULL;
-    struct dead_letter letter;
-    sqlite3_stmt *row = dead_letter_sqlite_statement(
-        store, with_payload ? STATEMENT_ROW_WITH_PAYLOAD : STATEMENT_ROW);
-    int code, stop = 0;
-
-    if (!row)
+    if (result == 0 && listing->none)
+        return 0;
+    if (result != 0 || prepare_numbers(store, listing, fault) != 0)
         return -1;
-    sqlite3_bind_int64(row, 1, number);
-    code = sqlite3_step(row);
-    if (code == SQLITE_ROW) { /* it may have been removed since the page was read */
-        fill(&letter, row, attempts);
-        if (with_payload) {
-            struct sluice_bytes packed = bytes_of(row, 20);
-
-            letter.header_count =
-                dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
-            letter.headers = headers;
-            letter.key = bytes_of(row, 21);
-            letter.payload = bytes_of(row, 22);
-        }
-        if (!prefix || strncasecmp(letter.id, prefix, strlen(prefix)) == 0) {
-            stop = each(argument, &letter) != 0;
-            if (listing->left && --listing->left == 0)
-                stop = 1;
-        }
-        free(headers);
-    }
-    sqlite3_reset(row);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? stop : -1;
-}
-
-int dead_letter_sqlite_list(struct dead_letter_store *base, const struct dead_letter_query *query,
-                            int with_payload,
-                            int (*each)(void *argument, const struct dead_letter *letter),
-                            void *argument, struct fault *fault)
-{
-    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
-    struct listing listing = {.query = query,
-                              .since = query->since_wall_us,
-                              .until = query->until_wall_us ? query->until_wall_us : INT64_MAX,
-                              .left = query->limit};
-    int64_t since, until;
-    int result;
-
-    if (query->id_prefix) {
-        if (dead_letter_store_id_range(query->id_prefix, &since, &until) != 0)
-            return 0;
-        listing.since = since > listing.since ? since : listing.since;
-        listing.until = until < listing.until ? until : listing.until;
-    }
-    result = find_kinds(store, &listing);
     while (result == 0) {
-        result = next_page(store, &listing);
-        if (result != 0 || !listing.page_count)
+        result = next_page(listing);
+        if (result != 0 || !listing->page_count)
             break;
-        for (size_t i = 0; result == 0 && i < listing.page_count; i++)
-            result = show(store, &listing, listing.page[i], with_payload, each, argument);
-        listing.until = listing.page[listing.page_count - 1];
+        result = show_page(store, listing, with_payload, each, argument);
+        if (listing->oldest)
+            listing->since = listing->page[listing->page_count - 1] + 1;
+        else
+            listing->until = listing->page[listing->page_count - 1];
     }
     if (result < 0)
         dead_letter_sqlite_fault(store, "cannot read", fault);
-    free(listing.kinds);
+    sqlite3_finalize(listing->numbers);
     return result < 0 ? -1 : 0;
+}
+
+/* A statement over all that the query chooses: `what` before, `tail` after the conditions. */
+static sqlite3_stmt *prepare_all(struct dead_letter_sqlite *store,
+                                 const struct dead_letter_query *query, const char *what,
+                                 const char *tail, struct fault *fault)
+{
+    sqlite3_stmt *statement;
+    int64_t since = 0, until = 0;
+    struct buffer sql;
+
+    dead_letter_sqlite_filter_range(query, &since, &until);
+    buffer_init(&sql, SQL_MOST);
+    buffer_add_text(&sql, what);
+    buffer_add_text(&sql, " WHERE number >= :since AND number < :until");
+    add_kinds(&sql, query);
+    dead_letter_sqlite_filter_letters(&sql, query);
+    buffer_add_text(&sql, tail);
+    statement = dead_letter_sqlite_prepare(store, &sql, fault);
+    if (!statement)
+        return NULL;
+    dead_letter_sqlite_filter_bind(statement, query);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":since"), since);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":until"), until);
+    return statement;
+}
+
+static int list_by_attempts(struct dead_letter_sqlite *store, struct listing *listing,
+                            int with_payload, dead_letter_each_fn each, void *argument,
+                            struct fault *fault)
+{
+    size_t room = listing->left && listing->left < DEAD_LETTER_SORTED ? listing->left
+                                                                      : DEAD_LETTER_SORTED;
+    sqlite3_stmt *statement =
+        prepare_all(store, listing->query, "SELECT number FROM letter",
+                    " ORDER BY attempt_count DESC, number DESC LIMIT :limit", fault);
+    int64_t *numbers;
+    size_t count = 0;
+    int code, result = 0;
+
+    if (!statement)
+        return -1;
+    numbers = memory_new(room * sizeof *numbers);
+    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":limit"),
+                       (int64_t)room);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW && count < room)
+        numbers[count++] = sqlite3_column_int64(statement, 0);
+    if (code != SQLITE_DONE)
+        result = -1;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        result = dead_letter_sqlite_row(store, numbers[i], with_payload, each, argument);
+        result = result == DEAD_LETTER_ROW_STOP ? 1 : result == DEAD_LETTER_ROW_GONE ? 0 : result;
+    }
+    if (result < 0)
+        dead_letter_sqlite_fault(store, "cannot read", fault);
+    sqlite3_finalize(statement);
+    free(numbers);
+    return result < 0 ? -1 : 0;
+}
+
+int dead_letter_sqlite_list(struct dead_letter_store *base, const struct dead_letter_query *query,
+                            int with_payload, dead_letter_each_fn each, void *argument,
+                            struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    struct listing listing = {.query = query,
+                              .oldest = query->sort == DEAD_LETTER_OLDEST,
+                              .left = query->limit};
+    int result = 0;
+
+    if (dead_letter_sqlite_filter_begin(store, query, fault) != 0)
+        return -1;
+    if (dead_letter_sqlite_filter_range(query, &listing.since, &listing.until)) {
+        if (query->sort == DEAD_LETTER_ATTEMPTS_MOST)
+            result = list_by_attempts(store, &listing, with_payload, each, argument, fault);
+        else
+            result = list_by_time(store, &listing, with_payload, each, argument, fault);
+    }
+    dead_letter_sqlite_filter_end(store);
+    return result;
+}
+
+int dead_letter_sqlite_read(struct dead_letter_store *base, int64_t number,
+                            dead_letter_each_fn each, void *argument, struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    int result = dead_letter_sqlite_row(store, number, 1, each, argument);
+
+    if (result < 0)
+        return dead_letter_sqlite_fault(store, "cannot read", fault);
+    return result != DEAD_LETTER_ROW_GONE;
+}
+
+/* ---- places ---- */
+
+static int by_position(const void *one, const void *other)
+{
+    const struct dead_letter_place *a = one, *b = other;
+
+    if (a->lane != b->lane)
+        return a->lane < b->lane ? -1 : 1;
+    if (a->position != b->position)
+        return a->position < b->position ? -1 : 1;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+void dead_letter_places_sort(struct dead_letter_place *places, size_t count)
+{
+    if (count)
+        qsort(places, count, sizeof *places, by_position);
+}
+
+static int collect_places(struct dead_letter_sqlite *store, sqlite3_stmt *statement,
+                          struct dead_letter_place **ret_places, size_t *ret_count)
+{
+    struct dead_letter_place *places = memory_new(sizeof *places);
+    size_t count = 0, room = 0;
+    int code;
+
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (count == room) {
+            room = room ? room * 2 : 256;
+            places = memory_resize(places, room, sizeof *places);
+        }
+        places[count++] =
+            (struct dead_letter_place){.number = sqlite3_column_int64(statement, 0),
+                                       .lane = sqlite3_column_int64(statement, 1),
+                                       .position = (uint64_t)sqlite3_column_int64(statement, 2)};
+    }
+    if (code != SQLITE_DONE) {
+        free(places);
+        return -1;
+    }
+    dead_letter_places_sort(places, count);
+    *ret_places = places;
+    *ret_count = count;
+    return 0;
+}
+
+int dead_letter_sqlite_select(struct dead_letter_store *base, const struct dead_letter_query *query,
+                              struct dead_letter_place **ret_places, size_t *ret_count,
+                              struct fault *fault)
+{
+    static const char *const orders[] = {
+        [DEAD_LETTER_NEWEST] = " ORDER BY number DESC LIMIT :limit",
+        [DEAD_LETTER_OLDEST] = " ORDER BY number LIMIT :limit",
+        [DEAD_LETTER_ATTEMPTS_MOST] = " ORDER BY attempt_count DESC, number DESC LIMIT :limit"};
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    uint32_t limit = query->limit && query->limit < DEAD_LETTER_SELECTED ? query->limit
+                                                                         : DEAD_LETTER_SELECTED;
+    sqlite3_stmt *statement;
+    int result = -1;
+
+    if (dead_letter_sqlite_filter_begin(store, query, fault) != 0)
+        return -1;
+    statement = prepare_all(store, query, "SELECT number, lane, position FROM letter",
+                            orders[query->sort], fault);
+    if (statement) {
+        sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":limit"), limit);
+        result = collect_places(store, statement, ret_places, ret_count);
+        if (result != 0)
+            dead_letter_sqlite_fault(store, "cannot read", fault);
+        sqlite3_finalize(statement);
+    }
+    dead_letter_sqlite_filter_end(store);
+    return result;
 }

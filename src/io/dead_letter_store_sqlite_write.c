@@ -13,17 +13,6 @@
 #define ERRORS_MOST 10000 /* different ones kept apart; the rest are one */
 #define ERROR_OTHER "(other)"
 #define ERROR_BYTES 240
-#define TALLIES     64 /* of one transaction before they are written */
-
-/* What a transaction adds to `tally`. */
-struct tally {
-    int64_t kind, hour, count, first, last;
-};
-
-struct tallies {
-    struct tally rows[TALLIES];
-    size_t count;
-};
 
 static const char *text_or_empty(const char *text)
 {
@@ -149,26 +138,26 @@ static int64_t error_of(struct dead_letter_sqlite *store, const char *reason)
     return number_of(store, &wanted);
 }
 
-/* Mapping, lane and kind of a letter. 0, or -1 with SQLite's error set. */
-static int classify(struct dead_letter_sqlite *store, const struct dead_letter *letter,
-                    int64_t *ret_lane, int64_t *ret_kind)
+int dead_letter_sqlite_classify(struct dead_letter_sqlite *store, const struct dead_letter *letter,
+                                int64_t mapping, int64_t *ret_lane, int64_t *ret_kind)
 {
-    int64_t mapping = number_of(store, &(struct wanted){.find = STATEMENT_FIND_MAPPING,
-                                                        .add = STATEMENT_ADD_MAPPING,
-                                                        .texts = {letter->mapping},
-                                                        .text_count = 1});
     int64_t error;
 
+    if (!mapping)
+        mapping = number_of(store, &(struct wanted){.find = STATEMENT_FIND_MAPPING,
+                                                    .add = STATEMENT_ADD_MAPPING,
+                                                    .texts = {letter->mapping},
+                                                    .text_count = 1});
     if (mapping < 0)
         return -1;
-    *ret_lane = number_of(
-        store, &(struct wanted){.find = STATEMENT_FIND_LANE,
-                                .add = STATEMENT_ADD_LANE,
-                                .before = mapping,
-                                .texts = {letter->lane, letter->source, letter->connector},
-                                .text_count = 3,
-                                .numbers = {letter->partition},
-                                .number_count = 1});
+    *ret_lane = number_of(store, &(struct wanted){.find = STATEMENT_FIND_LANE,
+                                                        .add = STATEMENT_ADD_LANE,
+                                                        .before = mapping,
+                                                        .texts = {letter->lane, letter->source,
+                                                                  letter->connector},
+                                                        .text_count = 3,
+                                                        .numbers = {letter->partition},
+                                                        .number_count = 1});
     error = *ret_lane < 0 ? -1 : error_of(store, letter->reason);
     if (error < 0)
         return -1;
@@ -180,74 +169,6 @@ static int classify(struct dead_letter_sqlite *store, const struct dead_letter *
                                                   .numbers = {letter->status, error},
                                                   .number_count = 2});
     return *ret_kind < 0 ? -1 : 0;
-}
-
-/* ---- tallies ---- */
-
-static int flush_tallies(struct dead_letter_sqlite *store, struct tallies *tallies)
-{
-    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_ADD_TALLY);
-
-    if (!statement)
-        return -1;
-    for (size_t i = 0; i < tallies->count; i++) {
-        const struct tally *tally = &tallies->rows[i];
-
-        sqlite3_bind_int64(statement, 1, tally->kind);
-        sqlite3_bind_int64(statement, 2, tally->hour);
-        sqlite3_bind_int64(statement, 3, tally->count);
-        sqlite3_bind_int64(statement, 4, tally->first);
-        sqlite3_bind_int64(statement, 5, tally->last);
-        if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
-            return -1;
-    }
-    tallies->count = 0;
-    return 0;
-}
-
-static int count_letter(struct dead_letter_sqlite *store, struct tallies *tallies, int64_t kind,
-                        int64_t number)
-{
-    int64_t hour = number / DEAD_LETTER_HOUR;
-
-    for (size_t i = 0; i < tallies->count; i++) {
-        struct tally *tally = &tallies->rows[i];
-
-        if (tally->kind != kind || tally->hour != hour)
-            continue;
-        tally->count++;
-        if (number < tally->first)
-            tally->first = number;
-        if (number > tally->last)
-            tally->last = number;
-        return 0;
-    }
-    if (tallies->count == TALLIES && flush_tallies(store, tallies) != 0)
-        return -1;
-    tallies->rows[tallies->count++] = (struct tally){kind, hour, 1, number, number};
-    return 0;
-}
-
-static int uncount_letter(struct dead_letter_sqlite *store, struct tallies *tallies, int64_t kind,
-                          int64_t number)
-{
-    static const enum dead_letter_statement steps[] = {STATEMENT_FIX_TALLY, STATEMENT_CLEAN_TALLY};
-
-    if (flush_tallies(store, tallies) != 0)
-        return -1;
-    for (unsigned i = 0; i < 2; i++) {
-        sqlite3_stmt *statement = dead_letter_sqlite_statement(store, steps[i]);
-
-        if (!statement)
-            return -1;
-        sqlite3_bind_int64(statement, 1, kind);
-        sqlite3_bind_int64(statement, 2, number / DEAD_LETTER_HOUR);
-        if (i == 0)
-            sqlite3_bind_int64(statement, 3, 1);
-        if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
-            return -1;
-    }
-    return 0;
 }
 
 /* ---- letters ---- */
@@ -265,11 +186,11 @@ static uint64_t next_random(struct dead_letter_sqlite *store)
 static uint64_t fingerprint_of(const struct dead_letter *letter)
 {
     const char *token = text_or_empty(letter->token);
-    uint64_t hash = XXH3_64bits(token, strlen(token));
+    uint64_t hash = XXH3_64bits(token, dead_letter_token_size(letter));
+    struct sluice_bytes payload = letter->edit_count ? letter->original : letter->payload;
 
     hash = XXH3_64bits_withSeed(letter->key.data, letter->key.data ? letter->key.size : 0, hash);
-    return XXH3_64bits_withSeed(letter->payload.data,
-                                letter->payload.data ? letter->payload.size : 0, hash);
+    return XXH3_64bits_withSeed(payload.data, payload.data ? payload.size : 0, hash);
 }
 
 /* A free number at or after `wall_us`; -1 with SQLite's error set. `newest` is the highest in use,
@@ -299,6 +220,17 @@ static int64_t free_number(struct dead_letter_sqlite *store, int64_t wall_us, in
     }
 }
 
+/* What counts as the size of a letter; headers as they are packed. */
+static int64_t bytes_in(const struct dead_letter *letter)
+{
+    size_t bytes = (letter->key.data ? letter->key.size : 0) +
+                   (letter->payload.data ? letter->payload.size : 0);
+
+    for (size_t i = 0; i < letter->header_count; i++)
+        bytes += 8 + letter->headers[i].name.size + letter->headers[i].value.size;
+    return (int64_t)bytes;
+}
+
 static void bind_letter(sqlite3_stmt *statement, const struct dead_letter *letter, int64_t number,
                         int64_t lane, int64_t kind, uint64_t fingerprint)
 {
@@ -310,12 +242,19 @@ static void bind_letter(sqlite3_stmt *statement, const struct dead_letter *lette
     sqlite3_bind_int64(statement, 6, kind);
     bind_text(statement, 7, letter->revision);
     sqlite3_bind_int64(statement, 8, letter->message_wall_us);
-    bind_text(statement, 9, letter->token);
+    sqlite3_bind_text64(statement, 9, text_or_empty(letter->token),
+                        dead_letter_token_size(letter), SQLITE_STATIC, SQLITE_UTF8);
     bind_text(statement, 10, letter->reason);
     sqlite3_bind_int64(statement, 11, letter->attempt_count);
     sqlite3_bind_int64(statement, 12, letter->first_wall_us);
     sqlite3_bind_int64(statement, 13, letter->last_wall_us);
     sqlite3_bind_int64(statement, 14, letter->replay_count);
+    if (sqlite3_bind_parameter_count(statement) < 18)
+        return;
+    sqlite3_bind_int64(statement, 15, bytes_in(letter));
+    sqlite3_bind_int64(statement, 16, letter->replayed_wall_us);
+    sqlite3_bind_int64(statement, 17, letter->edit_count);
+    sqlite3_bind_int64(statement, 18, letter->forced);
 }
 
 static int write_body(struct dead_letter_sqlite *store, const struct dead_letter *letter,
@@ -352,6 +291,7 @@ static int write_body(struct dead_letter_sqlite *store, const struct dead_letter
         bind_bytes(statement, 4, headers);
         bind_bytes(statement, 5, letter->key);
         bind_bytes(statement, 6, letter->payload);
+        bind_bytes(statement, 7, letter->original);
     }
     code = dead_letter_sqlite_finish(statement);
     sqlite3_clear_bindings(statement);
@@ -359,12 +299,12 @@ static int write_body(struct dead_letter_sqlite *store, const struct dead_letter
 }
 
 /* The letter is there already: keeps its number and id, takes over the newer story. */
-static int update_letter(struct dead_letter_sqlite *store, struct tallies *tallies,
+static int update_letter(struct dead_letter_sqlite *store, struct dead_letter_tallies *tallies,
                          struct dead_letter *letter, int64_t lane, int64_t kind,
                          uint64_t fingerprint)
 {
     sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_FIND_LETTER);
-    int64_t number, old_kind;
+    int64_t number, old_kind, bytes;
 
     if (!statement)
         return -1;
@@ -379,6 +319,7 @@ static int update_letter(struct dead_letter_sqlite *store, struct tallies *talli
     memset(letter->id, 0, sizeof letter->id);
     strncpy(letter->id, (const char *)sqlite3_column_text(statement, 1), sizeof letter->id - 1);
     old_kind = sqlite3_column_int64(statement, 2);
+    bytes = sqlite3_column_int64(statement, 3);
     sqlite3_reset(statement);
     statement = dead_letter_sqlite_statement(store, STATEMENT_UPDATE_LETTER);
     if (!statement)
@@ -387,57 +328,81 @@ static int update_letter(struct dead_letter_sqlite *store, struct tallies *talli
     if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
         return -1;
     letter->dead_wall_us = number;
-    if (old_kind != kind && (uncount_letter(store, tallies, old_kind, number) != 0 ||
-                             count_letter(store, tallies, kind, number) != 0))
+    if (old_kind != kind &&
+        (dead_letter_sqlite_tally_flush(store, tallies) != 0 ||
+         dead_letter_sqlite_tally_take(store, old_kind, number / DEAD_LETTER_HOUR, 1, bytes) != 0 ||
+         dead_letter_sqlite_tally_add(store, tallies, kind, number, bytes) != 0))
         return -1;
     return write_body(store, letter, number, false);
 }
 
-static int add_letter(struct dead_letter_sqlite *store, struct tallies *tallies,
-                      struct dead_letter *letter, int64_t *newest, int64_t *last)
+/* What a run of letters goes by. */
+struct writing {
+    struct dead_letter_tallies tallies;
+    int64_t newest, last; /* highest number in use, number given last */
+    bool import;          /* letters bring their ids; those already there stay as they are */
+    int64_t added;
+};
+
+static int begin_writing(struct dead_letter_sqlite *store, struct writing *writing)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_NEWEST);
+
+    if (!statement)
+        return -1;
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        writing->newest = writing->last = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return 0;
+}
+
+static int add_letter(struct dead_letter_sqlite *store, struct writing *writing,
+                      struct dead_letter *letter)
 {
     const uint64_t random[2] = {next_random(store), next_random(store)};
     uint64_t fingerprint = fingerprint_of(letter);
     int64_t lane, kind, number;
     sqlite3_stmt *statement;
 
-    if (classify(store, letter, &lane, &kind) != 0)
+    if (dead_letter_sqlite_classify(store, letter, 0, &lane, &kind) != 0)
         return -1;
     number = free_number(store, letter->dead_wall_us > 0 ? letter->dead_wall_us : clock_wall(),
-                         *newest, *last);
+                         writing->newest, writing->import ? 0 : writing->last);
     statement = dead_letter_sqlite_statement(store, STATEMENT_ADD_LETTER);
     if (number < 0 || !statement)
         return -1;
-    dead_letter_store_id_write(number, random, letter->id);
+    /* The id leads to the number: one whose time is taken gets another id. */
+    if (!writing->import || !letter->id[0] || number != letter->dead_wall_us)
+        dead_letter_store_id_write(number, random, letter->id);
     bind_letter(statement, letter, number, lane, kind, fingerprint);
     if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
         return -1;
     if (!sqlite3_changes(store->db))
-        return update_letter(store, tallies, letter, lane, kind, fingerprint);
+        return writing->import
+                   ? 0
+                   : update_letter(store, &writing->tallies, letter, lane, kind, fingerprint);
+    writing->added++;
     letter->dead_wall_us = number;
-    *last = number;
-    if (number > *newest)
-        *newest = number;
-    if (count_letter(store, tallies, kind, number) != 0)
+    writing->last = number;
+    if (number > writing->newest)
+        writing->newest = number;
+    if (dead_letter_sqlite_tally_add(store, &writing->tallies, kind, number, bytes_in(letter)) != 0)
         return -1;
     return write_body(store, letter, number, true);
 }
 
 static int add_all(struct dead_letter_sqlite *store, struct dead_letter *letters, size_t count)
 {
-    struct tallies tallies = {.count = 0};
-    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_NEWEST);
-    int64_t newest = 0, last = 0;
+    struct writing writing = {.tallies = {.count = 0}};
 
-    if (!statement)
+    if (begin_writing(store, &writing) != 0)
         return -1;
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        newest = last = sqlite3_column_int64(statement, 0);
-    sqlite3_reset(statement);
     for (size_t i = 0; i < count; i++)
-        if (add_letter(store, &tallies, &letters[i], &newest, &last) != 0)
+        if (letters[i].replay
+                ? dead_letter_sqlite_add_replayed(store, &writing.tallies, &letters[i]) != 0
+                : add_letter(store, &writing, &letters[i]) != 0)
             return -1;
-    return flush_tallies(store, &tallies);
+    return dead_letter_sqlite_tally_flush(store, &writing.tallies);
 }
 
 int dead_letter_sqlite_add(struct dead_letter_store *base, struct dead_letter *letters,
@@ -445,21 +410,62 @@ int dead_letter_sqlite_add(struct dead_letter_store *base, struct dead_letter *l
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
 
-    if (!store->numbers)
-        return fault_set(fault, "%s: opened for reading", store->path);
-    if (dead_letter_sqlite_run(store, STATEMENT_BEGIN) != SQLITE_OK)
-        return dead_letter_sqlite_fault(store, "cannot begin to write", fault);
-    if (add_all(store, letters, count) == 0 &&
-        dead_letter_sqlite_run(store, STATEMENT_COMMIT) == SQLITE_OK)
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    return dead_letter_sqlite_end(store, add_all(store, letters, count) == 0, "cannot write",
+                                  fault);
+}
+
+/* ---- letters from elsewhere ---- */
+
+/* 1: a letter of that id is there. */
+static int has_id(struct dead_letter_sqlite *store, const char *id)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_FIND_ID);
+    int64_t since, until;
+    int code;
+
+    if (!statement)
+        return -1;
+    if (!*id || dead_letter_store_id_range(id, &since, &until) != 0)
         return 0;
-    if (store->text.full)
-        fault_set(fault, "%s: a letter's headers take more than %zu MiB", store->path,
-                  store->text.cap >> 20);
-    else
-        dead_letter_sqlite_fault(store, "cannot write", fault);
-    /* What was numbered in this transaction is gone. */
-    memset(store->numbers, 0, DEAD_LETTER_NUMBERS * sizeof *store->numbers);
-    if (!sqlite3_get_autocommit(store->db))
-        dead_letter_sqlite_run(store, STATEMENT_ROLLBACK);
-    return -1;
+    sqlite3_bind_int64(statement, 1, since);
+    sqlite3_bind_int64(statement, 2, until);
+    bind_text(statement, 3, id);
+    code = sqlite3_step(statement);
+    sqlite3_reset(statement);
+    return code == SQLITE_ROW ? 1 : code == SQLITE_DONE ? 0 : -1;
+}
+
+static int64_t import_all(struct dead_letter_sqlite *store, struct dead_letter *letters,
+                          size_t count, struct dead_letter_act *act)
+{
+    struct writing writing = {.tallies = {.count = 0}, .import = true};
+
+    if (begin_writing(store, &writing) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        int there = has_id(store, letters[i].id);
+
+        if (there < 0 || (!there && add_letter(store, &writing, &letters[i]) != 0))
+            return -1;
+    }
+    if (act)
+        act->count += (uint64_t)writing.added;
+    if (dead_letter_sqlite_tally_flush(store, &writing.tallies) != 0 ||
+        dead_letter_sqlite_write_act(store, act) != 0)
+        return -1;
+    return writing.added;
+}
+
+int64_t dead_letter_sqlite_import(struct dead_letter_store *base, struct dead_letter *letters,
+                                  size_t count, struct dead_letter_act *act, struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    int64_t added;
+
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    added = import_all(store, letters, count, act);
+    return dead_letter_sqlite_end(store, added >= 0, "cannot import", fault) == 0 ? added : -1;
 }

@@ -96,3 +96,19 @@ void claims_give_up(struct claims *claims, const char *token, size_t size)
     pthread_mutex_unlock(&claims->lock);
     free(claim);
 }
+
+void claims_forget(struct claims *claims, const struct mailbox *mailbox)
+{
+    pthread_mutex_lock(&claims->lock);
+    for (size_t i = 0; i < SLOTS; i++)
+        for (struct held_claim *claim = claims->slots[i]; claim; claim = claim->next)
+            for (struct claim_waiter **at = &claim->waiters, *waiter; (waiter = *at);) {
+                if (waiter->reply_to != mailbox) {
+                    at = &waiter->next;
+                    continue;
+                }
+                *at = waiter->next;
+                free(waiter);
+            }
+    pthread_mutex_unlock(&claims->lock);
+}

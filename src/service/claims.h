@@ -29,4 +29,8 @@ bool claims_take(struct claims *claims, const char *token, size_t size, struct c
 /* Gives up a claim and posts all who wait for it. */
 void claims_give_up(struct claims *claims, const char *token, size_t size);
 
+/* Takes back all waiters that would be posted to `mailbox`, and frees them; afterwards nobody posts
+ * one to it. */
+void claims_forget(struct claims *claims, const struct mailbox *mailbox);
+
 #endif

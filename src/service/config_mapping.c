@@ -270,6 +270,11 @@ static void read_settings(struct mapping *mapping, struct problems *problems)
     read_rules(mapping, problems);
     mapping->pollers = (uint32_t)options_number(settings, "pollers");
     mapping->dead_letter_keep_us = options_number(settings, "dead_letter.keep");
+    mapping->dead_letter_limits = (struct recorder_limits){
+        .count = (uint64_t)options_number(settings, "dead_letter.max_count"),
+        .bytes = (uint64_t)options_number(settings, "dead_letter.max_bytes"),
+        .drop_oldest = options_choice(settings, "dead_letter.on_full") == 1,
+    };
     mapping->drain_us = options_is_set(settings, "drain")
                             ? options_number(settings, "drain")
                             : clamp(mapping->target.timeout_us, 30 * CLOCK_SECOND, CLOCK_HOUR);

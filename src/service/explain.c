@@ -228,6 +228,11 @@ static void explain_bad(struct writer *writer, const struct mapping *mapping)
     else
         say(writer, "What is given up is kept as a dead letter for ever: see `sluice dlq ls %s`.",
             mapping->name);
+    if (mapping->dead_letter_limits.count || mapping->dead_letter_limits.bytes)
+        say(writer, "%s",
+            mapping->dead_letter_limits.drop_oldest
+                ? "At dead_letter.max_count or max_bytes the oldest of them are dropped."
+                : "At dead_letter.max_count or max_bytes the lane waits until there is room.");
     end_paragraph(writer, "Bad message");
 }
 
@@ -251,6 +256,9 @@ static void describe_token(const struct token_settings *token, char *text, size_
         break;
     case TOKEN_HASH:
         snprintf(text, size, "the hash of its payload");
+        break;
+    case TOKEN_IDENTITY:
+        snprintf(text, size, "its own token");
         break;
     }
 }

@@ -7,7 +7,9 @@
 
 #include <sluice/option.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "service/options.h"
 #include "service/secret.h"
 
@@ -20,6 +22,7 @@ static const char *const missing[] = {"dead_letter", "position", NULL};
 static const char *const conflicts[] = {"dead_letter", "invoke", "drop", NULL};
 static const char *const formats[] = {"lambda", "json", "raw", NULL};
 static const char *const stores[] = {"local", NULL};
+static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 
 #define REQUIRED SLUICE_OPTION_REQUIRED
 #define ADVANCED SLUICE_OPTION_ADVANCED
@@ -108,6 +111,14 @@ const struct sluice_option mapping_table[] = {
      "Where dead letters are kept: in the state directory."},
     {"dead_letter.keep", SLUICE_DURATION, 0, "30d", 0, 3660 * CLOCK_DAY, NULL,
      "How long dead letters are kept; 0: for ever."},
+    {"dead_letter.max_count", SLUICE_INT, 0, "0", 0, INT64_C(1000000000), NULL,
+     "Dead letters of this mapping at most, a batch more or less; 0: no limit."},
+    {"dead_letter.max_bytes", SLUICE_BYTES, 0, "0", 0, 64 * 1024 * 1024 * MIB, NULL,
+     "Bytes of keys, payloads and headers of its dead letters at most, a batch more or less; 0: no "
+     "limit."},
+    {"dead_letter.on_full", SLUICE_ENUM, 0, "wait", 0, 0, fulls,
+     "What happens at those limits: the lane waits until there is room, or the oldest dead letters "
+     "are dropped."},
 
     {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
      "Consumers that this mapping joins the source with, each on a thread of its own."},
@@ -161,4 +172,35 @@ void mapping_free(struct mapping *mapping)
     options_free(mapping->values);
     options_free(mapping->settings);
     free(mapping);
+}
+
+static void add_servers(const struct sluice_values *values, const struct sluice_option *option,
+                        struct buffer *text)
+{
+    if (option->type == SLUICE_STRING && options_is_set(values, option->name))
+        buffer_add_text(text, options_text(values, option->name));
+    if (option->type != SLUICE_LIST)
+        return;
+    for (size_t i = 0; i < options_count(values, option->name); i++) {
+        if (i)
+            buffer_add(text, ",", 1);
+        buffer_add_text(text, options_item(values, option->name, i, NULL));
+    }
+}
+
+char *mapping_servers(const struct mapping *mapping)
+{
+    const struct sluice_option *option = options_table(mapping->values);
+    struct buffer text;
+    char *copy;
+
+    buffer_init(&text, 1 << 16);
+    for (; option->name; option++)
+        if (option->flags & SLUICE_OPTION_SERVERS) {
+            add_servers(mapping->values, option, &text);
+            break;
+        }
+    copy = memory_text(buffer_text(&text));
+    buffer_fini(&text);
+    return copy;
 }

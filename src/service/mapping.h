@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "core/settings.h"
 #include "io/http_client.h"
+#include "service/recorder_limits.h"
 
 struct sluice_connector;
 struct sluice_values;
@@ -30,6 +31,7 @@ struct mapping {
     struct rules rules;
     struct http_settings target;
     int64_t dead_letter_keep_us; /* 0: for ever */
+    struct recorder_limits dead_letter_limits;
     int64_t drain_us;            /* how long a stop waits for what is in flight */
 };
 
@@ -57,5 +59,9 @@ extern const struct sluice_option mapping_table[];
 bool mapping_same(const struct mapping *one, const struct mapping *other);
 
 void mapping_free(struct mapping *mapping); /* NULL is fine */
+
+/* What the envelope calls the servers: the source's brokers, as configured; "" where it has none. To be
+ * freed. */
+char *mapping_servers(const struct mapping *mapping);
 
 #endif

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "service/options.h"
 #include "service/poller_inside.h"
 
 #define TURN_MOST_US       CLOCK_SECOND
@@ -23,38 +22,6 @@
 #define START_RETRY_US     (5 * CLOCK_SECOND)
 #define STOP_GRACE_US      (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
-
-static void add_servers(const struct sluice_values *values, const struct sluice_option *option,
-                        struct buffer *text)
-{
-    if (option->type == SLUICE_STRING && options_is_set(values, option->name))
-        buffer_add_text(text, options_text(values, option->name));
-    if (option->type != SLUICE_LIST)
-        return;
-    for (size_t i = 0; i < options_count(values, option->name); i++) {
-        if (i)
-            buffer_add(text, ",", 1);
-        buffer_add_text(text, options_item(values, option->name, i, NULL));
-    }
-}
-
-/* What the envelope calls the servers, as configured. */
-static char *servers_text(const struct mapping *mapping)
-{
-    const struct sluice_option *option = options_table(mapping->values);
-    struct buffer text;
-    char *copy;
-
-    buffer_init(&text, 1 << 16);
-    for (; option->name; option++)
-        if (option->flags & SLUICE_OPTION_SERVERS) {
-            add_servers(mapping->values, option, &text);
-            break;
-        }
-    copy = memory_text(buffer_text(&text));
-    buffer_fini(&text);
-    return copy;
-}
 
 static void on_connector(void *argument, uint32_t events)
 {
@@ -124,7 +91,7 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
     poller->connector = context->mapping->connector;
     poller->host.poller = poller;
     poller->mailbox.fd = -1;
-    poller->servers = servers_text(poller->mapping);
+    poller->servers = mapping_servers(poller->mapping);
     poller->envelope = (struct envelope_context){
         .format = poller->mapping->rules.format,
         .mapping = poller->mapping->name,
@@ -375,6 +342,9 @@ void poller_free(struct poller *poller)
         return;
     if (poller->running)
         pthread_join(poller->thread, NULL);
+    /* Nobody posts to the mailbox any more. */
+    claims_forget(poller->context.claims, &poller->mailbox);
+    recorder_quiesce(poller->context.recorder);
     if (poller->instance)
         poller->connector->close(poller->instance);
     engine_free(poller->engine);

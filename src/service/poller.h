@@ -24,6 +24,8 @@ struct poller_context {
     struct recorder *recorder;
     struct token_store *token_store;
     struct claims *claims;
+    struct replay_source *replay; /* letters to work on, as `mapping` has them for its source; NULL:
+                                     the source itself */
 };
 
 /* What went wrong lately; the same text again counts up. */

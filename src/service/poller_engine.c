@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/hash.h"
 #include "service/poller_inside.h"
+#include "service/replay_source.h"
 
 static void settle(void *argument, struct lane *lane, const struct message *message,
                    uint64_t position)
@@ -20,7 +21,11 @@ static void settle(void *argument, struct lane *lane, const struct message *mess
         .action = SLUICE_ACCEPT,
     };
 
-    poller->connector->settle(poller->instance, &item, 1);
+    if (poller->context.replay && message)
+        replay_source_settle(poller->context.replay, message->source.handle,
+                             (enum verdict)message->verdict);
+    else
+        poller->connector->settle(poller->instance, &item, 1);
 }
 
 void poller_release_all(struct poller *poller)

@@ -67,8 +67,11 @@ static struct positions load_positions(struct poller *poller, const char *lane)
 static void *host_lane_opened(struct sluice_host *host, const struct sluice_lane *info)
 {
     struct poller *poller = host->poller;
-    struct positions positions = load_positions(poller, info->name);
+    struct positions positions = {0};
 
+    /* Positions of letters are those of the source, where they are finished. */
+    if (!poller->context.replay)
+        positions = load_positions(poller, info->name);
     return engine_lane_open(poller->engine, info, &positions);
 }
 

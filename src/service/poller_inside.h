@@ -19,7 +19,8 @@ struct sluice_host {
 
 /* One HTTP request in flight. Kept for reuse with its memory. */
 struct invocation {
-    struct invocation *next;
+    struct invocation *next;   /* idle, or refused */
+    struct invocation *older;  /* all that were made */
     struct poller *poller;
     struct batch *batch;
     struct buffer body;
@@ -50,9 +51,9 @@ struct poller {
     const struct sluice_connector *connector;
     struct sluice_host host;
     void *instance;
-    bool started;         /* the connector */
     int64_t start_us;     /* when to try to start it again */
     uint32_t start_tries;
+    bool started;         /* the connector */
 
     struct loop *loop;
     struct http_client *client;
@@ -66,6 +67,7 @@ struct poller {
     struct claim_waiter *unread; /* messages whose token could not be looked up */
     int64_t token_retry_us; /* the token store could not be read: try again then */
 
+    struct invocation *newest;
     struct invocation *idle;
     struct invocation *refused; /* could not be sent */
     struct envelope_record *records; /* scratch */

@@ -289,6 +289,8 @@ static struct invocation *take_invocation(struct poller *poller)
     }
     invocation = memory_zero(1, sizeof *invocation);
     invocation->poller = poller;
+    invocation->older = poller->newest;
+    poller->newest = invocation;
     buffer_init(&invocation->body, BODY_MOST);
     buffer_init(&invocation->headers, 1 << 16);
     return invocation;
@@ -325,8 +327,8 @@ void poller_free_invocations(struct poller *poller)
 {
     struct invocation *invocation;
 
-    while ((invocation = poller->idle)) {
-        poller->idle = invocation->next;
+    while ((invocation = poller->newest)) {
+        poller->newest = invocation->older;
         buffer_fini(&invocation->body);
         buffer_fini(&invocation->headers);
         free(invocation);

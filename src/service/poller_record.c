@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "service/poller_inside.h"
+#include "service/replay_source.h"
 
 #define LETTERS_MOST      100
 #define LETTERS_BYTES     ((size_t)8 << 20)
@@ -99,7 +100,7 @@ static void record_finished(struct poller *poller)
         return;
     recording->job.token_count = make_tokens(poller, recording);
     recording->job.tokens = recording->tokens;
-    recording->job.lane_count = make_lanes(poller, recording);
+    recording->job.lane_count = poller->context.replay ? 0 : make_lanes(poller, recording);
     recording->job.lanes = recording->lanes;
     if (recording->job.token_count || recording->job.lane_count)
         submit(poller, recording);
@@ -168,12 +169,15 @@ static void copy_history(const struct message *message, struct dead_letter *lett
     letter->last_wall_us = last->record.wall_us;
 }
 
-static char *copy_token(struct poller *poller, const struct message *message)
+static char *copy_token(struct poller *poller, const struct message *message, size_t *ret_size)
 {
-    if (message->token)
+    if (message->token) {
+        *ret_size = message->token_size;
         return memory_text_n(message->token, message->token_size);
+    }
     buffer_reset(&poller->tokens);
     message_add_position_token(message, message->lane->name, &poller->tokens);
+    *ret_size = poller->tokens.size;
     return memory_text_n(poller->tokens.data, poller->tokens.size);
 }
 
@@ -181,6 +185,9 @@ static char *copy_token(struct poller *poller, const struct message *message)
 static void make_letter(struct poller *poller, const struct message *message,
                         struct dead_letter *letter)
 {
+    size_t token_size;
+    char *token = copy_token(poller, message, &token_size);
+
     *letter = (struct dead_letter){
         .mapping = poller->mapping->name,
         .revision = poller->mapping->revision,
@@ -190,7 +197,8 @@ static void make_letter(struct poller *poller, const struct message *message,
         .partition = message->lane->partition,
         .position = message->source.position,
         .message_wall_us = message->source.timestamp_ms * CLOCK_MS,
-        .token = copy_token(poller, message),
+        .token = token,
+        .token_size = token_size,
         .key = copy_bytes(message->source.key),
         .payload = copy_bytes(message->source.payload),
         .class = message->dead_class,
@@ -198,6 +206,8 @@ static void make_letter(struct poller *poller, const struct message *message,
     };
     copy_headers(poller, message, letter);
     copy_history(message, letter);
+    if (poller->context.replay)
+        replay_source_name(message->source.handle, letter);
 }
 
 static void free_letters(struct recording *recording)

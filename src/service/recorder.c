@@ -30,6 +30,7 @@ const struct histogram_scale recorder_commit_scale = {
 struct keep {
     char *mapping;
     int64_t keep_us;
+    struct recorder_limits limits;
 };
 
 struct recorder {
@@ -43,7 +44,8 @@ struct recorder {
     atomic_uint_fast64_t waiting;
     _Atomic int64_t turn_us;
 
-    pthread_mutex_t mutex; /* guards stats and keeps */
+    pthread_mutex_t replying; /* held while answers are posted */
+    pthread_mutex_t mutex;    /* guards stats and keeps */
     struct recorder_stats stats;
     struct keep *keeps;
     size_t keep_count;
@@ -80,6 +82,7 @@ struct recorder *recorder_new(struct token_store *token_store,
         recorder->options.expire_interval_us = EXPIRE_INTERVAL;
     recorder->end = &recorder->oldest;
     pthread_mutex_init(&recorder->mutex, NULL);
+    pthread_mutex_init(&recorder->replying, NULL);
     return recorder;
 }
 
@@ -90,6 +93,7 @@ void recorder_free(struct recorder *recorder)
     recorder_stop(recorder);
     mailbox_fini(&recorder->mailbox);
     pthread_mutex_destroy(&recorder->mutex);
+    pthread_mutex_destroy(&recorder->replying);
     for (size_t i = 0; i < recorder->keep_count; i++)
         free(recorder->keeps[i].mapping);
     free(recorder->keeps);
@@ -105,20 +109,37 @@ void recorder_submit(struct recorder *recorder, struct record_job *job)
     mailbox_post(&recorder->mailbox, &job->item);
 }
 
-void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us)
+void recorder_quiesce(struct recorder *recorder)
+{
+    pthread_mutex_lock(&recorder->replying);
+    pthread_mutex_unlock(&recorder->replying);
+}
+
+/* What is known of a mapping; made where it is missing. With the mutex held. */
+static struct keep *keep_of(struct recorder *recorder, const char *mapping)
 {
     size_t i;
 
-    pthread_mutex_lock(&recorder->mutex);
     for (i = 0; i < recorder->keep_count; i++)
         if (strcmp(recorder->keeps[i].mapping, mapping) == 0)
-            break;
-    if (i == recorder->keep_count) {
-        recorder->keeps =
-            memory_resize(recorder->keeps, ++recorder->keep_count, sizeof(struct keep));
-        recorder->keeps[i].mapping = memory_text(mapping);
-    }
-    recorder->keeps[i].keep_us = keep_us;
+            return &recorder->keeps[i];
+    recorder->keeps = memory_resize(recorder->keeps, ++recorder->keep_count, sizeof(struct keep));
+    recorder->keeps[i] = (struct keep){.mapping = memory_text(mapping)};
+    return &recorder->keeps[i];
+}
+
+void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us)
+{
+    pthread_mutex_lock(&recorder->mutex);
+    keep_of(recorder, mapping)->keep_us = keep_us;
+    pthread_mutex_unlock(&recorder->mutex);
+}
+
+void recorder_set_limits(struct recorder *recorder, const char *mapping,
+                         const struct recorder_limits *limits)
+{
+    pthread_mutex_lock(&recorder->mutex);
+    keep_of(recorder, mapping)->limits = *limits;
     pthread_mutex_unlock(&recorder->mutex);
 }
 
@@ -171,6 +192,29 @@ static void note_health(struct recorder *recorder, const char *store, int64_t *s
 typedef int (*step_fn)(struct recorder *recorder, struct record_job **jobs, size_t count,
                        struct fault *fault);
 
+/* A job's letters are of one mapping. */
+static int make_room_for(struct recorder *recorder, const struct record_job *job,
+                         struct fault *fault)
+{
+    const char *mapping = job->letter_count ? job->letters[0].mapping : NULL;
+    struct recorder_limits limits = {0};
+    uint64_t dropped = 0;
+    int result;
+
+    if (!mapping)
+        return 0;
+    pthread_mutex_lock(&recorder->mutex);
+    limits = keep_of(recorder, mapping)->limits;
+    pthread_mutex_unlock(&recorder->mutex);
+    result = recorder_limits_make_room(recorder->letters, &limits, job->letters,
+                                       job->letter_count, &dropped, fault);
+    if (dropped)
+        log_event(LOG_WARNING, "dead_letters_dropped", LOG_TEXT("mapping", mapping),
+                  LOG_NUMBER("count", (int64_t)dropped),
+                  LOG_TEXT("text", "the oldest, as dead_letter.on_full is drop_oldest"));
+    return result;
+}
+
 static int write_letters(struct recorder *recorder, struct record_job **jobs, size_t count,
                          struct fault *fault)
 {
@@ -178,8 +222,11 @@ static int write_letters(struct recorder *recorder, struct record_job **jobs, si
 
     if (!recorder->letters)
         return fault_set(fault, "there is no dead-letter store");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (make_room_for(recorder, jobs[i], fault) != 0)
+            return -1;
         letters += jobs[i]->letter_count;
+    }
     if (letters > recorder->gathered_room) {
         recorder->gathered_room = letters;
         recorder->gathered = memory_resize(recorder->gathered, letters, sizeof *recorder->gathered);
@@ -329,6 +376,7 @@ static void reply_group(struct recorder *recorder, int64_t duration_us)
     histogram_add(&recorder->stats.commit_duration, &recorder_commit_scale,
                   (double)duration_us / CLOCK_SECOND);
     pthread_mutex_unlock(&recorder->mutex);
+    pthread_mutex_lock(&recorder->replying);
     for (size_t i = 0; i < recorder->group_count; i++) {
         struct record_job *job = recorder->group[i];
 
@@ -336,6 +384,7 @@ static void reply_group(struct recorder *recorder, int64_t duration_us)
         atomic_fetch_sub(&recorder->waiting, 1);
         mailbox_post(job->reply_to, &job->item);
     }
+    pthread_mutex_unlock(&recorder->replying);
     recorder->group_count = 0;
 }
 

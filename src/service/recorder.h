@@ -15,6 +15,7 @@
 #include "base/mailbox.h"
 #include "io/dead_letter_store.h"
 #include "io/token_store.h"
+#include "service/recorder_limits.h"
 
 /* What a poller wants recorded. The poller's memory, with all that it points to; untouched by the
  * poller from recorder_submit until it comes back through `reply_to`.
@@ -77,8 +78,16 @@ void recorder_stop(struct recorder *recorder);
 /* Any thread; never blocks. */
 void recorder_submit(struct recorder *recorder, struct record_job *job);
 
+/* Returns once the recorder's thread is out of every mailbox that it answered before: one whose answers
+ * have all come may then be freed. Any thread. */
+void recorder_quiesce(struct recorder *recorder);
+
 /* How long dead letters of `mapping` are kept; 0: for ever. Any thread. */
 void recorder_set_keep(struct recorder *recorder, const char *mapping, int64_t keep_us);
+
+/* How many dead letters `mapping` may have. Any thread. */
+void recorder_set_limits(struct recorder *recorder, const char *mapping,
+                         const struct recorder_limits *limits);
 
 /* Any thread. */
 void recorder_stats(struct recorder *recorder, struct recorder_stats *ret_stats);

@@ -68,6 +68,7 @@ int running_start(struct running *running, struct fault *fault)
     const struct mapping *mapping = running->mapping;
 
     recorder_set_keep(running->context->recorder, mapping->name, mapping->dead_letter_keep_us);
+    recorder_set_limits(running->context->recorder, mapping->name, &mapping->dead_letter_limits);
     running->started = true;
     for (uint32_t i = 0; i < mapping->pollers; i++)
         if (poller_start(running->pollers[i], fault))

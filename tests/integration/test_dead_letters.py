@@ -1,12 +1,13 @@
 """Dead letters hold the whole story, and `sluice dlq` tells it."""
 
 import json
+import subprocess
 
 import pytest
 
 from lib.function import Answer, OK, always, poison
 from lib.plugin import group_of, ids, numbered
-from lib.sluice import run_cli
+from lib.sluice import PROGRAM, run_cli
 
 
 @pytest.fixture
@@ -112,3 +113,46 @@ def test_too_large_for_the_target(cluster, function, sluice, mapping_for):
     letter = sluice.wait_dead(1)[0]
     assert letter["status"] == 413
     cluster.wait_committed(group_of(topic), topic, 1)
+
+
+def test_follow_shows_letters_as_they_are_written(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1)
+    function.behave = poison(["m-1", "m-3"])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}))
+    follow = subprocess.Popen([PROGRAM, "dlq", "follow", "m", "--json", "--limit", "2", "--state",
+                               sluice.state], stdout=subprocess.PIPE, text=True)
+    sluice.start()
+    cluster.produce(topic, numbered(5))
+    output, _ = follow.communicate(timeout=60)
+    assert follow.returncode == 0
+    assert [json.loads(line)["position"] for line in output.splitlines()] == [1, 3]
+
+
+def test_a_full_store_makes_the_lane_wait(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1)
+    function.behave = poison([f"m-{n}" for n in range(0, 20, 2)])
+    cluster.produce(topic, numbered(20))
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={"max_count": 3}))
+    sluice.start()
+    event = sluice.wait_for_event("dead_letters_stuck", 30)
+    assert "dead_letter.max_count" in event["error"]
+    kept = len(sluice.dead())
+    assert 3 <= kept < 10
+    assert cluster.committed(group_of(topic), topic).get(0, 0) < 20
+    done = run_cli("dlq", "discard", "--all", "--yes", "--state", sluice.state)
+    assert done.returncode == 0, done.stderr
+    sluice.wait_for_event("dead_letters_written", 30)
+
+
+def test_a_full_store_drops_the_oldest(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1)
+    function.behave = poison([f"m-{n}" for n in range(0, 20, 2)])
+    cluster.produce(topic, numbered(20))
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1},
+                                    dead_letter={"max_count": 3, "on_full": "drop_oldest"}))
+    sluice.start()
+    function.wait_done([f"m-{n}" for n in range(1, 20, 2)], 60)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    left = sluice.dead()
+    assert len(left) == 3 and left[0]["position"] == 18
+    assert sluice.find_events("dead_letters_dropped")

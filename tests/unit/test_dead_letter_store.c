@@ -372,7 +372,7 @@ static void groups_by_every_field(void **state)
     assert_int_equal(
         fixture->store->ops->group(fixture->store, &query, "colour", join, NULL, &fixture->fault),
         -1);
-    assert_non_null(strstr(fixture->fault.text, "error, class, status, mapping or hour"));
+    assert_non_null(strstr(fixture->fault.text, "error, class, status, mapping, key or hour"));
 }
 
 /* Counting takes whole hours from the tally and the rest from the letters: the same as listing. */
@@ -510,9 +510,9 @@ static void a_newer_version_is_refused(void **state)
     struct fixture *fixture = *state;
 
     close_store(fixture);
-    execute(fixture, "PRAGMA user_version = 2");
-    refused(fixture, DEAD_LETTER_READ, "format 2", "install");
-    refused(fixture, DEAD_LETTER_WRITE, "format 2", "install");
+    execute(fixture, "PRAGMA user_version = 3");
+    refused(fixture, DEAD_LETTER_READ, "format 3", "install");
+    refused(fixture, DEAD_LETTER_WRITE, "format 3", "install");
 }
 
 static void what_is_no_store_is_refused(void **state)
@@ -719,9 +719,16 @@ static void folds_what_varies(void **state)
         {"token abcdef0123456789xyz", "token #"},
         {"a\n\t b  c ", "a b c"},
         {"deadbeef feedface", "deadbeef feedface"},
+        {"the function answered 422: {\"error\": \"order 4107 has no currency\"}",
+         "the function answered 422: {\"error\": \"order # has no currency\"}"},
+        {"the function answered 500: {\"error\":\"Timeout\",\"customer\":\"Miller\",\"at\":17}",
+         "the function answered 500: {\"error\":\"Timeout\",\"customer\":\"*\",\"at\":#}"},
+        {"{\"a\": \"user 'joe' is gone\", \"b\": \"x\"}",
+         "{\"a\": \"user '*' is gone\", \"b\": \"*\"}"},
+        {"answered 500: {\"error\": \"cut off", "answered 500: {\"error\": \"cut off"},
         {"caf\xc3\xa9 9", "caf\xc3\xa9 #"},
     };
-    char folded[64], tiny[4];
+    char folded[128], tiny[4];
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dead_letter_store_fold(cases[i].reason, folded, sizeof folded);
@@ -753,7 +760,8 @@ static void ids_sort_by_time_and_lead_back(void **state)
     assert_int_equal(dead_letter_store_id_range("01!", &since, &until), -1);
 }
 
-/* ---- `test_dead_letter_store bench [DIRECTORY [mess]]`: figures, not a test ---- */
+/* ---- `test_dead_letter_store bench [DIRECTORY [mess|keep]]`: figures, not a test; `keep` leaves the
+ * store in DIRECTORY for others ---- */
 
 static int ignore(void *argument, const struct dead_letter *one)
 {
@@ -791,16 +799,18 @@ static void time_reads(struct fixture *fixture, const char *id)
 }
 
 /* An incident: one mapping, 32 lanes, a few errors; or a mess: 224 lanes and 280 kinds, mixed. */
-static int bench(const char *directory, bool mess)
+static int bench(const char *directory, bool mess, bool keep)
 {
     enum { LETTERS = 1000000, BATCH = 100 };
     static struct dead_letter letters[BATCH];
-    static char payload[1024], reasons[BATCH][64], names[BATCH][16], lanes[BATCH][16];
+    static char payload[1024], reasons[BATCH][64], names[BATCH][16], lanes[BATCH][16],
+        tokens[BATCH][32];
     struct fixture fixture = {0};
     int64_t began;
 
-    snprintf(fixture.directory, sizeof fixture.directory, "%s/bench-XXXXXX", directory);
-    assert_non_null(mkdtemp(fixture.directory));
+    snprintf(fixture.directory, sizeof fixture.directory, "%s%s", directory,
+             keep ? "" : "/bench-XXXXXX");
+    assert_true(keep || mkdtemp(fixture.directory));
     memset(payload, 'p', sizeof payload);
     open_store(&fixture, DEAD_LETTER_WRITE);
     began = clock_now();
@@ -814,6 +824,8 @@ static int bench(const char *directory, bool mess)
                      n % 3 ? 500 : 503, n, 'a' + n % (mess ? 20 : 2));
             letters[i] = letter(names[i], (uint64_t)n, T0 + n * INT64_C(300000));
             letters[i].lane = lanes[i];
+            snprintf(tokens[i], sizeof tokens[i], "%s/%d", lanes[i], n);
+            letters[i].token = tokens[i];
             letters[i].reason = reasons[i];
             letters[i].status = n % 3 ? 500 : 503;
             letters[i].payload = (struct sluice_bytes){payload, sizeof payload};
@@ -824,6 +836,8 @@ static int bench(const char *directory, bool mess)
                    (done + BATCH) * 1e6 / (double)(clock_now() - began));
     }
     close_store(&fixture);
+    if (keep)
+        return 0;
     open_store(&fixture, DEAD_LETTER_READ);
     time_reads(&fixture, letters[50].id);
     close_store(&fixture);
@@ -864,6 +878,7 @@ int main(int argc, char **argv)
     };
 
     if (argc > 1 && strcmp(argv[1], "bench") == 0)
-        return bench(argc > 2 ? argv[2] : "/var/tmp", argc > 3);
+        return bench(argc > 2 ? argv[2] : "/var/tmp", argc > 3 && strcmp(argv[3], "mess") == 0,
+                     argc > 3 && strcmp(argv[3], "keep") == 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,7 @@ static int run_to(struct fixture *fixture, int out, const char *words)
     char *text = strdup(words), *word, *rest = text, *argv[32] = {"dlq"};
     char path[] = "/tmp/test-dlq-errors-XXXXXX";
     int saved_out = dup(STDOUT_FILENO), saved_error = dup(STDERR_FILENO), errors = mkstemp(path);
+    int saved_in = dup(STDIN_FILENO), nothing = open("/dev/null", O_RDONLY);
     int argc = 1, code;
 
     unlink(path);
@@ -161,11 +162,15 @@ static int run_to(struct fixture *fixture, int out, const char *words)
     fflush(stdout);
     dup2(out, STDOUT_FILENO);
     dup2(errors, STDERR_FILENO);
+    dup2(nothing, STDIN_FILENO);
+    close(nothing);
     code = cmd_dlq(argc, argv);
     fflush(stdout);
     fflush(stderr);
     dup2(saved_out, STDOUT_FILENO);
     dup2(saved_error, STDERR_FILENO);
+    dup2(saved_in, STDIN_FILENO);
+    close(saved_in);
     close(saved_out);
     close(saved_error);
     lseek(errors, 0, SEEK_SET);
@@ -344,8 +349,8 @@ static void a_prefix_of_an_id_will_do(void **state)
     snprintf(words, sizeof words, "show %.6s", fixture->ids[0]);
     assert_int_equal(run(fixture, words), EX_DATAERR);
     has(fixture->errors, "ambiguous");
-    has(fixture->output, fixture->ids[0]);
-    has(fixture->output, fixture->ids[1]);
+    has(fixture->errors, fixture->ids[0]);
+    has(fixture->errors, fixture->ids[1]);
     assert_int_equal(run(fixture, "show 7ZZZZZZZ"), EX_DATAERR);
     has(fixture->errors, "no dead letter's id begins with");
 }
@@ -463,11 +468,140 @@ static void a_terminal_is_not_harmed(void **state)
     }
 }
 
+static void filters_are_shared(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(run(fixture, "ls --status 4xx"), EX_OK);
+    has(fixture->output, fixture->ids[2]);
+    has_not(fixture->output, fixture->ids[0]);
+    assert_int_equal(run(fixture, "ls --status none --attempts 5"), EX_OK);
+    has(fixture->output, fixture->ids[3]);
+    has_not(fixture->output, fixture->ids[2]);
+    assert_int_equal(run(fixture, "stats --by mapping --error order.1[78] --json"), EX_OK);
+    has(fixture->output, "\"mapping\":\"orders\",\"count\":2");
+    assert_int_equal(run(fixture, "ls --key hex:637573746f6d65722d39 --sort oldest -n 1"), EX_OK);
+    has(fixture->output, fixture->ids[0]);
+    assert_int_equal(run(fixture, "ls --never-replayed --token orders/3/1507 -n 0"), EX_OK);
+    has(fixture->output, fixture->ids[3]);
+    assert_int_equal(run(fixture, "ls --replayed"), EX_OK);
+    assert_string_equal(fixture->output, "No dead letters match.\n");
+    assert_int_equal(run(fixture, "ls --error a(b"), EX_USAGE);
+    assert_int_equal(run(fixture, "ls --attempts x"), EX_USAGE);
+    assert_int_equal(run(fixture, "ls --key hex:zz"), EX_USAGE);
+    assert_int_equal(run(fixture, "ls --sort colour"), EX_USAGE);
+    assert_int_equal(run(fixture, "ls orders --mapping orders"), EX_USAGE);
+}
+
+static void discards_what_was_chosen(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(run(fixture, "discard"), EX_USAGE);
+    has(fixture->errors, "which ones?");
+    assert_int_equal(run(fixture, "discard --mapping orders"), EX_USAGE);
+    has(fixture->errors, "--yes");
+    assert_int_equal(run(fixture, "discard orders --yes"), EX_USAGE);
+    has(fixture->errors, "--mapping");
+    assert_int_equal(run(fixture, "discard --mapping nobody --yes"), 1);
+    assert_int_equal(run(fixture, "discard --mapping orders --status 500 --dry-run"), EX_OK);
+    has(fixture->output, "2 dead letters would be discarded");
+    assert_int_equal(run_with_id(fixture, "discard --yes", 3), EX_OK);
+    has(fixture->output, "1 dead letter discarded.");
+    assert_int_equal(run(fixture, "discard --mapping orders --status 500 --yes --json"), EX_OK);
+    has(fixture->output, "\"discarded\":2");
+    assert_int_equal(run(fixture, "ls"), EX_OK);
+    has(fixture->output, fixture->ids[2]);
+    has_not(fixture->output, fixture->ids[1]);
+    assert_int_equal(run_with_id(fixture, "discard --yes", 3), EX_DATAERR);
+    assert_int_equal(run(fixture, "log"), EX_OK);
+    has(fixture->output, "--mapping orders --status 500 --yes");
+    assert_int_equal(run(fixture, "log --json -n 1"), EX_OK);
+    has(fixture->output, "\"action\":\"discard\"");
+    has(fixture->output, "\"count\":2");
+}
+
+static void exports_and_imports_all_of_it(void **state)
+{
+    struct fixture *fixture = *state;
+    char words[256], first[64], *before;
+    FILE *file;
+
+    assert_int_equal(run_with_id(fixture, "edit --set /id=18 --yes", 0), EX_OK);
+    assert_int_equal(run(fixture, "export"), EX_OK);
+    before = strdup(fixture->output);
+    snprintf(words, sizeof words, "%s/letters", fixture->directory);
+    file = fopen(words, "w");
+    fputs(before, file);
+    fclose(file);
+    strcpy(first, fixture->directory);
+    snprintf(words, sizeof words, "import %s/letters", first);
+    strcat(fixture->directory, "/other");
+    assert_int_equal(run(fixture, words), EX_OK);
+    has(fixture->output, "4 dead letters imported, 0 were there already.");
+    assert_int_equal(run(fixture, words), EX_OK);
+    has(fixture->output, "0 dead letters imported, 4 were there already.");
+    assert_int_equal(run(fixture, "export"), EX_OK);
+    assert_string_equal(fixture->output, before);
+    free(before);
+    assert_int_equal(run(fixture, "discard --all --yes"), EX_OK);
+    snprintf(words, sizeof words, "%s/letters", first);
+    file = fopen(words, "a");
+    fputs("\n{\"mapping\": \"orders\"}\n", file);
+    fclose(file);
+    snprintf(words, sizeof words, "import %s/letters", first);
+    assert_int_equal(run(fixture, words), EX_DATAERR);
+    has(fixture->errors, "line 6: \"lane\" is missing or not text; nothing was imported");
+    assert_int_equal(run(fixture, "ls --json"), EX_OK);
+    assert_string_equal(fixture->output, "");
+    strcpy(fixture->directory, first);
+}
+
+static void edits_in_an_editor_and_many_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    char *kept;
+
+    setenv("EDITOR", "sed -i s/17/18/", 1);
+    unsetenv("VISUAL");
+    assert_int_equal(run_with_id(fixture, "edit", 0), EX_USAGE); /* nobody to ask */
+    has(fixture->output, "-  \"id\": 17,\n  +  \"id\": 18,");
+    assert_int_equal(run_with_id(fixture, "edit --yes", 0), EX_OK);
+    assert_int_equal(run_with_id(fixture, "show --payload", 0), EX_OK);
+    assert_string_equal(fixture->output, "{\"id\":18,\"total\":1.10,\"tags\":[],\"at\":[1,{}]}");
+    assert_int_equal(run_with_id(fixture, "show", 0), EX_OK);
+    has(fixture->output, "Original payload: 44 bytes, JSON");
+    assert_int_equal(run_with_id(fixture, "edit --yes", 0), EX_OK);
+    has(fixture->output, "Nothing was changed.");
+    setenv("EDITOR", "echo x >", 1);
+    assert_int_equal(run_with_id(fixture, "edit --yes", 0), EX_DATAERR);
+    has(fixture->errors, "not JSON any more");
+    has(fixture->errors, "is kept in /");
+    kept = strstr(fixture->errors, "kept in ") + 8;
+    kept[strcspn(kept, "\n") - 1] = '\0';
+    assert_int_equal(unlink(kept), 0);
+    setenv("EDITOR", "false", 1);
+    assert_int_equal(run_with_id(fixture, "edit --yes", 0), EX_UNAVAILABLE);
+    unsetenv("EDITOR");
+    /* Only one of the four has JSON; a tombstone, bytes and text have not. */
+    assert_int_equal(run(fixture, "edit --all --set /id=x --yes --json"), 2);
+    has(fixture->output, "\"edited\":1,\"unchanged\":0,\"failed\":3");
+    has(fixture->errors, "it is not JSON");
+    assert_int_equal(run_with_id(fixture, "show --payload", 0), EX_OK);
+    has(fixture->output, "{\"id\":\"x\",");
+    assert_int_equal(run(fixture, "edit --set id=x --all"), EX_USAGE);
+    assert_int_equal(run(fixture, "edit --set /id=x"), EX_USAGE);
+}
+
 #define WITH(test, make) cmocka_unit_test_setup_teardown(test, make, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH(filters_are_shared, setup),
+        WITH(discards_what_was_chosen, setup),
+        WITH(exports_and_imports_all_of_it, setup),
+        WITH(edits_in_an_editor_and_many_at_once, setup),
         WITH(no_store_is_no_error, setup_empty),
         WITH(the_summary_tells_what_there_is, setup),
         WITH(lists_by_choice, setup),

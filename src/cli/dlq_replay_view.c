@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/dlq_replay.h"
+
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define REDRAW_US (200 * CLOCK_MS)
+#define AGAIN_US  (10 * CLOCK_SECOND)
+
+static struct replay_status sum(const struct replay_status *one, const struct replay_status *other)
+{
+    struct replay_status status = *other;
+
+    status.done += one->done;
+    status.already += one->already;
+    status.died += one->died;
+    status.gone += one->gone;
+    status.changed += one->changed;
+    return status;
+}
+
+static uint64_t finished(const struct replay_status *status)
+{
+    return status->done + status->already + status->died + status->gone;
+}
+
+/* Texts of targets and stores, of which a terminal gets printable ASCII only. */
+static void print_plain(const char *text)
+{
+    for (; *text; text++)
+        fputc(*text >= 0x20 && *text < 0x7f ? *text : '?', stderr);
+}
+
+void dlq_replay_progress(struct dlq_replay_view *view, const struct replay_status *status)
+{
+    bool terminal = isatty(STDERR_FILENO);
+    struct replay_status all = sum(&view->before, status);
+    char done[DLQ_TIME], total[DLQ_TIME], died[DLQ_TIME];
+    int64_t now = clock_now();
+
+    if (view->json || now - view->shown_us < (terminal ? REDRAW_US : AGAIN_US))
+        return;
+    /* Short replays elsewhere need no progress. */
+    if (!terminal && !view->shown_us) {
+        view->shown_us = now;
+        return;
+    }
+    view->shown_us = now;
+    fprintf(stderr, "%s%s of %s replayed, %s died again%s", terminal ? "\r\033[K" : "",
+            dlq_number(finished(&all), done), dlq_number(view->total, total),
+            dlq_number(all.died, died), status->down ? "; waiting: " : "");
+    if (status->down)
+        print_plain(status->text);
+    if (!terminal)
+        fputc('\n', stderr);
+    view->shown_width = terminal;
+}
+
+static void end_progress(struct dlq_replay_view *view)
+{
+    if (view->shown_width)
+        fputs("\r\033[K", stderr);
+    view->shown_width = 0;
+}
+
+void dlq_replay_first(struct dlq_replay_view *view, const char *id,
+                      const struct replay_status *status)
+{
+    end_progress(view);
+    if (view->json)
+        return;
+    printf("%s %s.\n", id,
+           status->done      ? "is done"
+           : status->already ? "was done before: its token is recorded"
+           : status->died    ? "died again (`sluice dlq show` tells why)"
+                             : "is gone: somebody removed it");
+}
+
+static void tell_people(const struct dlq_replay_view *view, const struct replay_status *status,
+                        uint64_t left)
+{
+    char number[DLQ_TIME];
+
+    printf("%s replayed", dlq_number(status->done, number));
+    if (status->already)
+        printf(", %s done before (their tokens were recorded)",
+               dlq_number(status->already, number));
+    if (status->died)
+        printf(", %s died again (`sluice dlq ls --replayed`)", dlq_number(status->died, number));
+    if (status->gone)
+        printf(", %s removed by somebody meanwhile", dlq_number(status->gone, number));
+    if (status->changed)
+        printf(", %s edited meanwhile and kept", dlq_number(status->changed, number));
+    if (left)
+        printf(", %s left", dlq_number(left, number));
+    puts(".");
+    fflush(stdout);
+    if (view->end && strcmp(view->end, "failures") == 0)
+        fputs("Stopped, as too many died again.\n", stderr);
+    else if (view->end && strcmp(view->end, "interrupted") == 0)
+        fputs("Interrupted; the same command goes on with what is left.\n", stderr);
+    else if (view->end) {
+        fputs("Stopped, as this did not get better: ", stderr);
+        print_plain(view->why);
+        fputc('\n', stderr);
+    }
+}
+
+int dlq_replay_tell(struct dlq_replay_view *view, const struct replay_status *status)
+{
+    struct replay_status all = sum(&view->before, status);
+    uint64_t left = view->total > finished(&all) ? view->total - finished(&all) : 0;
+
+    end_progress(view);
+    if (view->json)
+        dlq_json_print(json_pack(
+            "{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "action", "replay", "dry_run", 0,
+            "selected", (json_int_t)view->total, "done", (json_int_t)all.done, "already",
+            (json_int_t)all.already, "died", (json_int_t)all.died, "gone", (json_int_t)all.gone,
+            "changed", (json_int_t)all.changed, "left", (json_int_t)left, "stopped", view->end));
+    else
+        tell_people(view, &all, left);
+    if (view->end && strcmp(view->end, "unavailable") == 0)
+        return EX_UNAVAILABLE;
+    if (view->end && strcmp(view->end, "interrupted") == 0)
+        return EX_TEMPFAIL;
+    return all.died || left || all.changed ? DLQ_EXIT_SOME : EX_OK;
+}

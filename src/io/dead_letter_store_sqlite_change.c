@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ * What people do with letters, and the log of it. */
+#include <string.h>
+
+#include "io/dead_letter_store_sqlite.h"
+
+/* ---- the log ---- */
+
+static void bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+    sqlite3_bind_text(statement, index, text ? text : "", -1, SQLITE_STATIC);
+}
+
+int dead_letter_sqlite_write_act(struct dead_letter_sqlite *store, struct dead_letter_act *act)
+{
+    sqlite3_stmt *statement;
+
+    if (!act)
+        return 0;
+    if (act->number)
+        return dead_letter_sqlite_run_with(
+            store, STATEMENT_UPDATE_ACT,
+            (const int64_t[]){act->number, (int64_t)act->count, (int64_t)act->failed}, 3);
+    statement = dead_letter_sqlite_statement(store, STATEMENT_ADD_ACT);
+    if (!statement)
+        return -1;
+    sqlite3_bind_int64(statement, 1, act->wall_us);
+    sqlite3_bind_int64(statement, 2, act->uid);
+    bind_text(statement, 3, act->login);
+    bind_text(statement, 4, act->action);
+    bind_text(statement, 5, act->detail);
+    sqlite3_bind_int64(statement, 6, (int64_t)act->count);
+    sqlite3_bind_int64(statement, 7, (int64_t)act->failed);
+    if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
+        return -1;
+    act->number = sqlite3_last_insert_rowid(store->db);
+    return dead_letter_sqlite_run_with(store, STATEMENT_TRIM_LOG, &act->number, 1);
+}
+
+/* Ends the transaction; where it fails, the line of the log is not there either. */
+static int end(struct dead_letter_sqlite *store, bool good, const char *what,
+               struct dead_letter_act *act, const struct dead_letter_act *before,
+               struct fault *fault)
+{
+    int result = dead_letter_sqlite_end(store, good, what, fault);
+
+    if (result != 0 && act)
+        *act = *before;
+    return result;
+}
+
+int dead_letter_sqlite_log(struct dead_letter_store *base, struct dead_letter_act *act,
+                           struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    const struct dead_letter_act before = *act;
+
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    return end(store, dead_letter_sqlite_write_act(store, act) == 0, "cannot write the log", act,
+               &before, fault);
+}
+
+int dead_letter_sqlite_acts(struct dead_letter_store *base, uint32_t limit,
+                            int (*each)(void *argument, const struct dead_letter_act *act),
+                            void *argument, struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    sqlite3_stmt *row = dead_letter_sqlite_statement(store, STATEMENT_ACTS);
+    int code = SQLITE_ERROR, stop = 0;
+
+    if (row)
+        sqlite3_bind_int64(row, 1, limit ? (int64_t)limit : -1);
+    while (row && !stop && (code = sqlite3_step(row)) == SQLITE_ROW) {
+        const struct dead_letter_act act = {
+            .number = sqlite3_column_int64(row, 0),
+            .wall_us = sqlite3_column_int64(row, 1),
+            .uid = (uint32_t)sqlite3_column_int64(row, 2),
+            .login = (const char *)sqlite3_column_text(row, 3),
+            .action = (const char *)sqlite3_column_text(row, 4),
+            .detail = (const char *)sqlite3_column_text(row, 5),
+            .count = (uint64_t)sqlite3_column_int64(row, 6),
+            .failed = (uint64_t)sqlite3_column_int64(row, 7),
+        };
+
+        stop = each(argument, &act);
+    }
+    if (!stop && code != SQLITE_DONE)
+        dead_letter_sqlite_fault(store, "cannot read the log", fault);
+    if (row)
+        sqlite3_reset(row);
+    return stop || code == SQLITE_DONE ? 0 : -1;
+}
+
+/* ---- letters ---- */
+
+struct chosen {
+    int64_t kind, bytes;
+    uint32_t edits;
+};
+
+/* 1: there; 0: gone; -1 with SQLite's error set. */
+static int choose(struct dead_letter_sqlite *store, int64_t number, struct chosen *ret)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_CHOSEN);
+    int code;
+
+    if (!statement)
+        return -1;
+    sqlite3_bind_int64(statement, 1, number);
+    code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *ret = (struct chosen){.kind = sqlite3_column_int64(statement, 0),
+                               .edits = (uint32_t)sqlite3_column_int64(statement, 1),
+                               .bytes = sqlite3_column_int64(statement, 2)};
+    sqlite3_reset(statement);
+    return code == SQLITE_ROW ? 1 : code == SQLITE_DONE ? 0 : -1;
+}
+
+/* Letters of one kind and hour that follow each other are taken out of the tally together. */
+struct taken {
+    int64_t kind, hour, count, bytes;
+};
+
+static int take_out(struct dead_letter_sqlite *store, struct taken *taken, int64_t kind,
+                    int64_t hour)
+{
+    int result = 0;
+
+    if (taken->count && (taken->kind != kind || taken->hour != hour)) {
+        result = dead_letter_sqlite_tally_take(store, taken->kind, taken->hour, taken->count,
+                                               taken->bytes);
+        taken->count = taken->bytes = 0;
+    }
+    taken->kind = kind;
+    taken->hour = hour;
+    return result;
+}
+
+static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbers,
+                          const uint32_t *edits, size_t count)
+{
+    struct taken taken = {0};
+    int64_t removed = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct chosen chosen;
+        int there = choose(store, numbers[i], &chosen);
+
+        if (there < 0)
+            return -1;
+        if (!there || (edits && chosen.edits != edits[i]))
+            continue;
+        if (take_out(store, &taken, chosen.kind, numbers[i] / DEAD_LETTER_HOUR) != 0 ||
+            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &numbers[i], 1) != 0 ||
+            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &numbers[i], 1) != 0)
+            return -1;
+        taken.count++;
+        taken.bytes += chosen.bytes;
+        removed++;
+    }
+    return take_out(store, &taken, 0, 0) == 0 ? removed : -1;
+}
+
+int64_t dead_letter_sqlite_remove(struct dead_letter_store *base, const int64_t *numbers,
+                                  const uint32_t *edits, size_t count, struct dead_letter_act *act,
+                                  struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    struct dead_letter_act before = {0};
+    int64_t removed;
+
+    if (act)
+        before = *act;
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    removed = remove_all(store, numbers, edits, count);
+    if (removed >= 0 && act)
+        act->count += (uint64_t)removed;
+    return end(store, removed >= 0 && dead_letter_sqlite_write_act(store, act) == 0,
+               "cannot remove letters", act, &before, fault) == 0
+               ? removed
+               : -1;
+}
+
+static int64_t payload_size(struct dead_letter_sqlite *store, int64_t number)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_PAYLOAD_SIZE);
+    int64_t size = -1;
+
+    if (!statement)
+        return -1;
+    sqlite3_bind_int64(statement, 1, number);
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        size = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return size;
+}
+
+static int replace_payload(struct dead_letter_sqlite *store, int64_t number, bool first,
+                           struct sluice_bytes payload)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_EDIT_BODY);
+    int code;
+
+    if (!statement)
+        return -1;
+    sqlite3_bind_int64(statement, 1, number);
+    sqlite3_bind_blob64(statement, 2, payload.size ? payload.data : "", payload.size,
+                        SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 3, first);
+    code = dead_letter_sqlite_finish(statement);
+    sqlite3_clear_bindings(statement);
+    return code == SQLITE_OK ? 0 : -1;
+}
+
+static int edit_one(struct dead_letter_sqlite *store, int64_t number, uint32_t edits,
+                    struct sluice_bytes payload)
+{
+    struct dead_letter_tallies tallies = {.count = 0};
+    struct chosen chosen;
+    int there = choose(store, number, &chosen);
+    int64_t before, more;
+
+    if (there <= 0 || chosen.edits != edits)
+        return there < 0 ? -1 : 0;
+    before = payload_size(store, number);
+    more = (int64_t)payload.size - before;
+    if (before < 0 || replace_payload(store, number, !chosen.edits, payload) != 0 ||
+        dead_letter_sqlite_run_with(store, STATEMENT_EDIT_LETTER, (const int64_t[]){number, more},
+                                    2) != 0 ||
+        dead_letter_sqlite_tally_take(store, chosen.kind, number / DEAD_LETTER_HOUR, 1,
+                                      chosen.bytes) != 0 ||
+        dead_letter_sqlite_tally_add(store, &tallies, chosen.kind, number, chosen.bytes + more) !=
+            0 ||
+        dead_letter_sqlite_tally_flush(store, &tallies) != 0)
+        return -1;
+    return 1;
+}
+
+int dead_letter_sqlite_edit(struct dead_letter_store *base, int64_t number, uint32_t edits,
+                            struct sluice_bytes payload, struct dead_letter_act *act,
+                            struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    struct dead_letter_act before = {0};
+    int edited;
+
+    if (act)
+        before = *act;
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    edited = edit_one(store, number, edits, payload);
+    if (edited >= 0 && act) {
+        act->count += edited > 0;
+        act->failed += edited == 0;
+    }
+    return end(store, edited >= 0 && dead_letter_sqlite_write_act(store, act) == 0,
+               "cannot edit a letter", act, &before, fault) == 0
+               ? edited
+               : -1;
+}
+
+int dead_letter_sqlite_force(struct dead_letter_store *base, const int64_t *numbers, size_t count,
+                             struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    bool good = true;
+
+    if (dead_letter_sqlite_begin(store, fault) != 0)
+        return -1;
+    for (size_t i = 0; good && i < count; i++)
+        good = dead_letter_sqlite_run_with(store, STATEMENT_FORCE, &numbers[i], 1) == 0;
+    return dead_letter_sqlite_end(store, good, "cannot write", fault);
+}

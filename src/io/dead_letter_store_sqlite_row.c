@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ * One row of the local dead-letter store as a letter. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/dead_letter_store_sqlite.h"
+
+static const char *text_of(sqlite3_stmt *row, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(row, column);
+
+    return text ? text : "";
+}
+
+static struct sluice_bytes bytes_of(sqlite3_stmt *row, int column)
+{
+    struct sluice_bytes bytes = {NULL, 0};
+
+    if (sqlite3_column_type(row, column) == SQLITE_NULL)
+        return bytes;
+    bytes.data = sqlite3_column_blob(row, column);
+    bytes.size = (size_t)sqlite3_column_bytes(row, column);
+    if (!bytes.data)
+        bytes.data = ""; /* SQLite's pointer to nothing */
+    return bytes;
+}
+
+static enum dead_letter_class class_of(const char *name)
+{
+    for (int class = DEAD_ATTEMPTS; class <= DEAD_FILTERED; class ++)
+        if (strcmp(dead_letter_class_name(class), name) == 0)
+            return class;
+    return 0;
+}
+
+static void fill(struct dead_letter *letter, sqlite3_stmt *row,
+                 struct dead_letter_attempt attempts[DEAD_LETTER_ATTEMPTS])
+{
+    memset(letter, 0, sizeof *letter);
+    letter->dead_wall_us = sqlite3_column_int64(row, 0);
+    strncpy(letter->id, text_of(row, 1), sizeof letter->id - 1);
+    letter->mapping = text_of(row, 2);
+    letter->revision = text_of(row, 3);
+    letter->connector = text_of(row, 4);
+    letter->lane = text_of(row, 5);
+    letter->source = text_of(row, 6);
+    letter->partition = sqlite3_column_int(row, 7);
+    letter->position = (uint64_t)sqlite3_column_int64(row, 8);
+    letter->message_wall_us = sqlite3_column_int64(row, 9);
+    letter->token = text_of(row, 10);
+    letter->token_size = (size_t)sqlite3_column_bytes(row, 10);
+    letter->class = class_of(text_of(row, 11));
+    letter->reason = text_of(row, 12);
+    letter->status = (uint32_t)sqlite3_column_int64(row, 13);
+    letter->attempt_count = (uint32_t)sqlite3_column_int64(row, 14);
+    letter->first_wall_us = sqlite3_column_int64(row, 15);
+    letter->last_wall_us = sqlite3_column_int64(row, 16);
+    letter->replay_count = (uint32_t)sqlite3_column_int64(row, 17);
+    letter->attempts = attempts;
+    letter->attempts_kept = dead_letter_sqlite_read_attempts(
+        text_of(row, 18), (size_t)sqlite3_column_bytes(row, 18), attempts);
+    letter->response = bytes_of(row, 19);
+    letter->replayed_wall_us = sqlite3_column_int64(row, 20);
+    letter->edit_count = (uint32_t)sqlite3_column_int64(row, 21);
+    letter->forced = (uint32_t)sqlite3_column_int64(row, 22);
+}
+
+int dead_letter_sqlite_row(struct dead_letter_sqlite *store, int64_t number, int with_payload,
+                           dead_letter_each_fn each, void *argument)
+{
+    struct dead_letter_attempt attempts[DEAD_LETTER_ATTEMPTS];
+    struct sluice_header *headers = NULL;
+    struct dead_letter letter;
+    sqlite3_stmt *row = dead_letter_sqlite_statement(
+        store, with_payload ? STATEMENT_ROW_WITH_PAYLOAD : STATEMENT_ROW);
+    int code, result = DEAD_LETTER_ROW_GONE;
+
+    if (!row)
+        return -1;
+    sqlite3_bind_int64(row, 1, number);
+    code = sqlite3_step(row);
+    if (code == SQLITE_ROW) {
+        fill(&letter, row, attempts);
+        if (with_payload) {
+            struct sluice_bytes packed = bytes_of(row, 23);
+
+            letter.header_count =
+                dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
+            letter.headers = headers;
+            letter.key = bytes_of(row, 24);
+            letter.payload = bytes_of(row, 25);
+            letter.original = bytes_of(row, 26);
+        }
+        result = each(argument, &letter) ? DEAD_LETTER_ROW_STOP : DEAD_LETTER_ROW_SHOWN;
+        free(headers);
+    }
+    sqlite3_reset(row);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? result : -1;
+}

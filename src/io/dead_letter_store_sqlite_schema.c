@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * The schema of the local dead-letter store, and how older ones are brought up to date. */
+#include "io/dead_letter_store_sqlite.h"
+
+#define APPLICATION_ID 0x736c6463 /* "sldc": a file of sluice's, whatever its name */
+
+/* Who did what to how many letters. */
+#define LOG_TABLE                                                                                  \
+    "CREATE TABLE log (number INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, uid INTEGER NOT "     \
+    "NULL, login TEXT NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL,"                       \
+    "  count INTEGER NOT NULL, failed INTEGER NOT NULL);"
+#define TOKEN_INDEX "CREATE INDEX letter_token ON letter (token);"
+
+static const char schema[] =
+    "CREATE TABLE mapping (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE lane (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, name TEXT NOT NULL,"
+    "  source TEXT NOT NULL, connector TEXT NOT NULL, partition INTEGER NOT NULL,"
+    "  UNIQUE (mapping, name, source, connector, partition));"
+    "CREATE TABLE error (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE kind (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, class TEXT NOT NULL,"
+    "  status INTEGER NOT NULL, error INTEGER NOT NULL, UNIQUE (mapping, class, status, error));"
+    /* number: time of death in microseconds since 1970, made unique. position: of 64 bits, so it
+     * shows as negative above 2^63. fingerprint: of token, key and payload. seen: how often it
+     * came. bytes: of key, payload and headers. forced: see struct dead_letter. */
+    "CREATE TABLE letter (number INTEGER PRIMARY KEY, id TEXT NOT NULL, lane INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL, position INTEGER NOT NULL, fingerprint INTEGER NOT NULL,"
+    "  revision TEXT, message_wall_us INTEGER NOT NULL, token TEXT, reason TEXT,"
+    "  attempt_count INTEGER NOT NULL, first_wall_us INTEGER NOT NULL,"
+    "  last_wall_us INTEGER NOT NULL, replay_count INTEGER NOT NULL,"
+    "  seen INTEGER NOT NULL DEFAULT 1, bytes INTEGER NOT NULL DEFAULT 0,"
+    "  replayed_wall_us INTEGER NOT NULL DEFAULT 0, edit_count INTEGER NOT NULL DEFAULT 0,"
+    "  forced INTEGER NOT NULL DEFAULT 0);"
+    "CREATE UNIQUE INDEX letter_message ON letter (lane, position, fingerprint);"
+    "CREATE INDEX letter_kind ON letter (kind);" TOKEN_INDEX
+    "CREATE TABLE body (number INTEGER PRIMARY KEY, attempts TEXT, response BLOB, headers BLOB,"
+    "  key BLOB, payload BLOB, original BLOB);"
+    "CREATE TABLE tally (kind INTEGER NOT NULL, hour INTEGER NOT NULL, count INTEGER NOT NULL,"
+    "  first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL DEFAULT 0,"
+    "  PRIMARY KEY (kind, hour)) WITHOUT ROWID;"
+    LOG_TABLE
+    "CREATE VIEW letters AS SELECT letter.id, datetime(letter.number / 1000000, 'unixepoch') AS "
+    "died,"
+    "  mapping.name AS mapping, lane.name AS lane, letter.position, kind.class, kind.status,"
+    "  letter.reason, error.text AS error, letter.attempt_count, letter.token, body.attempts,"
+    "  body.response, body.key, body.payload FROM letter JOIN lane ON lane.number = letter.lane"
+    "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
+    "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
+    "PRAGMA application_id = 1936483427;"
+    "PRAGMA user_version = 2;";
+
+/* From each version to the next. */
+static const char *const upgrades[DEAD_LETTER_FORMAT] = {
+    [0] = schema,
+    [1] = "ALTER TABLE letter ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE letter ADD COLUMN replayed_wall_us INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE letter ADD COLUMN edit_count INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE letter ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE body ADD COLUMN original BLOB;"
+          "ALTER TABLE tally ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+          "UPDATE letter SET bytes = (SELECT coalesce(length(key), 0) + coalesce(length(payload), 0)"
+          "  + coalesce(length(headers), 0) FROM body WHERE body.number = letter.number);"
+          "UPDATE tally SET bytes = (SELECT coalesce(sum(letter.bytes), 0) FROM letter WHERE"
+          "  letter.kind = tally.kind AND letter.number >= tally.hour * 3600000000 AND"
+          "  letter.number < (tally.hour + 1) * 3600000000);"
+          TOKEN_INDEX LOG_TABLE "PRAGMA user_version = 2;",
+};
+
+static int64_t ask_number(struct dead_letter_sqlite *store, const char *question)
+{
+    sqlite3_stmt *statement;
+    int64_t number = -1;
+
+    if (sqlite3_prepare_v2(store->db, question, -1, &statement, NULL) != SQLITE_OK)
+        return -1;
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return number;
+}
+
+int dead_letter_sqlite_version(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    int64_t tables = ask_number(store, "SELECT count(*) FROM sqlite_schema");
+    int64_t application = ask_number(store, "PRAGMA application_id");
+    int64_t version = ask_number(store, "PRAGMA user_version");
+
+    if (tables < 0 || application < 0 || version < 0)
+        return dead_letter_sqlite_fault(store, "cannot open", fault);
+    if (!tables && !application)
+        return 0;
+    if (application != APPLICATION_ID)
+        return fault_set(fault, "%s: an SQLite file, but not a dead-letter store; move it away",
+                         store->path);
+    if (version > DEAD_LETTER_FORMAT || version < 1)
+        return fault_set(fault,
+                         "%s: written by a newer sluice (format %lld, this one knows up to %d); "
+                         "install that version again, or use another state directory",
+                         store->path, (long long)version, DEAD_LETTER_FORMAT);
+    return (int)version;
+}
+
+int dead_letter_sqlite_upgrade(struct dead_letter_sqlite *store, struct fault *fault)
+{
+    int version, code = sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+    /* Asked again under the lock: another process may have been faster. */
+    version = code == SQLITE_OK ? dead_letter_sqlite_version(store, fault) : 0;
+    while (code == SQLITE_OK && version >= 0 && version < DEAD_LETTER_FORMAT) {
+        code = sqlite3_exec(store->db, upgrades[version], NULL, NULL, NULL);
+        version = version ? version + 1 : DEAD_LETTER_FORMAT;
+    }
+    if (code == SQLITE_OK && version >= 0)
+        code = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+    if (code == SQLITE_OK && version >= 0)
+        return 0;
+    if (version >= 0)
+        dead_letter_sqlite_fault(store, "cannot make or bring up to date", fault);
+    if (!sqlite3_get_autocommit(store->db))
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    return -1;
+}

@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/replay_source.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/token.h"
+#include "service/poller_inside.h"
+
+#define LANES_MOST    256 /* worked on at once */
+#define TURN_LETTERS  256 /* delivered in one call */
+#define REMOVE_MOST   500 /* letters in one transaction: the recorder does not wait long */
+#define REMOVE_US     (100 * CLOCK_MS) /* so that there are few and large ones */
+#define AGAIN_US      (500 * CLOCK_MS)
+#define FAILURES_SEEN 10
+#define FIRST_LETTERS 32 /* out at first, and so many for each that is done: where all fail, few do */
+#define MORE_LETTERS  4
+#define PATH_MOST     (TOKEN_BYTES_MOST + 16)
+
+/* A letter out at the engine, with a copy of what its message points to. */
+struct replay_letter {
+    struct replay_lane *lane;
+    int64_t number;
+    uint32_t edits;
+    char id[27];
+    char *token;
+    size_t token_size;
+    char *bytes; /* key, payload, headers */
+    struct sluice_bytes key, payload;
+    struct sluice_header *headers;
+    size_t header_count;
+    uint64_t position;
+    int64_t message_wall_us;
+};
+
+struct replay_lane {
+    struct replay_lane *next; /* of those worked on, in a ring by turns */
+    size_t at, end;           /* its places that are left */
+    size_t out;               /* letters at the engine */
+    void *host_lane;          /* NULL: not opened yet */
+    bool paused, closing, drained;
+};
+
+struct replay_source {
+    struct sluice_connector descriptor;
+    struct sluice_host *host;
+    const struct sluice_host_api *api;
+    struct replay_source_settings settings;
+    char *directory, *detail, *login;
+    int wake;
+
+    struct dead_letter_store *store;
+    struct replay_lane *turn; /* a ring; NULL: none */
+    size_t lane_count, next_place;
+    int64_t next_us; /* when the rate allows the next letter */
+    int64_t *finished;
+    uint32_t *edits;
+    size_t finished_count, finished_room;
+    int64_t remove_us; /* when to take out what is finished, however little it is */
+    int64_t logged_failed;
+    bool stopping;
+    int64_t stop_us;
+
+    atomic_uint_fast64_t delivered, done, already, died, gone, changed, settled;
+    atomic_bool too_many;
+};
+
+/* ---- letters ---- */
+
+static struct sluice_bytes take_copy(char **at, struct sluice_bytes bytes)
+{
+    struct sluice_bytes copy = {bytes.data ? *at : NULL, bytes.size};
+
+    if (bytes.data && bytes.size)
+        memcpy(*at, bytes.data, bytes.size);
+    if (bytes.data)
+        *at += bytes.size;
+    return copy;
+}
+
+static int copy_letter(void *argument, const struct dead_letter *letter)
+{
+    struct replay_letter *copy = argument;
+    size_t size = 1 + (letter->key.data ? letter->key.size : 0) +
+                  (letter->payload.data ? letter->payload.size : 0);
+    char *at;
+
+    for (size_t i = 0; i < letter->header_count; i++)
+        size += letter->headers[i].name.size + letter->headers[i].value.size;
+    at = copy->bytes = memory_new(size);
+    memcpy(copy->id, letter->id, sizeof copy->id);
+    copy->number = letter->dead_wall_us;
+    copy->edits = letter->edit_count;
+    copy->position = letter->position;
+    copy->message_wall_us = letter->message_wall_us;
+    copy->token = memory_new(PATH_MOST);
+    copy->token_size = dead_letter_token(letter, copy->token, PATH_MOST);
+    copy->key = take_copy(&at, letter->key);
+    copy->payload = take_copy(&at, letter->payload);
+    copy->header_count = letter->header_count;
+    copy->headers = memory_zero(letter->header_count + 1, sizeof *copy->headers);
+    for (size_t i = 0; i < letter->header_count; i++) {
+        copy->headers[i].name = take_copy(&at, letter->headers[i].name);
+        copy->headers[i].value = take_copy(&at, letter->headers[i].value);
+    }
+    return 1;
+}
+
+static void letter_free(struct replay_letter *letter)
+{
+    free(letter->token);
+    free(letter->bytes);
+    free(letter->headers);
+    free(letter);
+}
+
+void replay_source_name(const void *handle, struct dead_letter *letter)
+{
+    const struct replay_letter *own = handle;
+
+    letter->replay = true;
+    memcpy(letter->id, own->id, sizeof letter->id);
+}
+
+/* ---- what is finished ---- */
+
+static void wake(struct replay_source *source)
+{
+    const uint64_t one = 1;
+
+    if (write(source->wake, &one, sizeof one) < 0)
+        return; /* it is readable already */
+}
+
+static bool fails_too_often(struct replay_source *source)
+{
+    uint64_t died = atomic_load(&source->died), all = atomic_load(&source->settled);
+
+    return source->settings.max_failures ? died >= source->settings.max_failures
+                                         : died >= FAILURES_SEEN && died * 2 > all;
+}
+
+static void remember_finished(struct replay_source *source, const struct replay_letter *letter)
+{
+    if (source->finished_count == source->finished_room) {
+        source->finished_room = source->finished_room ? source->finished_room * 2 : REMOVE_MOST;
+        source->finished = memory_resize(source->finished, source->finished_room,
+                                         sizeof *source->finished);
+        source->edits =
+            memory_resize(source->edits, source->finished_room, sizeof *source->edits);
+    }
+    if (!source->finished_count)
+        source->remove_us = clock_now() + REMOVE_US;
+    source->finished[source->finished_count] = letter->number;
+    source->edits[source->finished_count++] = letter->edits;
+}
+
+void replay_source_settle(struct replay_source *source, void *handle, enum verdict verdict)
+{
+    struct replay_letter *letter = handle;
+
+    letter->lane->out--;
+    atomic_fetch_add(&source->settled, 1);
+    /* What a filter leaves out now stays: nobody asked for it to be dropped. */
+    if (verdict == VERDICT_DONE || verdict == VERDICT_DUPLICATE)
+        remember_finished(source, letter);
+    atomic_fetch_add(verdict == VERDICT_DONE        ? &source->done
+                     : verdict == VERDICT_DUPLICATE ? &source->already
+                                                    : &source->died,
+                     1);
+    if (!source->stopping && fails_too_often(source)) {
+        atomic_store(&source->too_many, true);
+        source->stopping = true;
+        source->stop_us = clock_now() + source->settings.drain_us;
+    }
+    wake(source);
+}
+
+/* Takes what is finished out of the store. Where that cannot be, it is tried again: the tokens are
+ * recorded, so that nothing is invoked again even if this process ends now. */
+static bool remove_finished(struct replay_source *source)
+{
+    struct dead_letter_act *act = &source->settings.act;
+    struct fault fault;
+
+    while (source->finished_count) {
+        size_t count = source->finished_count < REMOVE_MOST ? source->finished_count : REMOVE_MOST;
+        int64_t removed;
+
+        act->failed = atomic_load(&source->died);
+        removed = source->store->ops->remove(source->store, source->finished, source->edits, count,
+                                             act, &fault);
+        if (removed < 0) {
+            source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+            return false;
+        }
+        atomic_fetch_add(&source->changed, (uint64_t)((int64_t)count - removed));
+        source->finished_count -= count;
+        memmove(source->finished, source->finished + count,
+                source->finished_count * sizeof *source->finished);
+        memmove(source->edits, source->edits + count,
+                source->finished_count * sizeof *source->edits);
+    }
+    source->api->state(source->host, SLUICE_STATE_RUNNING, NULL);
+    return true;
+}
+
+static void log_failures(struct replay_source *source)
+{
+    struct dead_letter_act *act = &source->settings.act;
+    uint64_t died = atomic_load(&source->died);
+
+    if (!source->store || (act->number && act->failed == died))
+        return;
+    act->failed = died;
+    source->store->ops->log(source->store, act, NULL);
+}
+
+/* ---- lanes ---- */
+
+static void link_lane(struct replay_source *source, struct replay_lane *lane)
+{
+    if (source->turn) {
+        lane->next = source->turn->next;
+        source->turn->next = lane;
+    } else {
+        lane->next = lane;
+    }
+    source->turn = lane;
+    source->lane_count++;
+}
+
+/* Takes out the lane after `before`. */
+static void drop_lane(struct replay_source *source, struct replay_lane *before)
+{
+    struct replay_lane *lane = before->next;
+
+    if (lane->host_lane)
+        source->api->lane_lost(source->host, lane->host_lane);
+    before->next = lane->next;
+    if (source->turn == lane)
+        source->turn = lane == before ? NULL : before;
+    source->lane_count--;
+    free(lane);
+}
+
+/* Begins with lanes that had no turn yet. */
+static void begin_lanes(struct replay_source *source)
+{
+    const struct dead_letter_place *places = source->settings.places;
+
+    while (source->lane_count < LANES_MOST && source->next_place < source->settings.count) {
+        struct replay_lane *lane = memory_zero(1, sizeof *lane);
+
+        lane->at = lane->end = source->next_place;
+        while (lane->end < source->settings.count &&
+               places[lane->end].lane == places[lane->at].lane)
+            lane->end++;
+        source->next_place = lane->end;
+        link_lane(source, lane);
+    }
+}
+
+static void end_lanes(struct replay_source *source)
+{
+    size_t count = source->lane_count;
+    struct replay_lane *before = source->turn;
+
+    for (size_t i = 0; i < count && before; i++) {
+        if (before->next->at == before->next->end && !before->next->out) {
+            bool last = source->lane_count == 1;
+
+            drop_lane(source, before);
+            if (last)
+                break;
+        } else {
+            before = before->next;
+        }
+    }
+}
+
+struct open_lane {
+    struct replay_source *source;
+    struct replay_lane *lane;
+};
+
+static int open_lane(void *argument, const struct dead_letter *letter)
+{
+    const struct open_lane *open = argument;
+    const struct sluice_lane info = {.name = letter->lane,
+                                     .source = letter->source,
+                                     .partition = letter->partition,
+                                     .cookie = open->lane};
+
+    open->lane->host_lane = open->source->api->lane_opened(open->source->host, &info);
+    return 1;
+}
+
+/* ---- delivering ---- */
+
+/* 1: delivered, 0: it is gone, -1: the store cannot be read now. */
+static int deliver(struct replay_source *source, struct replay_lane *lane, size_t *ret_bytes)
+{
+    const struct dead_letter_place *place = &source->settings.places[lane->at];
+    struct replay_letter *letter = memory_zero(1, sizeof *letter);
+    struct open_lane open = {source, lane};
+    struct fault fault;
+    int found = source->store->ops->read(source->store, place->number, copy_letter, letter, &fault);
+
+    if (found > 0 && !lane->host_lane)
+        found = source->store->ops->read(source->store, place->number, open_lane, &open, &fault);
+    if (found < 0)
+        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+    if (found <= 0) {
+        letter_free(letter);
+        return found;
+    }
+    letter->lane = lane;
+    lane->out++;
+    *ret_bytes = letter->key.size + letter->payload.size;
+    atomic_fetch_add(&source->delivered, 1);
+    source->api->deliver(
+        source->host,
+        &(struct sluice_message){
+            .lane = lane->host_lane,
+            .handle = letter,
+            .position = letter->position,
+            .key = letter->key,
+            .payload = letter->payload,
+            .identity = {letter->token, letter->token_size},
+            .timestamp_ms = letter->message_wall_us / CLOCK_MS,
+            .timestamp_kind = letter->message_wall_us ? SLUICE_TIMESTAMP_CREATED
+                                                      : SLUICE_TIMESTAMP_NONE,
+            .has_headers = letter->header_count > 0,
+        },
+        1);
+    return 1;
+}
+
+/* The lane whose turn it is; NULL: none can take a letter now. */
+static struct replay_lane *next_lane(struct replay_source *source)
+{
+    for (size_t i = 0; i < source->lane_count; i++) {
+        source->turn = source->turn->next;
+        if (source->turn->at < source->turn->end && !source->turn->paused)
+            return source->turn;
+    }
+    return NULL;
+}
+
+/* Letters that may go out now. */
+static size_t room_by_success(struct replay_source *source)
+{
+    uint64_t good = atomic_load(&source->done) + atomic_load(&source->already);
+    uint64_t out = atomic_load(&source->delivered) - atomic_load(&source->settled);
+    uint64_t most = FIRST_LETTERS + MORE_LETTERS * good;
+
+    return out < most ? (size_t)(most - out) : 0;
+}
+
+/* Delivers by turns until there is no room, no letter, or the rate is used up. Returns when to go
+ * on. */
+static int64_t deliver_some(struct replay_source *source, const struct sluice_room *room)
+{
+    size_t left = room_by_success(source), bytes = room->bytes;
+    int64_t now = clock_now();
+
+    if (left > room->messages)
+        left = room->messages;
+    for (size_t i = 0; left && bytes; i++) {
+        struct replay_lane *lane = next_lane(source);
+        size_t size = 0;
+        int delivered;
+
+        if (!lane)
+            return AGAIN_US;
+        if (source->settings.rate && source->next_us > now)
+            return source->next_us - now;
+        if (i == TURN_LETTERS)
+            return 0;
+        delivered = deliver(source, lane, &size);
+        if (delivered < 0)
+            return AGAIN_US;
+        lane->at++;
+        if (!delivered) {
+            atomic_fetch_add(&source->gone, 1);
+            continue;
+        }
+        left--;
+        bytes -= size < bytes ? size : bytes;
+        if (source->settings.rate)
+            source->next_us = (source->next_us > now - CLOCK_SECOND / 10 ? source->next_us : now) +
+                              CLOCK_SECOND / source->settings.rate;
+    }
+    return AGAIN_US;
+}
+
+/* ---- stopping ---- */
+
+/* What is in flight lands, then the lanes go. True: all of them have. */
+static bool stop_lanes(struct replay_source *source)
+{
+    struct replay_lane *lane = source->turn;
+    bool drained = true;
+
+    for (size_t i = 0; i < source->lane_count; i++, lane = lane->next) {
+        if (lane->host_lane && !lane->closing) {
+            lane->closing = true;
+            source->api->lane_closing(source->host, lane->host_lane);
+        }
+        drained &= !lane->host_lane || lane->drained;
+    }
+    if (!drained && clock_now() < source->stop_us)
+        return false;
+    while (source->turn)
+        drop_lane(source, source->turn);
+    return true;
+}
+
+/* ---- the connector ---- */
+
+static int source_open(struct sluice_host *host, const struct sluice_host_api *api,
+                       const struct sluice_values *values, void **ret_instance)
+{
+    struct replay_source *source = host->poller->context.replay;
+
+    (void)values;
+    source->host = host;
+    source->api = api;
+    *ret_instance = source;
+    return 0;
+}
+
+static int source_start(void *instance, const char *name)
+{
+    struct replay_source *source = instance;
+    struct fault fault;
+
+    (void)name;
+    /* A removal that power loss takes back is only done again: the token is recorded. */
+    source->store =
+        dead_letter_store_sqlite_open(source->directory, DEAD_LETTER_WRITE_SOON, &fault);
+    if (!source->store || source->store->ops->log(source->store, &source->settings.act, &fault)) {
+        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+        if (source->store)
+            source->store->ops->close(source->store);
+        source->store = NULL;
+        return -1;
+    }
+    source->api->state(source->host, SLUICE_STATE_RUNNING, NULL);
+    return 0;
+}
+
+static int source_descriptor(void *instance)
+{
+    return ((struct replay_source *)instance)->wake;
+}
+
+static int64_t source_receive(void *instance, const struct sluice_room *room)
+{
+    struct replay_source *source = instance;
+    bool ended;
+    int64_t again_us = AGAIN_US;
+    uint64_t woken;
+
+    if (read(source->wake, &woken, sizeof woken) < 0)
+        woken = 0;
+    if (source->finished_count >= REMOVE_MOST || clock_now() >= source->remove_us)
+        remove_finished(source);
+    if (source->stopping) {
+        ended = stop_lanes(source);
+    } else {
+        end_lanes(source);
+        begin_lanes(source);
+        again_us = deliver_some(source, room);
+        end_lanes(source);
+        ended = !source->lane_count && source->next_place == source->settings.count;
+    }
+    if (!ended)
+        return source->finished_count && again_us > REMOVE_US ? REMOVE_US : again_us;
+    if (!remove_finished(source))
+        return AGAIN_US;
+    log_failures(source);
+    source->api->stopped(source->host);
+    return AGAIN_US;
+}
+
+static void source_release(void *instance, void *const *handles, size_t count)
+{
+    (void)instance;
+    for (size_t i = 0; i < count; i++)
+        letter_free(handles[i]);
+}
+
+static size_t source_headers(void *instance, void *handle, struct sluice_header *ret_headers,
+                             size_t room)
+{
+    const struct replay_letter *letter = handle;
+
+    (void)instance;
+    for (size_t i = 0; i < letter->header_count && i < room; i++)
+        ret_headers[i] = letter->headers[i];
+    return letter->header_count;
+}
+
+static void source_pause_lane(void *instance, void *cookie, bool paused)
+{
+    struct replay_lane *lane = cookie;
+
+    lane->paused = paused;
+    if (!paused)
+        wake(instance);
+}
+
+static void source_lane_drained(void *instance, void *cookie)
+{
+    ((struct replay_lane *)cookie)->drained = true;
+    wake(instance);
+}
+
+static void source_lag(void *instance, void *lane, struct sluice_lag *ret_lag)
+{
+    (void)instance;
+    (void)lane;
+    *ret_lag = (struct sluice_lag){-1, -1};
+}
+
+static void source_stop(void *instance, int64_t deadline_us)
+{
+    struct replay_source *source = instance;
+
+    source->stopping = true;
+    source->stop_us = clock_now() + deadline_us;
+    wake(source);
+}
+
+static void source_close(void *instance)
+{
+    struct replay_source *source = instance;
+
+    while (source->turn)
+        drop_lane(source, source->turn);
+    if (source->store)
+        source->store->ops->close(source->store);
+    source->store = NULL;
+}
+
+static const struct sluice_connector connector = {
+    .magic = SLUICE_ABI_MAGIC,
+    .struct_size = sizeof(struct sluice_connector),
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .capabilities = SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_STABLE_IDENTITY | SLUICE_HAS_KEY,
+    .version = SLUICE_VERSION,
+    .description = "Dead letters of the local store",
+    .open = source_open,
+    .start = source_start,
+    .descriptor = source_descriptor,
+    .receive = source_receive,
+    .release = source_release,
+    .headers = source_headers,
+    .pause_lane = source_pause_lane,
+    .lane_drained = source_lane_drained,
+    .lag = source_lag,
+    .stop = source_stop,
+    .close = source_close,
+};
+
+/* ---- its life ---- */
+
+struct replay_source *replay_source_new(const struct replay_source_settings *settings)
+{
+    struct replay_source *source = memory_zero(1, sizeof *source);
+
+    source->settings = *settings;
+    source->directory = memory_text(settings->state_directory);
+    source->detail = memory_text(settings->act.detail);
+    source->login = memory_text(settings->act.login);
+    source->settings.act.detail = source->detail;
+    source->settings.act.login = source->login;
+    source->descriptor = connector;
+    source->descriptor.name = settings->connector->name;
+    source->descriptor.options = settings->connector->options;
+    source->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return source;
+}
+
+void replay_source_free(struct replay_source *source)
+{
+    if (!source)
+        return;
+    if (source->wake >= 0)
+        close(source->wake);
+    free(source->settings.places);
+    free(source->finished);
+    free(source->edits);
+    free(source->directory);
+    free(source->detail);
+    free(source->login);
+    free(source);
+}
+
+const struct sluice_connector *replay_source_connector(struct replay_source *source)
+{
+    return &source->descriptor;
+}
+
+void replay_source_counts(struct replay_source *source, struct replay_source_counts *ret_counts)
+{
+    *ret_counts = (struct replay_source_counts){
+        .selected = source->settings.count,
+        .delivered = atomic_load(&source->delivered),
+        .done = atomic_load(&source->done),
+        .already = atomic_load(&source->already),
+        .died = atomic_load(&source->died),
+        .gone = atomic_load(&source->gone),
+        .changed = atomic_load(&source->changed),
+        .too_many = atomic_load(&source->too_many),
+    };
+}

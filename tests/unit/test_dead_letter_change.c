@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: MIT
+ * What is done to dead letters: chosen by filters, removed, edited, imported, replayed, logged. */
+#define _GNU_SOURCE
+#include "io/dead_letter_store.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+#define T0 (INT64_C(1700000000) * CLOCK_SECOND)
+
+struct fixture {
+    char directory[64];
+    struct dead_letter_store *store;
+    struct fault fault;
+};
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+static void open_store(struct fixture *fixture)
+{
+    fixture->store =
+        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_WRITE, &fixture->fault);
+    if (!fixture->store)
+        fail_msg("%s", fixture->fault.text);
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    strcpy(fixture->directory, "/tmp/test-dead-letters-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    open_store(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    if (fixture->store)
+        fixture->store->ops->close(fixture->store);
+    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    free(fixture);
+    return 0;
+}
+
+static const struct dead_letter_attempt attempts[2] = {{T0 - 20, 1500, 500, 100, "failed", "first"},
+                                                       {T0 - 10, 2500, 0, 1, "failed", "second"}};
+
+static struct dead_letter letter(uint64_t position)
+{
+    return (struct dead_letter){.mapping = "orders",
+                                .revision = "r1",
+                                .connector = "kafka",
+                                .lane = "orders/3",
+                                .source = "orders",
+                                .partition = 3,
+                                .position = position,
+                                .token = "t",
+                                .key = {"k1", 2},
+                                .payload = {"{\"a\":1}", 7},
+                                .class = DEAD_ATTEMPTS,
+                                .reason = "HTTP 500: order 17 failed",
+                                .status = 500,
+                                .attempts = attempts,
+                                .attempts_kept = 2,
+                                .attempt_count = 2,
+                                .first_wall_us = T0 - 20,
+                                .last_wall_us = T0 - 10,
+                                .dead_wall_us = T0 + (int64_t)position};
+}
+
+static void add(struct fixture *fixture, struct dead_letter *letters, size_t count)
+{
+    if (fixture->store->ops->add(fixture->store, letters, count, &fixture->fault) != 0)
+        fail_msg("%s", fixture->fault.text);
+}
+
+static int note_position(void *argument, const struct dead_letter *one)
+{
+    char *text = argument;
+
+    sprintf(text + strlen(text), "%s%llu", *text ? " " : "", (unsigned long long)one->position);
+    return 0;
+}
+
+/* Positions of what the query lists; count and groups must agree. */
+static const char *chosen(struct fixture *fixture, struct dead_letter_query query)
+{
+    static char text[1024];
+    uint64_t count = 0, listed = 0;
+
+    *text = '\0';
+    if (fixture->store->ops->list(fixture->store, &query, 0, note_position, text,
+                                  &fixture->fault) != 0)
+        return fixture->fault.text;
+    for (char *at = text; *at; at++)
+        listed += *at == ' ';
+    listed += *text != '\0';
+    assert_int_equal(fixture->store->ops->count(fixture->store, &query, &count, &fixture->fault),
+                     0);
+    if (!query.limit)
+        assert_int_equal(count, listed);
+    return text;
+}
+
+#define CHOSEN(...) chosen(fixture, (struct dead_letter_query){__VA_ARGS__})
+
+static void filters_choose(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter letters[5];
+
+    for (unsigned i = 0; i < 5; i++)
+        letters[i] = letter(i);
+    letters[1].status = 422;
+    letters[1].reason = "HTTP 422: no such customer";
+    letters[2].key = (struct sluice_bytes){"k\0b", 3};
+    letters[2].token = "other";
+    letters[3].attempt_count = 9;
+    letters[3].status = 0;
+    letters[3].reason = "connection reset";
+    letters[4].replay_count = 1;
+    letters[4].class = DEAD_POISON;
+    add(fixture, letters, 5);
+    assert_string_equal(CHOSEN(0), "4 3 2 1 0");
+    assert_string_equal(CHOSEN(.sort = DEAD_LETTER_OLDEST), "0 1 2 3 4");
+    assert_string_equal(CHOSEN(.sort = DEAD_LETTER_OLDEST, .limit = 2), "0 1");
+    assert_string_equal(CHOSEN(.sort = DEAD_LETTER_ATTEMPTS_MOST, .limit = 2), "3 4");
+    assert_string_equal(CHOSEN(.sort = DEAD_LETTER_ATTEMPTS_MOST), "3 4 2 1 0");
+    assert_string_equal(CHOSEN(.status = 400, .status_to = 499), "1");
+    assert_string_equal(CHOSEN(.status = 500), "4 2 0");
+    assert_string_equal(CHOSEN(.no_status = true), "3");
+    assert_string_equal(CHOSEN(.error = "no such (customer|order)$"), "1");
+    assert_string_equal(CHOSEN(.error = "17", .mapping = "orders", .status = 500), "4 2 0");
+    assert_string_equal(CHOSEN(.error = "17", .mapping = "payments"), "");
+    assert_string_equal(CHOSEN(.key = {"k\0b", 3}), "2");
+    assert_string_equal(CHOSEN(.key = {"k", 1}), "");
+    assert_string_equal(CHOSEN(.token = "other"), "2");
+    assert_string_equal(CHOSEN(.token = "other", .class_name = "poison"), "");
+    assert_string_equal(CHOSEN(.attempts_from = 3), "3");
+    assert_string_equal(CHOSEN(.attempts_to = 2), "4 2 1 0");
+    assert_string_equal(CHOSEN(.replayed = DEAD_LETTER_REPLAYED), "4");
+    assert_string_equal(CHOSEN(.replayed = DEAD_LETTER_NEVER_REPLAYED, .limit = 2), "3 2");
+    assert_string_equal(CHOSEN(.class_name = "poison", .error = "order"), "4");
+    assert_string_equal(CHOSEN(.id_prefix = letters[2].id), "2");
+    assert_non_null(strstr(CHOSEN(.error = "a(b"), "\"a(b\" is no regular expression"));
+}
+
+static void many_kinds_are_one_list(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter letters[100];
+    char reasons[100][32], expected[1024] = "";
+
+    for (unsigned i = 0; i < 100; i++) {
+        letters[i] = letter(i);
+        letters[i].mapping = i % 2 ? "orders" : "payments";
+        snprintf(reasons[i], sizeof reasons[i], "broken %c%c", 'a' + i % 26, 'a' + i / 26);
+        letters[i].reason = reasons[i];
+    }
+    add(fixture, letters, 100);
+    for (unsigned i = 1; i < 100; i += 2)
+        sprintf(expected + strlen(expected), "%s%u", *expected ? " " : "", i);
+    assert_string_equal(CHOSEN(.mapping = "orders", .sort = DEAD_LETTER_OLDEST), expected);
+}
+
+static int join_group(void *argument, const struct dead_letter_group *group)
+{
+    char *text = argument;
+
+    sprintf(text + strlen(text), "%s%s:%llu", *text ? " " : "", group->value,
+            (unsigned long long)group->count);
+    return 0;
+}
+
+static int join_step(void *argument, const char *value, uint64_t step, uint64_t count)
+{
+    char *text = argument;
+
+    sprintf(text + strlen(text), "%s%s@%llu:%llu", *text ? " " : "", value,
+            (unsigned long long)step, (unsigned long long)count);
+    return 0;
+}
+
+static void groups_by_key_and_over_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter_query query = {.since_wall_us = T0}, all = {0},
+                             with_error = {.error = "order"};
+    struct dead_letter letters[6];
+    char text[512] = "";
+
+    for (unsigned i = 0; i < 6; i++) {
+        letters[i] = letter(i);
+        letters[i].dead_wall_us = T0 + i * CLOCK_MINUTE;
+        letters[i].key = (struct sluice_bytes){i < 4 ? "a" : "b", 1};
+    }
+    letters[5].key.data = NULL;
+    letters[0].reason = "gone";
+    add(fixture, letters, 6);
+    fixture->store->ops->group(fixture->store, &all, "key", join_group, text, &fixture->fault);
+    assert_string_equal(text, "a:4 (no key):1 b:1");
+    *text = '\0';
+    fixture->store->ops->group(fixture->store, &with_error, "key", join_group, text,
+                               &fixture->fault);
+    assert_string_equal(text, "a:3 (no key):1 b:1");
+    *text = '\0';
+    fixture->store->ops->group(fixture->store, &with_error, "error", join_group, text,
+                               &fixture->fault);
+    assert_string_equal(text, "HTTP 500: order # failed:5");
+    *text = '\0';
+    assert_int_equal(fixture->store->ops->trend(fixture->store, &query, "mapping",
+                                                2 * CLOCK_MINUTE, join_step, text,
+                                                &fixture->fault),
+                     0);
+    assert_string_equal(text, "orders@0:2 orders@1:2 orders@2:2");
+    *text = '\0';
+    fixture->store->ops->trend(fixture->store, &query, "mapping", CLOCK_HOUR, join_step, text,
+                               &fixture->fault);
+    assert_string_equal(text, "orders@0:6");
+}
+
+static struct dead_letter_usage usage(struct fixture *fixture, const char *mapping)
+{
+    struct dead_letter_usage usage = {0};
+
+    assert_int_equal(
+        fixture->store->ops->usage(fixture->store, mapping, &usage, &fixture->fault), 0);
+    return usage;
+}
+
+static void removes_and_counts_what_it_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter_act act = {.action = "discard", .detail = "all", .uid = 7, .login = "me",
+                                  .wall_us = T0};
+    struct dead_letter letters[4];
+    int64_t numbers[4];
+
+    for (unsigned i = 0; i < 4; i++)
+        letters[i] = letter(i);
+    letters[3].mapping = "payments";
+    letters[3].key.data = NULL;
+    add(fixture, letters, 4);
+    assert_int_equal(usage(fixture, NULL).bytes, 3 * 9 + 7);
+    assert_int_equal(usage(fixture, "orders").count, 3);
+    for (unsigned i = 0; i < 4; i++)
+        numbers[i] = letters[i].dead_wall_us;
+    numbers[1] += 1000; /* nobody there */
+    assert_int_equal(fixture->store->ops->remove(fixture->store, numbers, NULL, 2, &act,
+                                                 &fixture->fault),
+                     1);
+    assert_int_equal(fixture->store->ops->remove(fixture->store, numbers + 2, (uint32_t[]){0, 1}, 2,
+                                                 &act, &fixture->fault),
+                     1);
+    assert_int_equal(act.count, 2);
+    assert_string_equal(CHOSEN(0), "3 1");
+    assert_int_equal(usage(fixture, NULL).bytes, 9 + 7);
+    assert_int_equal(usage(fixture, "payments").count, 1);
+}
+
+static int note_act(void *argument, const struct dead_letter_act *act)
+{
+    char *text = argument;
+
+    sprintf(text + strlen(text), "%s %s %u %s %llu/%llu;", act->action, act->detail, act->uid,
+            act->login, (unsigned long long)act->count, (unsigned long long)act->failed);
+    return 0;
+}
+
+static void the_log_tells_who_did_what(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter_act first = {.action = "discard", .detail = "x", .uid = 7, .login = "me"};
+    struct dead_letter_act second = {.action = "replay", .detail = "y", .uid = 0, .login = "root"};
+    char text[256] = "";
+
+    fixture->store->ops->log(fixture->store, &first, &fixture->fault);
+    fixture->store->ops->log(fixture->store, &second, &fixture->fault);
+    second.count = 3;
+    second.failed = 1;
+    assert_int_equal(fixture->store->ops->log(fixture->store, &second, &fixture->fault), 0);
+    assert_int_equal(
+        fixture->store->ops->acts(fixture->store, 0, note_act, text, &fixture->fault), 0);
+    assert_string_equal(text, "replay y 0 root 3/1;discard x 7 me 0/0;");
+    *text = '\0';
+    fixture->store->ops->acts(fixture->store, 1, note_act, text, &fixture->fault);
+    assert_string_equal(text, "replay y 0 root 3/1;");
+}
+
+static int copy_letter(void *argument, const struct dead_letter *one)
+{
+    char *text = argument;
+
+    sprintf(text,
+            "%.*s|%.*s|edits %u|replays %u|attempts %u kept %zu last %s|%s|%u|forced %u|",
+            (int)one->payload.size, (const char *)one->payload.data, (int)one->original.size,
+            one->original.data ? (const char *)one->original.data : "", one->edit_count,
+            one->replay_count, one->attempt_count, one->attempts_kept,
+            one->attempts_kept ? one->attempts[one->attempts_kept - 1].error : "", one->reason,
+            one->status, one->forced);
+    return 0;
+}
+
+static const char *story(struct fixture *fixture, int64_t number)
+{
+    static char text[512];
+
+    *text = '\0';
+    assert_true(fixture->store->ops->read(fixture->store, number, copy_letter, text,
+                                          &fixture->fault) >= 0);
+    return text;
+}
+
+static void an_edit_keeps_the_original(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1), same = letter(1);
+    struct dead_letter_act act = {.action = "edit", .login = "me"};
+
+    add(fixture, &one, 1);
+    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
+                                               (struct sluice_bytes){"{\"a\":22}", 8}, &act,
+                                               &fixture->fault),
+                     1);
+    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
+                                               (struct sluice_bytes){"late", 4}, &act,
+                                               &fixture->fault),
+                     0);
+    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 1,
+                                               (struct sluice_bytes){"{}", 2}, &act,
+                                               &fixture->fault),
+                     1);
+    assert_int_equal(act.count, 2);
+    assert_int_equal(act.failed, 1);
+    assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 2|", 19);
+    assert_int_equal(usage(fixture, NULL).bytes, 4);
+    /* The message comes again from its source: the edit stays. */
+    add(fixture, &same, 1);
+    assert_string_equal(CHOSEN(0), "1");
+    assert_memory_equal(story(fixture, one.dead_wall_us), "{}|", 3);
+}
+
+static void one_that_died_again_goes_back_to_its_row(void **state)
+{
+    static const struct dead_letter_attempt again[1] = {{T0 + 50, 1, 422, 1, "failed", "third"}};
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1), replay = letter(77), gone = letter(78);
+
+    add(fixture, &one, 1);
+    fixture->store->ops->force(fixture->store, &one.dead_wall_us, 1, &fixture->fault);
+    assert_non_null(strstr(story(fixture, one.dead_wall_us), "forced 1|"));
+    replay.replay = true;
+    strcpy(replay.id, one.id);
+    replay.attempts = again;
+    replay.attempts_kept = replay.attempt_count = 1;
+    replay.status = 422;
+    replay.reason = "HTTP 422: still wrong";
+    gone.replay = true;
+    strcpy(gone.id, "01KAS7M3Q20000000000000000");
+    add(fixture, (struct dead_letter[]){replay, gone}, 2);
+    assert_string_equal(CHOSEN(0), "1");
+    assert_string_equal(CHOSEN(.status = 422), "1");
+    assert_string_equal(CHOSEN(.status = 500), "");
+    assert_string_equal(story(fixture, one.dead_wall_us),
+                        "{\"a\":1}||edits 0|replays 1|attempts 3 kept 3 last third|HTTP 422: still "
+                        "wrong|422|forced 1|");
+    fixture->store->ops->force(fixture->store, &one.dead_wall_us, 1, &fixture->fault);
+    assert_non_null(strstr(story(fixture, one.dead_wall_us), "forced 2|"));
+}
+
+static void imports_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1), other = letter(2), copy;
+
+    add(fixture, &one, 1);
+    copy = one;
+    copy.reason = "another story";
+    strcpy(other.id, "01HF7YAT0002QWERTYQWERTYQW");
+    assert_int_equal(fixture->store->ops->import(fixture->store,
+                                                 (struct dead_letter[]){copy, other}, 2, NULL,
+                                                 &fixture->fault),
+                     1);
+    assert_int_equal(fixture->store->ops->import(fixture->store,
+                                                 (struct dead_letter[]){copy, other}, 2, NULL,
+                                                 &fixture->fault),
+                     0);
+    assert_string_equal(CHOSEN(0), "2 1");
+    assert_non_null(strstr(story(fixture, one.dead_wall_us), "order 17 failed"));
+    assert_string_equal(CHOSEN(.id_prefix = "01HF7YAT0002QWERTYQWERTYQW"), "2");
+}
+
+static void places_are_sorted_by_lane_and_position(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter letters[4];
+    struct dead_letter_query query = {.sort = DEAD_LETTER_OLDEST, .limit = 3};
+    struct dead_letter_place *places;
+    size_t count;
+
+    for (unsigned i = 0; i < 4; i++)
+        letters[i] = letter(10 - i);
+    for (unsigned i = 0; i < 4; i++)
+        letters[i].dead_wall_us = T0 + i;
+    letters[1].lane = "orders/4";
+    add(fixture, letters, 4);
+    assert_int_equal(fixture->store->ops->select(fixture->store, &query, &places, &count,
+                                                 &fixture->fault),
+                     0);
+    assert_int_equal(count, 3);
+    assert_int_equal(places[0].position, 8);
+    assert_int_equal(places[1].position, 10);
+    assert_int_equal(places[2].position, 9);
+    assert_int_not_equal(places[1].lane, places[2].lane);
+    free(places);
+}
+
+/* A file as the first version wrote it. */
+static void an_older_file_is_brought_up_to_date(void **state)
+{
+    static const char *const first[] = {
+        "DROP INDEX letter_token", "DROP TABLE log", "DROP VIEW letters",
+        "ALTER TABLE letter DROP COLUMN bytes", "ALTER TABLE letter DROP COLUMN replayed_wall_us",
+        "ALTER TABLE letter DROP COLUMN edit_count", "ALTER TABLE letter DROP COLUMN forced",
+        "ALTER TABLE body DROP COLUMN original", "ALTER TABLE tally DROP COLUMN bytes",
+        "PRAGMA user_version = 1"};
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1);
+    char path[128];
+    sqlite3 *db;
+
+    add(fixture, &one, 1);
+    fixture->store->ops->close(fixture->store);
+    snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
+        if (sqlite3_exec(db, first[i], NULL, NULL, NULL) != SQLITE_OK)
+            fail_msg("%s: %s", first[i], sqlite3_errmsg(db));
+    sqlite3_close(db);
+    fixture->store =
+        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_READ, &fixture->fault);
+    if (!fixture->store)
+        fail_msg("%s", fixture->fault.text);
+    assert_int_equal(usage(fixture, "orders").bytes, 9);
+    fixture->store->ops->close(fixture->store);
+    open_store(fixture);
+    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
+                                               (struct sluice_bytes){"{}", 2}, NULL,
+                                               &fixture->fault),
+                     1);
+    assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 1|", 19);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(filters_choose),
+        TEST(many_kinds_are_one_list),
+        TEST(groups_by_key_and_over_time),
+        TEST(removes_and_counts_what_it_removed),
+        TEST(the_log_tells_who_did_what),
+        TEST(an_edit_keeps_the_original),
+        TEST(one_that_died_again_goes_back_to_its_row),
+        TEST(imports_once),
+        TEST(places_are_sorted_by_lane_and_position),
+        TEST(an_older_file_is_brought_up_to_date),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
