@@ -30,7 +30,7 @@ static const struct arguments_option options[] = {
 
 static const struct arguments_usage usage = {
     .command = "dlq",
-    .synopsis = "[COMMAND] [OPTION...]",
+    .synopsis = "[ls|show|stats|follow|replay|edit|discard|export|import|log] [OPTION...]",
     .description =
         "Shows messages that were given up on: how many of each mapping, since when and why.\n\n"
         "Commands:\n"
