@@ -16,7 +16,7 @@
 
 #define KAFKA_TEXT 512
 #define KAFKA_QUEUE_MESSAGES 10000 /* fetched ahead at most, beside fetch.buffer */
-#define KAFKA_NUDGE_US 1000
+#define KAFKA_NUDGE_US 1000 /* between two wake-ups of the fetchers, see messages.c */
 
 enum kafka_start { KAFKA_START_EARLIEST, KAFKA_START_LATEST, KAFKA_START_TIMESTAMP };
 

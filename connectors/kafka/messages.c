@@ -25,8 +25,7 @@ static void note_queue(struct kafka *kafka, size_t count, size_t bytes)
 
 void kafka_nudge(struct kafka *kafka)
 {
-    const char *username = kafka->api->values->text(kafka->values, "sasl.username");
-    const char *password = kafka->api->values->text(kafka->values, "sasl.password");
+    const char *username, *password;
     int64_t now;
 
     if (!kafka->nudge_until_us)
@@ -34,6 +33,8 @@ void kafka_nudge(struct kafka *kafka)
     now = kafka_now();
     if (now - kafka->nudged_us < KAFKA_NUDGE_US)
         return;
+    username = kafka->api->values->text(kafka->values, "sasl.username");
+    password = kafka->api->values->text(kafka->values, "sasl.password");
     rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(kafka->rk, username ? username : "",
                                                          password ? password : ""));
     kafka->nudged_us = now;
