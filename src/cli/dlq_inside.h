@@ -82,8 +82,6 @@ void dlq_groups_fini(struct dlq_groups *groups);
 /* `with_payload`: attempts, response, key, headers and payload too. */
 json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload);
 json_t *dlq_json_group(const struct dlq_group *group, const char *field);
-/* A string, null where it is NULL or empty; what is not UTF-8 is replaced. */
-json_t *dlq_json_text(const char *text);
 /* A string where it is UTF-8, {"base64": ...} where not, null where absent: nothing is lost. */
 json_t *dlq_json_bytes(struct sluice_bytes bytes);
 /* RFC 3339, null for 0. */

@@ -7,36 +7,7 @@
 #include "base/json_text.h"
 #include "base/memory.h"
 #include "cli/dlq_inside.h"
-
-json_t *dlq_json_text(const char *text)
-{
-    char *valid, *end;
-    json_t *value;
-
-    if (!text || !*text)
-        return json_null();
-    value = json_string(text);
-    if (value)
-        return value;
-    valid = memory_new(strlen(text) * 3 + 1); /* what is not UTF-8 takes 3 bytes at most */
-    for (end = valid; *text;) {
-        size_t size = json_text_sequence((const unsigned char *)text,
-                                         (const unsigned char *)text + strlen(text));
-
-        if (size) {
-            memcpy(end, text, size);
-            end += size;
-            text += size;
-        } else {
-            memcpy(end, "\xef\xbf\xbd", 3);
-            end += 3;
-            text++;
-        }
-    }
-    value = json_stringn(valid, (size_t)(end - valid));
-    free(valid);
-    return value;
-}
+#include "io/json_value.h"
 
 json_t *dlq_json_bytes(struct sluice_bytes bytes)
 {
@@ -79,8 +50,8 @@ static json_t *attempts_of(const struct dead_letter *letter)
         json_object_set_new(one, "duration_ms", json_real((double)attempt->duration_us / 1000));
         json_object_set_new(one, "status", number_or_null(attempt->status));
         json_object_set_new(one, "batch_size", json_integer(attempt->batch_size));
-        json_object_set_new(one, "outcome", dlq_json_text(attempt->outcome));
-        json_object_set_new(one, "error", dlq_json_text(attempt->error));
+        json_object_set_new(one, "outcome", json_value_text(attempt->outcome));
+        json_object_set_new(one, "error", json_value_text(attempt->error));
         json_array_append_new(array, one);
     }
     return array;
@@ -117,11 +88,11 @@ json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
 
     json_object_set_new(object, "id", json_string(letter->id));
     json_object_set_new(object, "died", dlq_json_time(letter->dead_wall_us));
-    json_object_set_new(object, "mapping", dlq_json_text(letter->mapping));
-    json_object_set_new(object, "revision", dlq_json_text(letter->revision));
-    json_object_set_new(object, "connector", dlq_json_text(letter->connector));
-    json_object_set_new(object, "source", dlq_json_text(letter->source));
-    json_object_set_new(object, "lane", dlq_json_text(letter->lane));
+    json_object_set_new(object, "mapping", json_value_text(letter->mapping));
+    json_object_set_new(object, "revision", json_value_text(letter->revision));
+    json_object_set_new(object, "connector", json_value_text(letter->connector));
+    json_object_set_new(object, "source", json_value_text(letter->source));
+    json_object_set_new(object, "lane", json_value_text(letter->lane));
     json_object_set_new(object, "partition",
                         letter->partition < 0 ? json_null() : json_integer(letter->partition));
     json_object_set_new(object, "position", position_of(letter));
@@ -133,7 +104,7 @@ json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
     json_object_set_new(object, "produced", dlq_json_time(letter->message_wall_us));
     json_object_set_new(object, "class", json_string(dead_letter_class_name(letter->class)));
     json_object_set_new(object, "status", number_or_null(letter->status));
-    json_object_set_new(object, "reason", dlq_json_text(letter->reason));
+    json_object_set_new(object, "reason", json_value_text(letter->reason));
     json_object_set_new(object, "attempt_count", json_integer(letter->attempt_count));
     json_object_set_new(object, "first_attempt", dlq_json_time(letter->first_wall_us));
     json_object_set_new(object, "last_attempt", dlq_json_time(letter->last_wall_us));
@@ -157,11 +128,11 @@ json_t *dlq_json_group(const struct dlq_group *group, const char *field)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, field, dlq_json_text(group->value));
+    json_object_set_new(object, field, json_value_text(group->value));
     json_object_set_new(object, "count", json_integer((json_int_t)group->count));
     json_object_set_new(object, "first", dlq_json_time(group->first_wall_us));
     json_object_set_new(object, "last", dlq_json_time(group->last_wall_us));
-    json_object_set_new(object, "example", dlq_json_text(group->example_id));
+    json_object_set_new(object, "example", json_value_text(group->example_id));
     json_object_set_new(object, "bytes", json_integer((json_int_t)group->bytes));
     if (group->trend) {
         json_t *trend = json_array();

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
+#include "io/json_value.h"
 
 enum { LIMIT, JSON, STATE };
 
@@ -40,9 +41,9 @@ static void print_json(const struct dead_letter_act *act)
 
     json_object_set_new(object, "time", dlq_json_time(act->wall_us));
     json_object_set_new(object, "uid", json_integer(act->uid));
-    json_object_set_new(object, "login", dlq_json_text(act->login));
-    json_object_set_new(object, "action", dlq_json_text(act->action));
-    json_object_set_new(object, "detail", dlq_json_text(act->detail));
+    json_object_set_new(object, "login", json_value_text(act->login));
+    json_object_set_new(object, "action", json_value_text(act->action));
+    json_object_set_new(object, "detail", json_value_text(act->detail));
     json_object_set_new(object, "count", json_integer((json_int_t)act->count));
     json_object_set_new(object, "failed", json_integer((json_int_t)act->failed));
     dlq_json_print(object);

@@ -8,6 +8,7 @@
 #include "cli/dlq_replay.h"
 #include "core/token.h"
 #include "io/hash.h"
+#include "io/json_value.h"
 #include "io/token_store_look.h"
 
 /* Letters of one mapping. */
@@ -86,12 +87,12 @@ static void print_json(const struct plan_part *part, const char *to, const struc
 
     json_object_set_new(object, "action", json_string("replay"));
     json_object_set_new(object, "dry_run", json_true());
-    json_object_set_new(object, "mapping", dlq_json_text(part->from));
-    json_object_set_new(object, "to", dlq_json_text(to));
+    json_object_set_new(object, "mapping", json_value_text(part->from));
+    json_object_set_new(object, "to", json_value_text(to));
     json_object_set_new(object, "count", json_integer((json_int_t)part->count));
     json_object_set_new(object, "already", json_integer((json_int_t)part->already));
     json_object_set_new(object, "conflicts", json_integer((json_int_t)part->conflicts));
-    json_object_set_new(object, "target", dlq_json_text(mapping ? mapping->target.url : NULL));
+    json_object_set_new(object, "target", json_value_text(mapping ? mapping->target.url : NULL));
     dlq_json_print(object);
 }
 

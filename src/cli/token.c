@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
+#include "io/json_value.h"
 #include "io/token_store_look.h"
 
 enum { YES, JSON, STATE };
@@ -45,12 +46,12 @@ static json_t *json_of(const struct token_record *record, const char *state)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, "mapping", dlq_json_text(record->mapping));
-    json_object_set_new(object, "token", dlq_json_text(record->token));
+    json_object_set_new(object, "mapping", json_value_text(record->mapping));
+    json_object_set_new(object, "token", json_value_text(record->token));
     json_object_set_new(object, "state", json_string(state));
     json_object_set_new(object, "recorded", dlq_json_time(record->recorded_wall_us));
     json_object_set_new(object, "expires", dlq_json_time(record->expires_wall_us));
-    json_object_set_new(object, "message", dlq_json_text(record->place));
+    json_object_set_new(object, "message", json_value_text(record->place));
     return object;
 }
 
@@ -108,7 +109,7 @@ static void see_stats(void *argument, const struct token_look_stats *stats)
     if (command->json) {
         json_t *object = json_object();
 
-        json_object_set_new(object, "mapping", dlq_json_text(stats->mapping));
+        json_object_set_new(object, "mapping", json_value_text(stats->mapping));
         json_object_set_new(object, "tokens", json_integer((json_int_t)stats->tokens));
         json_object_set_new(object, "lanes", json_integer((json_int_t)stats->lanes));
         json_object_set_new(object, "first", dlq_json_time(stats->first_wall_us));
