@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "service/config_conflicts.h"
 #include "service/config_files.h"
@@ -266,4 +267,14 @@ void configuration_free(struct configuration *configuration)
     free(configuration->service.listen);
     config_pool_free(holder->pool);
     free(holder);
+}
+
+int64_t configuration_longest_ttl(const struct configuration *configuration)
+{
+    int64_t ttl_us = CLOCK_HOUR;
+
+    for (size_t i = 0; i < configuration->mapping_count; i++)
+        if (configuration->mappings[i]->rules.token.ttl_us > ttl_us)
+            ttl_us = configuration->mappings[i]->rules.token.ttl_us;
+    return ttl_us;
 }

@@ -38,6 +38,9 @@ struct configuration *configuration_hold(struct configuration *configuration);
 /* NULL is fine. No connector instance may use its values any more. */
 void configuration_free(struct configuration *configuration);
 
+/* The longest time that a mapping keeps its tokens; at least an hour. */
+int64_t configuration_longest_ttl(const struct configuration *configuration);
+
 /* The keys of sluice.yaml, see mapping_table. */
 extern const struct sluice_option service_table[];
 

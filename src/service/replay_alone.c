@@ -8,8 +8,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
+#include "service/config.h"
 
 struct replay_alone {
     struct token_store *tokens;
@@ -35,16 +35,6 @@ long replay_alone_holder(const char *state_directory)
     return holder;
 }
 
-static int64_t longest_ttl(const struct configuration *configuration)
-{
-    int64_t ttl_us = CLOCK_HOUR;
-
-    for (size_t i = 0; i < configuration->mapping_count; i++)
-        if (configuration->mappings[i]->rules.token.ttl_us > ttl_us)
-            ttl_us = configuration->mappings[i]->rules.token.ttl_us;
-    return ttl_us;
-}
-
 struct replay_alone *replay_alone_open(const struct configuration *configuration,
                                        struct replay_context *ret_context, struct fault *fault)
 {
@@ -52,7 +42,7 @@ struct replay_alone *replay_alone_open(const struct configuration *configuration
     struct replay_alone *alone = memory_zero(1, sizeof *alone);
 
     alone->tokens = token_store_lmdb_open(service->state_directory, service->store_bytes,
-                                          longest_ttl(configuration), fault);
+                                          configuration_longest_ttl(configuration), fault);
     if (alone->tokens)
         alone->letters =
             dead_letter_store_sqlite_open(service->state_directory, DEAD_LETTER_WRITE, fault);

@@ -26,8 +26,7 @@ void running_drop_pollers(struct running *running)
     claims_free(running->claims);
     running->pollers = NULL;
     running->claims = NULL;
-    running->started = running->stopping = false;
-    running->farewell_sent = running->recorder_let_go = false;
+    running->stopping = false;
 }
 
 void running_free(struct running *running)
@@ -69,7 +68,6 @@ int running_start(struct running *running, struct fault *fault)
 
     recorder_set_keep(running->context->recorder, mapping->name, mapping->dead_letter_keep_us);
     recorder_set_limits(running->context->recorder, mapping->name, &mapping->dead_letter_limits);
-    running->started = true;
     for (uint32_t i = 0; i < mapping->pollers; i++)
         if (poller_start(running->pollers[i], fault))
             return -1;
@@ -105,22 +103,6 @@ bool running_ended(const struct running *running)
         if (!poller_ended(running->pollers[i]))
             return false;
     return true;
-}
-
-bool running_gone(struct running *running)
-{
-    if (!running_ended(running))
-        return false;
-    if (!running->started)
-        return true;
-    /* The recorder may still be about to leave a poller's mailbox. It answers jobs one after the
-       other, so with the answer to a last, empty one it has left all of them. */
-    if (!running->farewell_sent) {
-        running->farewell = (struct record_job){.reply_to = running->context->ended};
-        running->farewell_sent = true;
-        recorder_submit(running->context->recorder, &running->farewell);
-    }
-    return running->recorder_let_go;
 }
 
 /* ---- status ---- */

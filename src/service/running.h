@@ -13,7 +13,6 @@
 struct running_context {
     struct recorder *recorder;
     struct token_store *token_store;
-    struct mailbox *ended; /* where running_poll learns from that the recorder has let go */
 };
 
 struct running {
@@ -22,16 +21,13 @@ struct running {
     const struct running_context *context;
     struct claims *claims;
     struct poller **pollers; /* NULL: none, drained */
-    bool started, stopping;
-    struct record_job farewell; /* the recorder's answer to it comes after all others */
-    bool farewell_sent;
-    bool recorder_let_go; /* set by whoever takes the answer from context->ended */
+    bool stopping;
 };
 
 /* Makes it without pollers. */
 struct running *running_new(struct configuration *configuration, const struct mapping *mapping,
                             const struct running_context *context);
-/* Waits for its threads; the recorder must have let go of them. NULL is fine. */
+/* Waits for its threads. NULL is fine. */
 void running_free(struct running *running);
 
 /* Makes pollers that do not run yet. 0, or -1 with a fault and none of them. */
@@ -47,10 +43,7 @@ void running_resume(struct running *running);
 
 /* Whether all its threads have ended. */
 bool running_ended(const struct running *running);
-/* For one that was asked to stop: whether it has ended and nothing can be inside it any more, so that
- * its pollers may be dropped. To be called again until it is true. */
-bool running_gone(struct running *running);
-/* Frees the pollers of one that is gone, so that running_prepare can make new ones. */
+/* Frees the pollers of one that has ended, so that running_prepare can make new ones. */
 void running_drop_pollers(struct running *running);
 
 /* Status summed over the pollers; all zero but `lag` without any. */

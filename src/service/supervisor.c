@@ -31,23 +31,12 @@ struct supervisor {
     struct token_store *tokens;
     struct dead_letter_store *letters;
     struct recorder *recorder;
-    struct mailbox ended; /* farewells from the recorder */
     struct running_context context;
     bool stopping;
     pthread_mutex_t mutex; /* guards the slots and what they point to; the main thread reads freely */
     struct slot *slots;    /* sorted by name */
     size_t slot_count;
 };
-
-static int64_t longest_ttl(const struct configuration *configuration)
-{
-    int64_t ttl_us = CLOCK_HOUR;
-
-    for (size_t i = 0; i < configuration->mapping_count; i++)
-        if (configuration->mappings[i]->rules.token.ttl_us > ttl_us)
-            ttl_us = configuration->mappings[i]->rules.token.ttl_us;
-    return ttl_us;
-}
 
 static int open_stores(struct supervisor *supervisor, struct fault *fault)
 {
@@ -60,7 +49,7 @@ static int open_stores(struct supervisor *supervisor, struct fault *fault)
                          service->state_directory, strerror(errno));
     supervisor->tokens =
         token_store_lmdb_open(service->state_directory, service->store_bytes,
-                              longest_ttl(supervisor->configuration), fault);
+                              configuration_longest_ttl(supervisor->configuration), fault);
     if (!supervisor->tokens)
         return -1;
     supervisor->letters =
@@ -86,17 +75,15 @@ struct supervisor *supervisor_new(struct configuration *configuration, struct fa
     struct supervisor *supervisor = memory_zero(1, sizeof *supervisor);
     struct supervisor_changes changes;
 
-    supervisor->ended.fd = -1;
     pthread_mutex_init(&supervisor->mutex, NULL);
     supervisor->configuration = configuration_hold(configuration);
-    if (open_stores(supervisor, fault) || mailbox_init(&supervisor->ended, fault)) {
+    if (open_stores(supervisor, fault)) {
         supervisor_free(supervisor);
         return NULL;
     }
     supervisor->context = (struct running_context){
         .recorder = supervisor->recorder,
         .token_store = supervisor->tokens,
-        .ended = &supervisor->ended,
     };
     if (supervisor_apply(supervisor, configuration, &changes, fault)) {
         supervisor_free(supervisor);
@@ -289,7 +276,7 @@ static void start_or_wait(struct slot *slot)
 static bool advance(struct slot *slot)
 {
     if (slot->now->stopping) {
-        if (!running_gone(slot->now))
+        if (!running_ended(slot->now))
             return false;
         log_event(LOG_INFO, "mapping_stopped", LOG_TEXT("mapping", name_of(slot)));
         if (slot->removed)
@@ -309,27 +296,12 @@ static bool advance(struct slot *slot)
     return false;
 }
 
-static void take_farewells(struct supervisor *supervisor)
-{
-    struct mailbox_item *item = mailbox_take_all(&supervisor->ended), *next;
-
-    for (; item; item = next) {
-        struct record_job *job = (struct record_job *)item;
-        struct running *running =
-            (struct running *)((char *)job - offsetof(struct running, farewell));
-
-        next = item->next;
-        running->recorder_let_go = true;
-    }
-}
-
 void supervisor_tick(struct supervisor *supervisor)
 {
     size_t kept = 0;
 
     if (supervisor->stopping)
         return;
-    take_farewells(supervisor);
     pthread_mutex_lock(&supervisor->mutex);
     for (size_t i = 0; i < supervisor->slot_count; i++) {
         if (advance(&supervisor->slots[i])) {
@@ -446,8 +418,6 @@ void supervisor_free(struct supervisor *supervisor)
     }
     free(supervisor->slots);
     recorder_free(supervisor->recorder);
-    if (supervisor->ended.fd >= 0)
-        mailbox_fini(&supervisor->ended);
     if (supervisor->letters)
         supervisor->letters->ops->close(supervisor->letters);
     if (supervisor->tokens)
