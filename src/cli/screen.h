@@ -38,7 +38,7 @@ void screen_leave_page(const struct screen *screen);
 void screen_home(const struct screen *screen);
 void screen_erase_below(const struct screen *screen);
 
-#define SCREEN_SPAN 16
+#define SCREEN_SPAN 24
 /* `3s`, `12m`, `5h`, `3d`; `-` for negative times. */
 const char *screen_span(int64_t us, char ret_text[SCREEN_SPAN]);
 
