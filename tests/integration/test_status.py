@@ -94,7 +94,8 @@ class Terminal:
             [PROGRAM, *map(str, arguments)], stdin=self.slave, stdout=self.slave,
             stderr=self.slave, start_new_session=True,
             env={**os.environ, "TERM": "xterm", "NO_COLOR": ""})
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         while True:
@@ -122,6 +123,7 @@ class Terminal:
         code = self.process.wait(20 * PATIENCE)
         after = termios.tcgetattr(self.slave)
         os.close(self.slave)
+        self.reader.join(20 * PATIENCE)  # with the last of the slave's holders gone, it has read all
         return code, after == self.before
 
 
