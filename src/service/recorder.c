@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define COMMIT_INTERVAL (5 * CLOCK_MS)
+#define COMMIT_INTERVAL (2 * CLOCK_MS)
 #define EXPIRE_INTERVAL (5 * CLOCK_SECOND)
 #define TURN_MOST       CLOCK_SECOND /* without work, to show that the thread lives */
 #define GROUP_JOBS      1024

@@ -42,7 +42,7 @@ struct record_job {
 };
 
 struct recorder_options {
-    int64_t commit_interval_us; /* from one commit's begin to the next; 0: 5 ms. A lone job does not
+    int64_t commit_interval_us; /* from one commit's begin to the next; 0: 2 ms. A lone job does not
                                    wait. */
     int64_t expire_interval_us; /* 0: 5 s */
 };
