@@ -4,6 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 /* All pairs of digits in order: 12 bits at a time. As fast as OpenSSL's EVP_EncodeBlock or faster,
  * and base/ needs no library for it. */
 #define PAIRS(f)                                                                                   \
@@ -30,10 +34,50 @@ static char *write_pair(char *out, uint64_t bits)
     return out + 2;
 }
 
+#ifdef __x86_64__
+#define WIDE_READ 28 /* bytes looked at for 24 that are taken */
+
+/* 24 bytes to 32 digits in one step (W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding Using
+ * AVX2 Instructions", 2018, section 3). It leaves the first-level
+ * cache to the messages. */
+__attribute__((target("avx2"))) static char *write_wide(char *out, const unsigned char **in,
+                                                        size_t *size)
+{
+    const __m256i spread = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
+    /* What is to be added to a sextet: by class, which is 0 for a-z, 13 for A-Z, else sextet - 51. */
+    const __m256i shifts = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                      '0' - 52, '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0));
+
+    for (; *size >= WIDE_READ; *size -= 24, *in += 24, out += 32) {
+        __m128i low = _mm_loadu_si128((const __m128i *)*in);
+        __m128i high = _mm_loadu_si128((const __m128i *)(*in + 12));
+        __m256i bytes = _mm256_shuffle_epi8(_mm256_set_m128i(high, low), spread);
+        __m256i odd = _mm256_mulhi_epu16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x0fc0fc00)),
+                                         _mm256_set1_epi32(0x04000040));
+        __m256i even = _mm256_mullo_epi16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x003f03f0)),
+                                          _mm256_set1_epi32(0x01000010));
+        __m256i sextets = _mm256_or_si256(odd, even);
+        __m256i upper = _mm256_and_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(26), sextets),
+                                         _mm256_set1_epi8(13));
+        __m256i class = _mm256_or_si256(_mm256_subs_epu8(sextets, _mm256_set1_epi8(51)), upper);
+
+        _mm256_storeu_si256((__m256i *)out,
+                            _mm256_add_epi8(_mm256_shuffle_epi8(shifts, class), sextets));
+    }
+    return out;
+}
+#endif
+
 char *base64_write(char *out, const void *data, size_t size)
 {
     const unsigned char *in = data;
 
+#ifdef __x86_64__
+    if (size >= WIDE_READ && __builtin_cpu_supports("avx2"))
+        out = write_wide(out, &in, &size);
+#endif
     for (; size >= 8; size -= 6, in += 6) {
         uint64_t bits;
 
