@@ -10,9 +10,12 @@
 #include "base/memory.h"
 #include "core/engine_inside.h"
 
-#define FREE_MESSAGES_MOST 4096
+#define FREE_MESSAGES_MOST 16384
 #define HEADERS_MOST       256
 #define WITNESS_ROOM       8 /* messages over the buffer's bound */
+/* How many buffers of messages may be held in all: those with a verdict wait for their record, and a
+ * commit of the recorder must not hold up the target. What they hold of memory counts in bytes. */
+#define HELD_FACTOR        4
 
 struct engine *engine_new(const struct rules *rules, const struct token_rule *token_rule,
                           bool settle_up_to, const struct engine_ops *ops, void *argument,
@@ -207,8 +210,10 @@ struct sluice_room engine_room(const struct engine *engine)
     const struct rules *rules = engine->rules;
     struct sluice_room room = {0};
 
-    if (engine->held < rules->buffer_messages && engine->held_bytes < rules->buffer_bytes) {
-        room.messages = rules->buffer_messages - engine->held;
+    if (engine->unjudged < rules->buffer_messages &&
+        engine->held < HELD_FACTOR * (size_t)rules->buffer_messages &&
+        engine->held_bytes < rules->buffer_bytes) {
+        room.messages = rules->buffer_messages - engine->unjudged;
         room.bytes = rules->buffer_bytes - engine->held_bytes;
     } else if (wants_witness(engine)) {
         room.messages = 1;
@@ -244,6 +249,7 @@ static struct message *message_take_free(struct engine *engine)
     if (message) {
         engine->free_messages = message->next;
         engine->free_count--;
+        __builtin_prefetch(message->next, 1);
     } else {
         message = memory_new(sizeof *message);
     }
@@ -529,6 +535,11 @@ const struct engine_counts *engine_counts(const struct engine *engine)
 size_t engine_unfinished(const struct engine *engine)
 {
     return engine->held;
+}
+
+size_t engine_unjudged(const struct engine *engine)
+{
+    return engine->unjudged;
 }
 
 size_t engine_waiting_retries(const struct engine *engine)

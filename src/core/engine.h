@@ -133,6 +133,7 @@ void engine_buried(struct engine *engine, struct message_list *list);
 const struct gate *engine_gate(const struct engine *engine);
 const struct engine_counts *engine_counts(const struct engine *engine);
 size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
+size_t engine_unjudged(const struct engine *engine);   /* of them, those without a verdict */
 size_t engine_held_bytes(const struct engine *engine); /* payloads and keys not yet released */
 size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);

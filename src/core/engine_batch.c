@@ -109,6 +109,7 @@ static void gather(struct engine *engine, struct strand *strand, struct batch *b
     while (strand->waiting.first && !strand->blocked && batch->messages.count < most) {
         struct message *message = strand->waiting.first;
 
+        __builtin_prefetch(message->next);
         if (batch->messages.count && (message->called_back || batch->messages.first->called_back ||
                                       batch->messages.bytes + message->bytes > settings->bytes))
             break;

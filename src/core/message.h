@@ -38,14 +38,13 @@ struct history {
 enum message_place { PLACE_WAITING, PLACE_BATCH, PLACE_SUSPECT, PLACE_CLAIM, PLACE_JUDGED };
 
 struct message {
+    /* The first 64 bytes are what is looked at when a batch is made, and one line of the cache. */
     struct message *next;
-    struct message *live_previous, *live_next; /* all of the lane */
     struct lane *lane;       /* NULL: orphan, its lane was lost */
     struct strand *strand;   /* NULL for orphans */
-    struct sluice_message source;
     size_t bytes;            /* key and payload */
     uint64_t entry;          /* number in the lane's tracker */
-    int64_t arrived_us;
+    char *token;             /* token_inline or own memory; NULL with positional tokens */
     uint8_t place;           /* enum message_place */
     bool held;               /* payload not yet released to the connector */
     bool claimed;            /* holds the claim on its token */
@@ -53,20 +52,23 @@ struct message {
     bool called_back;        /* a suspect whose next attempt decides: it goes alone */
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
-    char *reason;            /* with VERDICT_DEAD: one sentence, owned */
+    int64_t first_failed_us; /* for retry.age; 0: never failed */
+
+    struct sluice_message source;
+    struct message *live_previous, *live_next; /* all of the lane */
+    int64_t arrived_us;
+    uint32_t token_size;
     uint32_t attempts;       /* counted */
+    char *reason;            /* with VERDICT_DEAD: one sentence, owned */
+    struct history *history; /* NULL until the first failure */
+    void *waiter;            /* the caller's, while it waits for a claim */
     uint32_t attempts_before; /* of them, those before the last success of any message */
     uint64_t attempts_after; /* successes there had been when the newest was counted */
-    int64_t first_failed_us; /* for retry.age; 0: never failed */
     int64_t blame_since_us;  /* first failure since the target was last found guilty; 0: none */
     int64_t last_failed_us;
     int64_t suspect_since_us;
     uint64_t failed_run;     /* run of failures in which it was counted, alone */
     uint64_t fingerprint[2]; /* of the payload */
-    void *waiter;            /* the caller's, while it waits for a claim */
-    struct history *history; /* NULL until the first failure */
-    char *token;             /* token_inline or own memory; NULL with positional tokens */
-    uint32_t token_size;
     char token_inline[MESSAGE_TOKEN_INLINE];
 };
 

@@ -61,7 +61,7 @@ struct rules {
     struct concurrency_settings concurrency;
     enum envelope_format format;
     bool partial_response;      /* target.report_failures: obey batchItemFailures */
-    uint32_t buffer_messages;   /* received and not yet finished, per poller */
+    uint32_t buffer_messages;   /* received and without a verdict, per poller */
     size_t buffer_bytes;
     uint32_t distance;          /* messages of a lane between the oldest unfinished and the newest */
 };

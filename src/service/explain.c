@@ -309,7 +309,7 @@ static void explain_memory(struct writer *writer, const struct mapping *mapping)
 
     say(writer,
         "For each poller at most %" PRIu32
-        " messages or %s are received and unfinished, and at most "
+        " messages or %s are received and neither done nor given up, and at most "
         "%" PRIu32 " invocations are in flight: about %zu MiB at the very most, besides the "
         "connector's own buffers.",
         rules->buffer_messages, AMOUNT(rules->buffer_bytes), rules->concurrency.most, mib);

@@ -123,9 +123,10 @@ const struct sluice_option mapping_table[] = {
     {"pollers", SLUICE_INT, 0, "1", 1, 64, NULL,
      "Consumers that this mapping joins the source with, each on a thread of its own."},
     {"buffer.messages", SLUICE_INT, ADVANCED, NULL, 1, 10000000, NULL,
-     "Messages received and not yet finished, for each poller; twice what may be in flight, 1000 "
-     "to 100000, if unset. Where all of them have failed, up to 8 more come in to show whether the "
-     "function lives."},
+     "Messages received and not yet done or given up, for each poller; held in all, with those whose "
+     "record is not yet on disk, are up to four times as many. Twice what may be in flight, 1000 to "
+     "100000, if unset. Where all have failed, up to 8 more come in to show whether the function "
+     "lives."},
     {"buffer.bytes", SLUICE_BYTES, ADVANCED, NULL, KIB, 64 * 1024 * MIB, NULL,
      "Bytes of messages received and not yet finished, for each poller; 64 MiB or twice "
      "batch.bytes "

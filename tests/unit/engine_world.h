@@ -173,7 +173,8 @@ static void deliver(struct world *world)
         }
     }
     /* 8 more may come in to be witnesses. */
-    assert_true(engine_unfinished(world->engine) <= world->rules.buffer_messages + 8);
+    assert_true(engine_unjudged(world->engine) <= world->rules.buffer_messages + 8);
+    assert_true(engine_unfinished(world->engine) <= 5 * (size_t)world->rules.buffer_messages + 8);
     assert_true(world->handle_bytes <= world->rules.buffer_bytes + 9 * sizeof(struct item));
 }
 

@@ -256,12 +256,12 @@ static void room_comes_back_when_all_was_filtered(void **state)
     stage->ops.filter = stage_filter;
     stage->rules.buffer_messages = 3;
     stage_begin(stage, 1);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 12; i++)
         feed_token(stage, 0, "", "-");
     assert_int_equal(engine_room(stage->engine).messages, 0);
     stage_run(stage, 0);
     assert_int_equal(engine_room(stage->engine).messages, 3);
-    assert_int_equal(stage->settled[0], 2);
+    assert_int_equal(stage->settled[0], 11);
     stage_end(stage);
 }
 

@@ -98,7 +98,8 @@ static void test_sentences(void **state)
          "With another payload under the same name it is dropped."},
         {"idempotency: {token: hash}\n", "named by the hash of its payload"},
         {"buffer: {messages: 777, bytes: 5 MiB, distance: 888}\n",
-         "For each poller at most 777 messages or 5 MiB are received and unfinished"},
+         "For each poller at most 777 messages or 5 MiB are received and neither done nor given "
+         "up"},
         {"buffer: {distance: 888}\n",
          "A lane waits when its newest message is 888 ahead of its oldest unfinished one."},
         {"target: {http: {url: \"http://h/\", timeout: 45s}}\n",
