@@ -159,7 +159,7 @@ test-systemd:
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
 
-bench: all $(B)/tests/floor $(B)/tests/bench_producer
+bench: all $(B)/tests/floor $(B)/tests/bench_producer $(B)/tests/bench_latency
 	@SLUICE_BUILD=$(B) tests/bench/run
 
 .PHONY: bench-dlq
@@ -169,6 +169,9 @@ bench-dlq: all $(B)/tests/test_dead_letter_store
 $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
+$(B)/tests/bench_latency: tests/bench/bench_latency.c $(B)/libsluice.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -Isrc -o $@ $^ $(shell $(PKG_CONFIG) --cflags --libs rdkafka libmicrohttpd)
 
 completions := bash-completion/completions/sluice zsh/vendor-completions/_sluice \
 	fish/vendor_completions.d/sluice.fish
