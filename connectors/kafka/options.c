@@ -136,15 +136,15 @@ static int set_number(struct kafka *kafka, const char *property, int64_t value, 
 static char *join(struct kafka *kafka, const char *name)
 {
     size_t count = kafka->api->values->count(kafka->values, name), size = 1;
-    char *text;
+    char *text, *end;
 
     for (size_t i = 0; i < count; i++)
         size += strlen(kafka->api->values->item(kafka->values, name, i, NULL)) + 1;
-    text = calloc(1, size);
+    text = end = calloc(1, size);
     for (size_t i = 0; i < count; i++) {
         if (i)
-            strcat(text, ",");
-        strcat(text, kafka->api->values->item(kafka->values, name, i, NULL));
+            *end++ = ',';
+        end = stpcpy(end, kafka->api->values->item(kafka->values, name, i, NULL));
     }
     return text;
 }
