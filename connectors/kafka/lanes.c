@@ -9,6 +9,7 @@
 
 /* How long a partition that another member waits for may be held for invocations in flight. */
 #define REVOKE_WAIT_US 5000000
+#define LEAVE_US       200000 /* for the last commit and to leave the group */
 #define LOOKUP_AGAIN_MS 500
 
 static int compare(const char *topic, int32_t partition, const struct kafka_lane *lane)
@@ -250,13 +251,18 @@ static void finish_lookup(struct kafka *kafka)
     free(committed);
 }
 
+/* The group waits for lanes that move; on a stop only the host does, as long as it said. */
+static int64_t revoke_deadline(const struct kafka *kafka)
+{
+    return kafka->stopping ? kafka->stop_deadline_us - LEAVE_US : kafka->revoke_deadline_us;
+}
+
 void kafka_rebalance_continue(struct kafka *kafka)
 {
     if (kafka->lookup && kafka_lookup_done(kafka->lookup))
         finish_lookup(kafka);
     if (kafka->revoke &&
-        (rd_kafka_assignment_lost(kafka->rk) || kafka_now() >= kafka->revoke_deadline_us ||
-         (kafka->stopping && kafka_now() >= kafka->stop_deadline_us - 200000) ||
+        (rd_kafka_assignment_lost(kafka->rk) || kafka_now() >= revoke_deadline(kafka) ||
          all_drained(kafka, rd_kafka_event_topic_partition_list(kafka->revoke))))
         finish_revoke(kafka);
 }

@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from lib.function import OK, always
 from lib.plugin import group_of, ids, numbered
 from lib.waiting import until
@@ -31,12 +33,14 @@ def test_messages_that_come_later_are_delivered(cluster, function, sluice, mappi
     cluster.wait_committed(group_of(topic), topic, 2)
 
 
-def test_a_stop_finishes_what_is_in_flight(cluster, function, sluice, mapping_for):
+@pytest.mark.parametrize("seconds", [1, 7])  # a rebalance would not wait for 7
+def test_a_stop_finishes_what_is_in_flight(cluster, function, sluice, mapping_for, seconds):
     topic = cluster.topic(1)
     cluster.produce(topic, numbered(10))
     gate = threading.Event()
-    function.behave = lambda invocation: (gate.set(), always(200, delay=1.0)(invocation))[1]
-    sluice.mapping("orders", mapping_for(topic, batch={"size": 5}))
+    function.behave = lambda invocation: (gate.set(), always(200, delay=seconds)(invocation))[1]
+    sluice.mapping("orders", mapping_for(topic, batch={"size": 5},
+                                          target={"http": {"timeout": "20s"}}))
     sluice.start()
     assert gate.wait(20)
     assert sluice.terminate() == 0
