@@ -189,8 +189,10 @@ static void others_are_kept_out(void **state)
     struct fixture *fixture = *state;
     const gid_t group = 4242;
 
-    if (geteuid() != 0)
-        skip(); /* only root can become others */
+    if (geteuid() != 0) {
+        print_message("skipped: only root can become others\n");
+        skip();
+    }
     start(fixture);
     assert_int_equal(chmod(fixture->directory, 0755), 0);
     assert_int_equal(chown(fixture->path, (uid_t)-1, group), 0);

@@ -287,8 +287,10 @@ static void check_manual(const struct sluice_option *option, const char *name)
 
 static void test_manuals_say_what_the_tables_say(void **state)
 {
-    if (system("command -v mandoc >/dev/null && command -v col >/dev/null") != 0)
+    if (system("command -v mandoc >/dev/null && command -v col >/dev/null") != 0) {
+        print_message("skipped: needs mandoc, and col of bsdextrautils\n");
         skip();
+    }
     check_manual(mapping_table, "sluice-mapping.5");
     check_manual(service_table, "sluice.yaml.5");
 }
