@@ -10,53 +10,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/units.h"
 
 #define OPTIONS_MAX 500
 #define NAME_MAX_   63 /* of an option */
 
-/* ---- who may change it ---- */
-
-static bool is_trusted(uid_t owner)
-{
-    struct stat program;
-
-    return owner == 0 || owner == geteuid() ||
-           (stat("/proc/self/exe", &program) == 0 && owner == program.st_uid);
-}
-
-static int check_owner(const char *path, const char *what, struct fault *fault)
-{
-    struct stat status;
-
-    if (stat(path, &status) != 0)
-        return fault_set(fault, "%s: %s", path, strerror(errno));
-    if (!is_trusted(status.st_uid))
-        return fault_set(fault,
-                         "%s %s belongs to user %u, who could put other code there; it must belong "
-                         "to root or to user %u, who runs sluice (chown it)",
-                         what, path, (unsigned)status.st_uid, (unsigned)geteuid());
-    if (status.st_mode & S_IWOTH)
-        return fault_set(fault, "%s %s can be written by everybody; run chmod o-w %s", what, path,
-                         path);
-    if ((status.st_mode & S_IWGRP) && status.st_gid != 0 &&
-        (status.st_uid != geteuid() || status.st_gid != getegid()))
-        return fault_set(fault, "%s %s can be written by group %u; run chmod g-w %s", what, path,
-                         (unsigned)status.st_gid, path);
-    return 0;
-}
-
 int plugin_check_file(const char *path, struct fault *fault)
 {
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? memory_text_n(path, (size_t)(slash - path) + 1) : memory_text(".");
-    int result = check_owner(path, "the connector", fault);
-
-    if (result == 0)
-        result = check_owner(directory, "the connector's directory", fault);
-    free(directory);
-    return result;
+    return file_check_owner(path, "the connector", fault);
 }
 
 /* ---- options ---- */

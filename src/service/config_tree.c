@@ -401,10 +401,13 @@ const struct node *config_tree_read(struct config_pool *pool, const char *path,
     ssize_t size = file_read(path, room, CONFIG_FILE_MAX + 1);
     struct place place = {config_pool_text(pool, path), 0, 0};
     const struct node *node = NULL;
+    struct fault fault = {.text = ""};
     char limit[UNITS_TEXT];
 
     if (size < 0)
         problem_add(problems, place, "cannot be read: %s", strerror(errno));
+    else if (file_check_owner(path, "the file", &fault))
+        problem_add(problems, place, "%s", fault.text);
     else if ((size_t)size > CONFIG_FILE_MAX)
         problem_add(problems, place, "larger than %s, the most that a file may be",
                     units_print_bytes((int64_t)CONFIG_FILE_MAX, limit));

@@ -736,6 +736,23 @@ static void test_other_files(void **state)
            ".yml or .json\n");
 }
 
+static void test_files_that_others_can_write(void **state)
+{
+    make_service("listen: localhost:1\n");
+    chmod("etc/mappings.d/orders.yaml", 0646);
+    expect("file", "etc",
+           "etc/mappings.d/orders.yaml: the file etc/mappings.d/orders.yaml can be written by "
+           "everybody; run chmod o-w etc/mappings.d/orders.yaml\n");
+    chmod("etc/mappings.d/orders.yaml", 0644);
+    chmod("etc/mappings.d", 0777);
+    expect("directory", "etc",
+           "etc/mappings.d/orders.yaml: the file's directory etc/mappings.d/ can be written by "
+           "everybody; run chmod o-w etc/mappings.d/\n");
+    chmod("etc/mappings.d", 01777);
+    expect("sticky", "etc", "");
+    chmod("etc/mappings.d", 0755);
+}
+
 static void test_paths_that_are_not_there(void **state)
 {
     assert_int_equal(system("rm -rf etc && mkdir -p etc/mappings.d"), 0);
@@ -856,6 +873,7 @@ int main(void)
         cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_file_names),
         cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_files_that_others_can_write),
         cmocka_unit_test(test_paths_that_are_not_there),
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_random_bytes),

@@ -138,7 +138,7 @@ static void test_writable_by_others(void **state)
     chmod("open", 0755);
     if (geteuid() == 0) {
         assert_int_equal(chown("open/sluice-fake.so", 4242, 4242), 0);
-        refused("fake", "open", "belongs to user 4242, who could put other code there");
+        refused("fake", "open", "belongs to user 4242, who could change it under sluice");
         assert_int_equal(chown("open/sluice-fake.so", 0, 4242), 0);
         chmod("open/sluice-fake.so", 0664);
         refused("fake", "open", "can be written by group 4242; run chmod g-w ");
