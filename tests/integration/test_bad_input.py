@@ -44,7 +44,9 @@ def test_state_directory_that_cannot_be_written(cluster, sluice, mapping_for):
     sluice.mapping("m", mapping_for(topic))
     sluice.state.mkdir()
     sluice.state.chmod(0o555)
-    sluice.settings(listen=None)
+    # The build may be where only root comes.
+    plugins = shutil.copytree(BUILD / "connectors", sluice.directory / "connectors")
+    sluice.settings(listen=None, connector_directory=str(plugins))
     reachable_by_nobody(sluice.directory)
     if subprocess.run([*as_nobody(), BUILD / "sluice", "version"], stdout=subprocess.DEVNULL,
                       stderr=subprocess.DEVNULL).returncode != 0:
