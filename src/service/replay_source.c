@@ -181,6 +181,26 @@ void replay_source_settle(struct replay_source *source, void *handle, enum verdi
     wake(source);
 }
 
+static int see_it(void *argument, const struct dead_letter *letter)
+{
+    (void)argument;
+    (void)letter;
+    return 1;
+}
+
+/* How many of the first `count` that are finished are still there: edited since they were sent. Others
+ * that were not removed were so before, by another replay or by hand. */
+static uint64_t count_kept(struct replay_source *source, size_t count)
+{
+    struct fault fault;
+    uint64_t kept = 0;
+
+    for (size_t i = 0; i < count; i++)
+        kept += source->store->ops->read(source->store, source->finished[i], see_it, NULL,
+                                         &fault) > 0;
+    return kept;
+}
+
 /* Takes what is finished out of the store. Where that cannot be, it is tried again: the tokens are
  * recorded, so that nothing is invoked again even if this process ends now. */
 static bool remove_finished(struct replay_source *source)
@@ -199,7 +219,8 @@ static bool remove_finished(struct replay_source *source)
             source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
             return false;
         }
-        atomic_fetch_add(&source->changed, (uint64_t)((int64_t)count - removed));
+        if ((size_t)removed < count)
+            atomic_fetch_add(&source->changed, count_kept(source, count));
         source->finished_count -= count;
         memmove(source->finished, source->finished + count,
                 source->finished_count * sizeof *source->finished);
