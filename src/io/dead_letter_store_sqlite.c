@@ -241,20 +241,37 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     return code;
 }
 
+/* Makes the file so that nobody else can read it, not even for a moment. One that is there is not opened
+ * but by SQLite: closing it would drop the locks of this process's other connections, and another process
+ * would then delete the journal that they go on writing. */
+static int make_file(const struct dead_letter_sqlite *store, struct fault *fault)
+{
+    struct stat status;
+    int fd = open(store->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0)
+        return close(fd);
+    if (errno == EEXIST) {
+        errno = 0;
+        if (lstat(store->path, &status) == 0 && S_ISLNK(status.st_mode))
+            errno = ELOOP;
+        else if (errno == 0 && access(store->path, R_OK | W_OK) == 0)
+            return 0;
+    }
+    return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
+                     strerror(errno));
+}
+
 static int open_writer(struct dead_letter_sqlite *store, const char *directory,
                        enum dead_letter_access access, struct fault *fault)
 {
-    int fd, known;
+    int known;
 
     if (mkdir(directory, 0700) != 0 && errno != EEXIST)
         return fault_set(fault, "%s: cannot make the state directory: %s", directory,
                          strerror(errno));
-    /* Made here so that nobody else can read it, not even for a moment. */
-    fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
-                         strerror(errno));
-    close(fd);
+    if (make_file(store, fault) != 0)
+        return -1;
     if (open_connection(store, store->path, SQLITE_OPEN_READWRITE) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
     known = dead_letter_sqlite_version(store, fault);
