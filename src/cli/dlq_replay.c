@@ -325,6 +325,10 @@ static int run_chosen(struct command *command, uint64_t total)
     struct replay_status status = {0};
     int code;
 
+    if (!command->one_first && command->store) { /* its memory is of no more use */
+        command->store->ops->close(command->store);
+        command->store = NULL;
+    }
     command->view.total = total;
     command->view.through_service = command->way.socket != NULL;
     if (!command->detach)

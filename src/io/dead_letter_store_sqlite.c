@@ -121,6 +121,11 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_ROW] = "SELECT " ROW_COLUMNS ROW_TABLES,
     [STATEMENT_ROW_WITH_PAYLOAD] =
         "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original" ROW_TABLES,
+    [STATEMENT_MESSAGE] =
+        "SELECT letter.id, letter.position, letter.message_wall_us, letter.token,"
+        " letter.edit_count, letter.forced, body.headers, body.key, body.payload FROM letter"
+        " JOIN body ON body.number = letter.number WHERE letter.number = ?1",
+    [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
 };
 
@@ -280,7 +285,8 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory,
     if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
         (access == DEAD_LETTER_WRITE_SOON &&
-         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) != SQLITE_OK))
+         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;", NULL,
+                      NULL, NULL) != SQLITE_OK))
         return dead_letter_sqlite_fault(store, "cannot set up", fault);
     if (known < DEAD_LETTER_FORMAT && dead_letter_sqlite_upgrade(store, fault) != 0)
         return -1;
@@ -388,6 +394,8 @@ static const struct dead_letter_store_ops ops = {
     .add = dead_letter_sqlite_add,
     .list = dead_letter_sqlite_list,
     .read = dead_letter_sqlite_read,
+    .read_message = dead_letter_sqlite_read_message,
+    .read_many = dead_letter_sqlite_read_many,
     .select = dead_letter_sqlite_select,
     .group = dead_letter_sqlite_group,
     .trend = dead_letter_sqlite_trend,
