@@ -220,6 +220,20 @@ def test_edit_and_discard_beside_it(served, function):
     assert json.loads(last.value)["mended"] is True and sluice.dead() == []
 
 
+def test_show_tells_whether_the_mapping_changed_since(served, function):
+    sluice = served(letter(1))
+    revision = sluice.control("GET", "/v1/mappings/m")[1]["revision"]
+    sluice.kill9()
+    served(letter(2, revision=revision), letter(3, revision="0123456789abcdef"))
+    shown = {one["position"]: run_cli("dlq", "show", one["id"], "--state", sluice.state).stdout
+             for one in sluice.dead()}
+    assert f"revision   {revision}, as it is now" in shown[2]
+    assert f"revision   0123456789abcdef; now it is {revision}" in shown[3]
+    assert sluice.terminate() == 0
+    done = run_cli("dlq", "show", sluice.dead()[0]["id"], "--state", sluice.state)
+    assert "as it is now" not in done.stdout and "now it is" not in done.stdout
+
+
 def test_failures_and_a_target_that_is_down(served, function):
     sluice = served(*(letter(n) for n in range(100)))
     function.behave = lambda invocation: Answer(422)
