@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
+#include "cli/complete_letters.h"
 #include "cli/control.h"
 #include "io/control_client.h"
 #include "io/http_client.h"
@@ -74,20 +75,28 @@ static void print_options(const struct arguments_usage *described)
     puts("--help\tPrint what it does, with examples");
 }
 
-/* Of the running service, if one is where it usually is. */
-static void print_mappings(void)
+/* Those of the running service; where none is found, and for what is done to dead letters, those that have
+ * such. */
+static void print_mappings(const struct arguments_usage *described, const char *state)
 {
-    static const struct control_place usual;
-    char *socket = control_find(&usual);
-    json_t *answer, *mapping;
+    char *socket = control_find(&(struct control_place){.state = state});
+    json_t *answer = NULL, *mapping;
     struct fault fault;
     size_t i;
+
+    if (!strncmp(described->command, "dlq", 3)) {
+        complete_mappings(state);
+        free(socket);
+        return;
+    }
 
     http_client_global_init();
     control_client_ask(socket, "GET", "/v1/status", NULL, MAPPINGS_TIMEOUT_US, &answer, &fault);
     json_array_foreach(json_object_get(answer, "mappings"), i, mapping)
         printf("%s\t%s\n", json_string_value(json_object_get(mapping, "name")),
                json_string_value(json_object_get(mapping, "state")));
+    if (!answer)
+        complete_mappings(state);
     json_decref(answer);
     free(socket);
 }
@@ -130,12 +139,15 @@ static bool is_choice(const char *synopsis, const char *word)
     return false;
 }
 
-static void print_operands(const struct arguments_usage *described)
+static void print_operands(const struct arguments_usage *described, const char *state,
+                           const char *prefix)
 {
     if (print_choices(described->synopsis))
         return;
     if (strstr(described->synopsis, "MAPPING"))
-        print_mappings();
+        print_mappings(described, state);
+    else if (strstr(described->synopsis, "ID"))
+        complete_ids(state, prefix);
     else if (strstr(described->synopsis, "PATH"))
         puts(":files");
     else if (!strcmp(described->command, "connectors"))
@@ -156,19 +168,29 @@ static const struct arguments_option *wants_value(const struct arguments_usage *
     return NULL;
 }
 
-static void print_values(const struct arguments_option *option)
+static void print_values(const struct arguments_usage *described,
+                         const struct arguments_option *option, const char *state)
 {
     if (!strcmp(option->value, "DIR"))
         puts(":directories");
     else if (!strcmp(option->value, "PATH") || !strcmp(option->value, "FILE"))
         puts(":files");
-    else if (!strcmp(option->value, "MAPPING"))
-        print_mappings();
+    else if (!strcmp(option->value, "MAPPING") || !strcmp(option->name, "mapping"))
+        print_mappings(described, state);
+}
+
+/* The value of --state among the words; NULL: none. */
+static const char *find_state(char **words, int count)
+{
+    for (int i = 1; i + 1 < count - 1; i++)
+        if (!strcmp(words[i], "--state"))
+            return words[i + 1];
+    return NULL;
 }
 
 static void complete(char **words, int count)
 {
-    const char *prefix = words[count - 1];
+    const char *prefix = words[count - 1], *state = find_state(words, count);
     const struct cli_command *command;
     const struct arguments_usage *described;
     const struct arguments_option *option;
@@ -185,11 +207,11 @@ static void complete(char **words, int count)
         return;
     option = wants_value(described, words[count - 2]);
     if (option)
-        print_values(option);
+        print_values(described, option, state);
     else if (*prefix == '-')
         print_options(described);
     else
-        print_operands(described);
+        print_operands(described, state, prefix);
 }
 
 int cmd_complete(int argc, char **argv)

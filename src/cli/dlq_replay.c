@@ -13,9 +13,9 @@
 #include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
 #include "cli/dlq_replay.h"
+#include "cli/dlq_replay_way.h"
 #include "io/http_client.h"
 #include "service/config.h"
-#include "service/replay_alone.h"
 
 #define DRAIN_US (30 * CLOCK_SECOND)
 #define WAIT_US  (60 * CLOCK_SECOND)
@@ -30,6 +30,8 @@ enum {
     CONCURRENCY,
     MAX_FAILURES,
     WAIT,
+    DETACH,
+    ATTACH,
     YES,
     CONFIG,
     CONNECTORS
@@ -46,6 +48,8 @@ static const struct arguments_option options[] = {
     [CONCURRENCY] = {"concurrency", 0, "COUNT", "At most so many invocations at once."},
     [MAX_FAILURES] = {"max-failures", 0, "COUNT", "Stop once so many died again (see below)."},
     [WAIT] = {"wait", 0, "TIME", "How long to wait for a target that is down (default 1m)."},
+    [DETACH] = {"detach", 'd', NULL, "Leave it to the running service, and do not wait."},
+    [ATTACH] = {"attach", 0, "NUMBER", "Watch one that the service has, as --detach told it."},
     [YES] = {"yes", 'y', NULL, "Do not ask."},
     [CONFIG] = {"config", 'C', "DIR", "Read DIR/sluice.yaml and its mappings."},
     [CONNECTORS] = {"connectors", 0, "DIR", "Load connectors from DIR only."},
@@ -61,7 +65,9 @@ static const struct arguments_usage usage = {
         "meanwhile is not sent again. A letter leaves the store when its replay is done; one that\n"
         "dies again stays, with what happened added to its story. Without --max-failures it stops\n"
         "once 10 died again and they are more than half. Interrupted or killed, it may be begun\n"
-        "again: nothing is lost, and nothing is sent with another token.",
+        "again: nothing is lost, and nothing is sent with another token.\n\n"
+        "Where the service runs, the replay runs there, beside what comes from the sources; Ctrl-C\n"
+        "stops it, and where the terminal is closed it goes on. Else it runs in this process.",
     .options = options,
     .examples = "  sluice dlq replay --mapping orders --dry-run\n"
                 "  sluice dlq replay --mapping orders --status 5xx --one-first --rate 50\n"
@@ -71,13 +77,13 @@ static const struct arguments_usage usage = {
 struct command {
     struct dlq_choice choice;
     struct replay_order order;
-    bool all, dry_run, one_first, yes;
+    bool all, dry_run, one_first, yes, detach;
+    int64_t attach; /* 0: begin one */
     int64_t wait_us;
     const char *config;
     struct overrides overrides;
     struct configuration *configuration;
-    struct replay_alone *alone;
-    struct replay_context context;
+    struct dlq_replay_way way;
     struct dead_letter_store *store;
     struct dlq_replay_view view;
     char (*ids)[27];
@@ -119,6 +125,9 @@ static int read_own(struct command *command, const struct arguments *arguments, 
         if (units_parse_duration(arguments->value, &command->wait_us) != 0)
             code = arguments_refuse(arguments, "--wait takes a time such as 5m");
         break;
+    case ATTACH:
+        code = read_count(arguments, "attach", &command->attach);
+        break;
     case CONFIG:
         command->config = arguments->value;
         break;
@@ -131,6 +140,7 @@ static int read_own(struct command *command, const struct arguments *arguments, 
         command->one_first |= option == ONE_FIRST;
         command->order.force |= option == FORCE;
         command->yes |= option == YES;
+        command->detach |= option == DETACH;
     }
     return code;
 }
@@ -149,7 +159,8 @@ static int read_options(struct command *command, struct arguments *arguments, in
         return -1;
     if (code == EX_OK)
         code = dlq_choice_ids(&command->choice, arguments);
-    if (code == EX_OK && !command->choice.id_count && !command->choice.filtered && !command->all)
+    if (code == EX_OK && !command->choice.id_count && !command->choice.filtered && !command->all &&
+        !command->attach)
         code = arguments_refuse(arguments, "which ones? Give ids or filters, or --all");
     *ret_code = code;
     return code == EX_OK ? 0 : -1;
@@ -180,20 +191,26 @@ static int find_ids(struct command *command)
 
 /* ---- running ---- */
 
-/* Until it ends, is interrupted, or has waited too long for a target. */
-static void watch(struct command *command, struct replay *replay, struct replay_status *ret_status)
+/* Until it ends, is interrupted, or has waited too long for a target. EX_OK, or EX_CONFIG. */
+static int watch(struct command *command, struct replay_status *ret_status)
 {
     const struct timespec pause = {.tv_nsec = 100 * 1000 * 1000};
+    struct dlq_replay_way *way = &command->way;
     int64_t down_since_us = 0;
     sigset_t signals;
+    int code;
 
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     for (;;) {
-        replay_read_status(replay, ret_status);
-        if (ret_status->ended)
-            return;
+        code = dlq_replay_way_status(way, ret_status);
+        if (way->stopped && !command->view.end)
+            command->view.end = "stopped_there";
+        if (command->attach)
+            command->view.total = ret_status->selected;
+        if (code == EX_CONFIG || code == EX_UNAVAILABLE || ret_status->ended)
+            return code == EX_CONFIG ? code : EX_OK;
         dlq_replay_progress(&command->view, ret_status);
         if (!ret_status->down)
             down_since_us = 0;
@@ -203,10 +220,10 @@ static void watch(struct command *command, struct replay *replay, struct replay_
             !command->view.end) {
             command->view.end = "unavailable";
             memcpy(command->view.why, ret_status->text, sizeof command->view.why);
-            replay_stop(replay, 0);
+            dlq_replay_way_stop(way, 0);
         }
         if (sigtimedwait(&signals, NULL, &pause) > 0) {
-            replay_stop(replay, command->view.end ? 0 : DRAIN_US);
+            dlq_replay_way_stop(way, command->view.end ? 0 : DRAIN_US);
             command->view.end = "interrupted";
         }
     }
@@ -214,18 +231,18 @@ static void watch(struct command *command, struct replay *replay, struct replay_
 
 static int run_once(struct command *command, struct replay_status *ret_status)
 {
-    struct fault fault;
-    struct replay *replay = replay_start(&command->context, &command->order, &fault);
+    uint64_t counted = command->view.total - command->view.before.selected;
+    int code = command->attach ? dlq_replay_way_attach(&command->way, command->attach)
+                               : dlq_replay_way_begin(&command->way, &command->order);
 
-    if (!replay) {
-        fprintf(stderr, "sluice dlq replay: %s\n", fault.text);
-        return EX_CONFIG;
-    }
-    watch(command, replay, ret_status);
-    replay_free(replay);
+    if (code == EX_OK && !command->detach)
+        code = watch(command, ret_status);
+    dlq_replay_way_end(&command->way);
+    if (code == EX_OK && ret_status->selected < counted && ret_status->ended)
+        ret_status->gone += counted - ret_status->selected; /* since they were counted */
     if (ret_status->too_many)
         command->view.end = "failures";
-    return EX_OK;
+    return code;
 }
 
 static int note_first(void *argument, const struct dead_letter *letter)
@@ -243,8 +260,10 @@ static int run_one(struct command *command, uint64_t total, struct replay_status
     struct replay_order whole = command->order;
     const char *id = command->ids[0];
     char number[DLQ_TIME];
+    bool detach = command->detach;
     int code;
 
+    command->detach = false; /* the first is waited for */
     if (!whole.id_count) {
         command->choice.query.limit = 1;
         code = dlq_choice_each(&command->choice, command->store, usage.command, 0, note_first,
@@ -265,6 +284,7 @@ static int run_one(struct command *command, uint64_t total, struct replay_status
     command->order = whole;
     if (code != EX_OK || command->view.end || total < 2)
         return code;
+    command->detach = detach;
     dlq_replay_first(&command->view, id, ret_status);
     code = dlq_confirm(usage.command, command->yes, "Replay the other %s?",
                        dlq_number(total - 1, number));
@@ -278,20 +298,63 @@ static int run_one(struct command *command, uint64_t total, struct replay_status
     return run_once(command, ret_status);
 }
 
-static int run_alone(struct command *command, uint64_t total)
+static void tell_way(const struct command *command)
+{
+    if (command->choice.json)
+        return;
+    if (command->way.socket)
+        fprintf(stderr, "The service (pid %ld) replays; Ctrl-C stops it.\n", command->way.holder);
+    else
+        fputs("No service runs: this process replays.\n", stderr);
+}
+
+static int tell_detached(const struct command *command)
+{
+    if (command->choice.json)
+        dlq_json_print(json_pack("{s:s, s:I, s:I}", "action", "replay", "replay",
+                                 (json_int_t)command->way.number, "selected",
+                                 (json_int_t)command->view.total));
+    else
+        printf("The service replays; `sluice dlq replay --attach %lld` watches it.\n",
+               command->way.number);
+    return EX_OK;
+}
+
+static int run_chosen(struct command *command, uint64_t total)
 {
     struct replay_status status = {0};
-    struct fault fault;
     int code;
 
-    command->alone = replay_alone_open(command->configuration, &command->context, &fault);
-    if (!command->alone)
-        return dlq_failed(&fault);
+    if (!command->one_first && command->store) { /* its memory is of no more use */
+        command->store->ops->close(command->store);
+        command->store = NULL;
+    }
     command->view.total = total;
+    command->view.through_service = command->way.socket != NULL;
+    if (!command->detach)
+        tell_way(command);
     code = command->one_first ? run_one(command, total, &status) : run_once(command, &status);
+    if (code != EX_OK)
+        return code;
+    return command->detach ? tell_detached(command) : dlq_replay_tell(&command->view, &status);
+}
+
+static int check_way(const struct command *command)
+{
+    if (command->way.socket || (!command->detach && !command->attach))
+        return EX_OK;
+    fputs("sluice dlq replay: no service runs that could do it; leave --detach and --attach out\n",
+          stderr);
+    return EX_UNAVAILABLE;
+}
+
+static int attach(struct command *command)
+{
+    int code = dlq_replay_way_open(&command->way, command->configuration);
+
     if (code == EX_OK)
-        code = dlq_replay_tell(&command->view, &status);
-    return code;
+        code = check_way(command);
+    return code == EX_OK ? run_chosen(command, 0) : code;
 }
 
 static int run(struct command *command)
@@ -299,9 +362,10 @@ static int run(struct command *command)
     const char *directory = command->configuration->service.state_directory;
     char number[DLQ_TIME];
     uint64_t total = 0;
-    long holder;
     int code = EX_OK;
 
+    if (command->attach)
+        return attach(command);
     command->store = dlq_open(directory, true, &code);
     if (!command->store)
         return code == EX_OK ? dlq_none(command->choice.json) : code;
@@ -317,19 +381,13 @@ static int run(struct command *command)
         code = dlq_none(command->choice.json);
     if (code != EX_OK || command->dry_run)
         return code;
-    holder = replay_alone_holder(directory);
-    if (holder >= 0) {
-        fprintf(stderr,
-                "sluice dlq replay: the service runs (pid %ld) and has its state directory %s; "
-                "stop it, replay, and start it again\n",
-                holder, directory);
-        return EX_TEMPFAIL;
-    }
-    code = command->one_first
-               ? EX_OK
-               : dlq_confirm(usage.command, command->yes, "Replay %s dead letter%s?",
-                             dlq_number(total, number), total == 1 ? "" : "s");
-    return code == EX_OK ? run_alone(command, total) : code;
+    code = dlq_replay_way_open(&command->way, command->configuration);
+    if (code == EX_OK)
+        code = check_way(command);
+    if (code == EX_OK && !command->one_first)
+        code = dlq_confirm(usage.command, command->yes, "Replay %s dead letter%s?",
+                           dlq_number(total, number), total == 1 ? "" : "s");
+    return code == EX_OK ? run_chosen(command, total) : code;
 }
 
 static void prepare_process(void)
@@ -372,7 +430,7 @@ int dlq_replay(int argc, char **argv)
     }
     if (command->store)
         command->store->ops->close(command->store);
-    replay_alone_close(command->alone);
+    dlq_replay_way_close(&command->way);
     configuration_free(command->configuration);
     dlq_choice_fini(&command->choice);
     free((char *)(uintptr_t)command->order.act.login);

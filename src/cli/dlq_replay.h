@@ -26,10 +26,11 @@ int dlq_replay_plan(const struct dlq_replay_plan *plan, uint64_t *ret_total);
 
 struct dlq_replay_view {
     struct dlq_screen screen;
-    bool json;
+    bool json, through_service;
     uint64_t total;              /* letters chosen */
     struct replay_status before; /* of the one that went first */
-    const char *end;             /* why it stopped early: interrupted, failures, unavailable */
+    const char *end;             /* why it stopped early: interrupted, failures, unavailable,
+                                    stopped_there */
     char why[512];
     int64_t shown_us;
     unsigned shown_width;

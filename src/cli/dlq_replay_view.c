@@ -102,6 +102,9 @@ static void tell_people(const struct dlq_replay_view *view, const struct replay_
         fputs("Stopped, as too many died again.\n", stderr);
     else if (view->end && strcmp(view->end, "interrupted") == 0)
         fputs("Interrupted; the same command goes on with what is left.\n", stderr);
+    else if (view->end && strcmp(view->end, "stopped_there") == 0)
+        fputs("It was stopped by somebody else or with the service; the same command goes on with\n"
+              "what is left.\n", stderr);
     else if (view->end) {
         fputs("Stopped, as this did not get better: ", stderr);
         print_plain(view->why);
@@ -117,15 +120,16 @@ int dlq_replay_tell(struct dlq_replay_view *view, const struct replay_status *st
     end_progress(view);
     if (view->json)
         dlq_json_print(json_pack(
-            "{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "action", "replay", "dry_run", 0,
-            "selected", (json_int_t)view->total, "done", (json_int_t)all.done, "already",
+            "{s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "action", "replay",
+            "dry_run", 0, "through", view->through_service ? "service" : "command", "selected", (json_int_t)view->total, "done", (json_int_t)all.done, "already",
             (json_int_t)all.already, "died", (json_int_t)all.died, "gone", (json_int_t)all.gone,
             "changed", (json_int_t)all.changed, "left", (json_int_t)left, "stopped", view->end));
     else
         tell_people(view, &all, left);
     if (view->end && strcmp(view->end, "unavailable") == 0)
         return EX_UNAVAILABLE;
-    if (view->end && strcmp(view->end, "interrupted") == 0)
+    if (view->end && (strcmp(view->end, "interrupted") == 0 ||
+                      strcmp(view->end, "stopped_there") == 0))
         return EX_TEMPFAIL;
     return all.died || left || all.changed ? DLQ_EXIT_SOME : EX_OK;
 }

@@ -6,16 +6,21 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/units.h"
+#include "cli/control.h"
 #include "cli/dlq_choice.h"
 #include "cli/dlq_curl.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
+#include "io/control_client.h"
+#include "io/http_client.h"
 #include "service/config.h"
 
 #define PAYLOAD_MOST ((size_t)64 << 10) /* shown; --payload prints all */
 #define NAME_WIDTH   10
+#define NOW_US       (2 * CLOCK_SECOND) /* for the running service to answer */
 
 enum { JSON, PAYLOAD, HEADERS, RAW, CURL, CONFIG, STATE };
 
@@ -98,13 +103,42 @@ static void show_time(const struct show *show, const char *title, int64_t wall_u
     printf("%s (%s ago)\n", dlq_time(wall_us, time), dlq_ago(&show->screen, wall_us, ago));
 }
 
+/* How the mapping's file is now, where the service runs: what the letter died of may be mended. */
+static void show_revision(const struct show *show, const struct dead_letter *letter)
+{
+    char *socket = control_find(&(struct control_place){.state = show->state});
+    char *path = memory_format("/v1/mappings/%s", letter->mapping);
+    json_t *answer = NULL;
+    struct fault fault;
+    const char *now = NULL;
+
+    if (control_could_be_mapping(letter->mapping) && !access(socket, F_OK)) {
+        http_client_global_init();
+        if (control_client_ask(socket, "GET", path, NULL, NOW_US, &answer, &fault) ==
+            CONTROL_ANSWERED)
+            now = json_string_value(json_object_get(answer, "revision"));
+    }
+    name(show, "revision");
+    dlq_line(letter->revision, strlen(letter->revision), UINT_MAX);
+    if (now && strcmp(now, letter->revision) == 0) {
+        fputs(", as it is now", stdout);
+    } else if (now) {
+        fputs("; now it is ", stdout);
+        dlq_line(now, strlen(now), UINT_MAX);
+    }
+    putchar('\n');
+    json_decref(answer);
+    free(path);
+    free(socket);
+}
+
 static void show_message(const struct show *show, const struct dead_letter *letter)
 {
     char ago[DLQ_TIME];
 
     field(show, "mapping", letter->mapping);
     if (*letter->revision)
-        field(show, "revision", letter->revision);
+        show_revision(show, letter);
     name(show, "message");
     dlq_line(letter->lane, strlen(letter->lane), UINT_MAX);
     printf(" at %llu", (unsigned long long)letter->position);

@@ -89,6 +89,13 @@ struct dead_letter_store_ops {
     /* The letter of that number, whole. 1, or 0 where there is none, or -1 with a fault. */
     int (*read)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
                 void *argument, struct fault *fault);
+    /* As `read`, of the message alone: id, number, position, time, token, headers, key, payload, edits
+     * and forced. */
+    int (*read_message)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
+                        void *argument, struct fault *fault);
+    /* From `begin` true to false what is read is of one moment, and read faster. Not for long: the journal
+     * grows meanwhile. 0, or -1 with a fault. */
+    int (*read_many)(struct dead_letter_store *store, bool begin, struct fault *fault);
     /* Places of what the query chooses, by lane and position; at most DEAD_LETTER_SELECTED. *ret_places
      * is to be freed. */
     int (*select)(struct dead_letter_store *store, const struct dead_letter_query *query,
@@ -148,7 +155,8 @@ struct dead_letter_store {
     const struct dead_letter_store_ops *ops;
 };
 
-/* WRITE_SOON: commits survive the end of the process at once, power loss only a little later. */
+/* WRITE_SOON: commits survive the end of the process at once, power loss only a little later; with little
+ * memory. */
 enum dead_letter_access { DEAD_LETTER_READ, DEAD_LETTER_WRITE, DEAD_LETTER_WRITE_SOON };
 
 /* Opens `directory`/dead-letters.sqlite; WRITE makes it where missing and brings one of an older

@@ -121,6 +121,11 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_ROW] = "SELECT " ROW_COLUMNS ROW_TABLES,
     [STATEMENT_ROW_WITH_PAYLOAD] =
         "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original" ROW_TABLES,
+    [STATEMENT_MESSAGE] =
+        "SELECT letter.id, letter.position, letter.message_wall_us, letter.token,"
+        " letter.edit_count, letter.forced, body.headers, body.key, body.payload FROM letter"
+        " JOIN body ON body.number = letter.number WHERE letter.number = ?1",
+    [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
 };
 
@@ -241,20 +246,37 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     return code;
 }
 
+/* Makes the file so that nobody else can read it, not even for a moment. One that is there is not opened
+ * but by SQLite: closing it would drop the locks of this process's other connections, and another process
+ * would then delete the journal that they go on writing. */
+static int make_file(const struct dead_letter_sqlite *store, struct fault *fault)
+{
+    struct stat status;
+    int fd = open(store->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0)
+        return close(fd);
+    if (errno == EEXIST) {
+        errno = 0;
+        if (lstat(store->path, &status) == 0 && S_ISLNK(status.st_mode))
+            errno = ELOOP;
+        else if (errno == 0 && access(store->path, R_OK | W_OK) == 0)
+            return 0;
+    }
+    return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
+                     strerror(errno));
+}
+
 static int open_writer(struct dead_letter_sqlite *store, const char *directory,
                        enum dead_letter_access access, struct fault *fault)
 {
-    int fd, known;
+    int known;
 
     if (mkdir(directory, 0700) != 0 && errno != EEXIST)
         return fault_set(fault, "%s: cannot make the state directory: %s", directory,
                          strerror(errno));
-    /* Made here so that nobody else can read it, not even for a moment. */
-    fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
-                         strerror(errno));
-    close(fd);
+    if (make_file(store, fault) != 0)
+        return -1;
     if (open_connection(store, store->path, SQLITE_OPEN_READWRITE) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
     known = dead_letter_sqlite_version(store, fault);
@@ -263,7 +285,8 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory,
     if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
         (access == DEAD_LETTER_WRITE_SOON &&
-         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) != SQLITE_OK))
+         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;", NULL,
+                      NULL, NULL) != SQLITE_OK))
         return dead_letter_sqlite_fault(store, "cannot set up", fault);
     if (known < DEAD_LETTER_FORMAT && dead_letter_sqlite_upgrade(store, fault) != 0)
         return -1;
@@ -371,6 +394,8 @@ static const struct dead_letter_store_ops ops = {
     .add = dead_letter_sqlite_add,
     .list = dead_letter_sqlite_list,
     .read = dead_letter_sqlite_read,
+    .read_message = dead_letter_sqlite_read_message,
+    .read_many = dead_letter_sqlite_read_many,
     .select = dead_letter_sqlite_select,
     .group = dead_letter_sqlite_group,
     .trend = dead_letter_sqlite_trend,

@@ -275,6 +275,26 @@ int dead_letter_sqlite_read(struct dead_letter_store *base, int64_t number,
     return result != DEAD_LETTER_ROW_GONE;
 }
 
+int dead_letter_sqlite_read_message(struct dead_letter_store *base, int64_t number,
+                                    dead_letter_each_fn each, void *argument, struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    int result = dead_letter_sqlite_message(store, number, each, argument);
+
+    if (result < 0)
+        return dead_letter_sqlite_fault(store, "cannot read", fault);
+    return result != DEAD_LETTER_ROW_GONE;
+}
+
+int dead_letter_sqlite_read_many(struct dead_letter_store *base, bool begin, struct fault *fault)
+{
+    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+
+    if (dead_letter_sqlite_run(store, begin ? STATEMENT_BEGIN_READ : STATEMENT_COMMIT) == SQLITE_OK)
+        return 0;
+    return dead_letter_sqlite_fault(store, "cannot read", fault);
+}
+
 /* ---- places ---- */
 
 static int by_position(const void *one, const void *other)

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +15,14 @@
 struct held_claim {
     struct held_claim *next;
     struct claim_waiter *waiters; /* newest first */
+    const struct mailbox *owner;
     size_t size;
     char token[];
 };
 
 struct claims {
     pthread_mutex_t lock;
+    atomic_uint holders;
     struct held_claim *slots[SLOTS];
 };
 
@@ -28,12 +31,24 @@ struct claims *claims_new(void)
     struct claims *claims = memory_zero(1, sizeof *claims);
 
     pthread_mutex_init(&claims->lock, NULL);
+    atomic_init(&claims->holders, 1);
     return claims;
+}
+
+struct claims *claims_hold(struct claims *claims)
+{
+    atomic_fetch_add(&claims->holders, 1);
+    return claims;
+}
+
+bool claims_shared(const struct claims *claims)
+{
+    return atomic_load(&claims->holders) > 1;
 }
 
 void claims_free(struct claims *claims)
 {
-    if (!claims)
+    if (!claims || atomic_fetch_sub(&claims->holders, 1) > 1)
         return;
     for (size_t i = 0; i < SLOTS; i++)
         for (struct held_claim *claim = claims->slots[i], *next; claim; claim = next) {
@@ -69,6 +84,7 @@ bool claims_take(struct claims *claims, const char *token, size_t size, struct c
         *at = memory_new(sizeof **at + size);
         (*at)->next = NULL;
         (*at)->waiters = NULL;
+        (*at)->owner = waiter->reply_to;
         (*at)->size = size;
         memcpy((*at)->token, token, size);
     } else {
@@ -79,22 +95,41 @@ bool claims_take(struct claims *claims, const char *token, size_t size, struct c
     return mine;
 }
 
-void claims_give_up(struct claims *claims, const char *token, size_t size)
+/* Takes the claim out and posts all who wait for it. With the lock held. */
+static void give_up(struct held_claim **at)
 {
-    struct held_claim **at, *claim;
+    struct held_claim *claim = *at;
     struct claim_waiter *waiter, *next;
 
-    pthread_mutex_lock(&claims->lock);
-    at = find(claims, token, size);
-    claim = *at;
-    assert(claim);
     *at = claim->next;
     for (waiter = claim->waiters; waiter; waiter = next) {
         next = waiter->next;
         mailbox_post(waiter->reply_to, &waiter->item);
     }
-    pthread_mutex_unlock(&claims->lock);
     free(claim);
+}
+
+void claims_give_up(struct claims *claims, const char *token, size_t size)
+{
+    struct held_claim **at;
+
+    pthread_mutex_lock(&claims->lock);
+    at = find(claims, token, size);
+    assert(*at);
+    give_up(at);
+    pthread_mutex_unlock(&claims->lock);
+}
+
+void claims_leave(struct claims *claims, const struct mailbox *mailbox)
+{
+    pthread_mutex_lock(&claims->lock);
+    for (size_t i = 0; i < SLOTS; i++)
+        for (struct held_claim **at = &claims->slots[i]; *at;)
+            if ((*at)->owner == mailbox)
+                give_up(at);
+            else
+                at = &(*at)->next;
+    pthread_mutex_unlock(&claims->lock);
 }
 
 void claims_forget(struct claims *claims, const struct mailbox *mailbox)

@@ -22,7 +22,12 @@ struct claim_waiter {
 };
 
 struct claims *claims_new(void);
+/* Another holder of it; returns it. Any thread. */
+struct claims *claims_hold(struct claims *claims);
+/* Freed once every holder has called this. NULL is fine. Any thread. */
 void claims_free(struct claims *claims);
+/* Whether there is more than one holder. */
+bool claims_shared(const struct claims *claims);
 
 /* Any thread. True: the token is now this owner's. False: another has it, and `waiter` is queued. */
 bool claims_take(struct claims *claims, const char *token, size_t size, struct claim_waiter *waiter);
@@ -32,5 +37,7 @@ void claims_give_up(struct claims *claims, const char *token, size_t size);
 /* Takes back all waiters that would be posted to `mailbox`, and frees them; afterwards nobody posts
  * one to it. */
 void claims_forget(struct claims *claims, const struct mailbox *mailbox);
+/* Gives up whatever claims the owner of `mailbox` still has: it has ended. */
+void claims_leave(struct claims *claims, const struct mailbox *mailbox);
 
 #endif

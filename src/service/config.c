@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "service/config.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 struct holder {
     struct configuration configuration; /* first */
     struct config_pool *pool;
-    unsigned holds; /* beyond the first */
+    atomic_uint holds; /* beyond the first */
 };
 
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
@@ -247,7 +248,7 @@ struct configuration *configuration_load(const char *const *paths, size_t count,
 
 struct configuration *configuration_hold(struct configuration *configuration)
 {
-    ((struct holder *)configuration)->holds++;
+    atomic_fetch_add(&((struct holder *)configuration)->holds, 1);
     return configuration;
 }
 
@@ -256,7 +257,7 @@ void configuration_free(struct configuration *configuration)
     struct holder *holder = (struct holder *)configuration;
     size_t i;
 
-    if (!configuration || holder->holds--)
+    if (!configuration || atomic_fetch_sub(&holder->holds, 1))
         return;
     for (i = 0; i < configuration->mapping_count; i++)
         mapping_free(configuration->mappings[i]);

@@ -351,6 +351,7 @@ void poller_free(struct poller *poller)
     http_client_free(poller->client);
     poller_free_invocations(poller);
     poller_free_recordings(poller);
+    claims_leave(poller->context.claims, &poller->mailbox);
     token_rule_free(poller->token_rule);
     if (poller->mailbox.fd >= 0)
         mailbox_fini(&poller->mailbox);

@@ -9,34 +9,17 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "core/token.h"
 #include "service/poller_inside.h"
+#include "service/replay_letter.h"
+#include "service/replay_remover.h"
 
 #define LANES_MOST    256 /* worked on at once */
 #define TURN_LETTERS  256 /* delivered in one call */
-#define REMOVE_MOST   500 /* letters in one transaction: the recorder does not wait long */
-#define REMOVE_US     (100 * CLOCK_MS) /* so that there are few and large ones */
+#define REMOVE_MOST   20000 /* done, and not out of the store yet */
 #define AGAIN_US      (500 * CLOCK_MS)
 #define FAILURES_SEEN 10
 #define FIRST_LETTERS 32 /* out at first, and so many for each that is done: where all fail, few do */
 #define MORE_LETTERS  4
-#define PATH_MOST     (TOKEN_BYTES_MOST + 16)
-
-/* A letter out at the engine, with a copy of what its message points to. */
-struct replay_letter {
-    struct replay_lane *lane;
-    int64_t number;
-    uint32_t edits;
-    char id[27];
-    char *token;
-    size_t token_size;
-    char *bytes; /* key, payload, headers */
-    struct sluice_bytes key, payload;
-    struct sluice_header *headers;
-    size_t header_count;
-    uint64_t position;
-    int64_t message_wall_us;
-};
 
 struct replay_lane {
     struct replay_lane *next; /* of those worked on, in a ring by turns */
@@ -54,15 +37,12 @@ struct replay_source {
     char *directory, *detail, *login;
     int wake;
 
-    struct dead_letter_store *store;
+    struct dead_letter_store *store; /* to read */
+    struct replay_remover *remover;
     struct replay_lane *turn; /* a ring; NULL: none */
     size_t lane_count, next_place;
     int64_t next_us; /* when the rate allows the next letter */
-    int64_t *finished;
-    uint32_t *edits;
-    size_t finished_count, finished_room;
-    int64_t remove_us; /* when to take out what is finished, however little it is */
-    int64_t logged_failed;
+    bool failing; /* the remover, when it was last asked */
     bool stopping;
     int64_t stop_us;
 
@@ -72,51 +52,10 @@ struct replay_source {
 
 /* ---- letters ---- */
 
-static struct sluice_bytes take_copy(char **at, struct sluice_bytes bytes)
-{
-    struct sluice_bytes copy = {bytes.data ? *at : NULL, bytes.size};
-
-    if (bytes.data && bytes.size)
-        memcpy(*at, bytes.data, bytes.size);
-    if (bytes.data)
-        *at += bytes.size;
-    return copy;
-}
-
 static int copy_letter(void *argument, const struct dead_letter *letter)
 {
-    struct replay_letter *copy = argument;
-    size_t size = 1 + (letter->key.data ? letter->key.size : 0) +
-                  (letter->payload.data ? letter->payload.size : 0);
-    char *at;
-
-    for (size_t i = 0; i < letter->header_count; i++)
-        size += letter->headers[i].name.size + letter->headers[i].value.size;
-    at = copy->bytes = memory_new(size);
-    memcpy(copy->id, letter->id, sizeof copy->id);
-    copy->number = letter->dead_wall_us;
-    copy->edits = letter->edit_count;
-    copy->position = letter->position;
-    copy->message_wall_us = letter->message_wall_us;
-    copy->token = memory_new(PATH_MOST);
-    copy->token_size = dead_letter_token(letter, copy->token, PATH_MOST);
-    copy->key = take_copy(&at, letter->key);
-    copy->payload = take_copy(&at, letter->payload);
-    copy->header_count = letter->header_count;
-    copy->headers = memory_zero(letter->header_count + 1, sizeof *copy->headers);
-    for (size_t i = 0; i < letter->header_count; i++) {
-        copy->headers[i].name = take_copy(&at, letter->headers[i].name);
-        copy->headers[i].value = take_copy(&at, letter->headers[i].value);
-    }
+    *(struct replay_letter **)argument = replay_letter_copy(letter);
     return 1;
-}
-
-static void letter_free(struct replay_letter *letter)
-{
-    free(letter->token);
-    free(letter->bytes);
-    free(letter->headers);
-    free(letter);
 }
 
 void replay_source_name(const void *handle, struct dead_letter *letter)
@@ -145,21 +84,6 @@ static bool fails_too_often(struct replay_source *source)
                                          : died >= FAILURES_SEEN && died * 2 > all;
 }
 
-static void remember_finished(struct replay_source *source, const struct replay_letter *letter)
-{
-    if (source->finished_count == source->finished_room) {
-        source->finished_room = source->finished_room ? source->finished_room * 2 : REMOVE_MOST;
-        source->finished = memory_resize(source->finished, source->finished_room,
-                                         sizeof *source->finished);
-        source->edits =
-            memory_resize(source->edits, source->finished_room, sizeof *source->edits);
-    }
-    if (!source->finished_count)
-        source->remove_us = clock_now() + REMOVE_US;
-    source->finished[source->finished_count] = letter->number;
-    source->edits[source->finished_count++] = letter->edits;
-}
-
 void replay_source_settle(struct replay_source *source, void *handle, enum verdict verdict)
 {
     struct replay_letter *letter = handle;
@@ -168,7 +92,9 @@ void replay_source_settle(struct replay_source *source, void *handle, enum verdi
     atomic_fetch_add(&source->settled, 1);
     /* What a filter leaves out now stays: nobody asked for it to be dropped. */
     if (verdict == VERDICT_DONE || verdict == VERDICT_DUPLICATE)
-        remember_finished(source, letter);
+        replay_remover_add(source->remover, letter->number, letter->edits);
+    else
+        replay_remover_died(source->remover);
     atomic_fetch_add(verdict == VERDICT_DONE        ? &source->done
                      : verdict == VERDICT_DUPLICATE ? &source->already
                                                     : &source->died,
@@ -181,44 +107,17 @@ void replay_source_settle(struct replay_source *source, void *handle, enum verdi
     wake(source);
 }
 
-/* Takes what is finished out of the store. Where that cannot be, it is tried again: the tokens are
- * recorded, so that nothing is invoked again even if this process ends now. */
-static bool remove_finished(struct replay_source *source)
+/* Whether the letters that are done can be taken out; the service is told where not. */
+static bool watch_remover(struct replay_source *source, struct replay_remover_state *ret_state)
 {
-    struct dead_letter_act *act = &source->settings.act;
-    struct fault fault;
-
-    while (source->finished_count) {
-        size_t count = source->finished_count < REMOVE_MOST ? source->finished_count : REMOVE_MOST;
-        int64_t removed;
-
-        act->failed = atomic_load(&source->died);
-        removed = source->store->ops->remove(source->store, source->finished, source->edits, count,
-                                             act, &fault);
-        if (removed < 0) {
-            source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
-            return false;
-        }
-        atomic_fetch_add(&source->changed, (uint64_t)((int64_t)count - removed));
-        source->finished_count -= count;
-        memmove(source->finished, source->finished + count,
-                source->finished_count * sizeof *source->finished);
-        memmove(source->edits, source->edits + count,
-                source->finished_count * sizeof *source->edits);
-    }
-    source->api->state(source->host, SLUICE_STATE_RUNNING, NULL);
-    return true;
-}
-
-static void log_failures(struct replay_source *source)
-{
-    struct dead_letter_act *act = &source->settings.act;
-    uint64_t died = atomic_load(&source->died);
-
-    if (!source->store || (act->number && act->failed == died))
-        return;
-    act->failed = died;
-    source->store->ops->log(source->store, act, NULL);
+    replay_remover_state(source->remover, ret_state);
+    atomic_store(&source->changed, ret_state->changed);
+    if (ret_state->failing)
+        source->api->state(source->host, SLUICE_STATE_FAILED, ret_state->fault.text);
+    else if (source->failing)
+        source->api->state(source->host, SLUICE_STATE_RUNNING, NULL);
+    source->failing = ret_state->failing;
+    return !ret_state->failing;
 }
 
 /* ---- lanes ---- */
@@ -303,42 +202,48 @@ static int open_lane(void *argument, const struct dead_letter *letter)
 
 /* ---- delivering ---- */
 
-/* 1: delivered, 0: it is gone, -1: the store cannot be read now. */
-static int deliver(struct replay_source *source, struct replay_lane *lane, size_t *ret_bytes)
+static void hand_over(struct replay_source *source, struct replay_letter *letter)
 {
-    const struct dead_letter_place *place = &source->settings.places[lane->at];
-    struct replay_letter *letter = memory_zero(1, sizeof *letter);
-    struct open_lane open = {source, lane};
-    struct fault fault;
-    int found = source->store->ops->read(source->store, place->number, copy_letter, letter, &fault);
-
-    if (found > 0 && !lane->host_lane)
-        found = source->store->ops->read(source->store, place->number, open_lane, &open, &fault);
-    if (found < 0)
-        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
-    if (found <= 0) {
-        letter_free(letter);
-        return found;
-    }
-    letter->lane = lane;
-    lane->out++;
-    *ret_bytes = letter->key.size + letter->payload.size;
-    atomic_fetch_add(&source->delivered, 1);
     source->api->deliver(
         source->host,
         &(struct sluice_message){
-            .lane = lane->host_lane,
+            .lane = letter->lane->host_lane,
             .handle = letter,
             .position = letter->position,
             .key = letter->key,
             .payload = letter->payload,
-            .identity = {letter->token, letter->token_size},
+            .identity = letter->token,
             .timestamp_ms = letter->message_wall_us / CLOCK_MS,
             .timestamp_kind = letter->message_wall_us ? SLUICE_TIMESTAMP_CREATED
                                                       : SLUICE_TIMESTAMP_NONE,
             .has_headers = letter->header_count > 0,
         },
         1);
+}
+
+/* 1: delivered, 0: it is gone, -1: the store cannot be read now. */
+static int deliver(struct replay_source *source, struct replay_lane *lane, size_t *ret_bytes)
+{
+    const struct dead_letter_place *place = &source->settings.places[lane->at];
+    const struct dead_letter_store_ops *ops = source->store->ops;
+    struct replay_letter *letter = NULL;
+    struct open_lane open = {source, lane};
+    struct fault fault;
+    int found = ops->read_message(source->store, place->number, copy_letter, &letter, &fault);
+
+    if (found > 0 && !lane->host_lane)
+        found = ops->read(source->store, place->number, open_lane, &open, &fault);
+    if (found < 0)
+        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+    if (found <= 0) {
+        free(letter);
+        return found;
+    }
+    letter->lane = lane;
+    lane->out++;
+    *ret_bytes = letter->key.size + letter->payload.size;
+    atomic_fetch_add(&source->delivered, 1);
+    hand_over(source, letter);
     return 1;
 }
 
@@ -365,7 +270,7 @@ static size_t room_by_success(struct replay_source *source)
 
 /* Delivers by turns until there is no room, no letter, or the rate is used up. Returns when to go
  * on. */
-static int64_t deliver_some(struct replay_source *source, const struct sluice_room *room)
+static int64_t deliver_by_turns(struct replay_source *source, const struct sluice_room *room)
 {
     size_t left = room_by_success(source), bytes = room->bytes;
     int64_t now = clock_now();
@@ -398,6 +303,20 @@ static int64_t deliver_some(struct replay_source *source, const struct sluice_ro
                               CLOCK_SECOND / source->settings.rate;
     }
     return AGAIN_US;
+}
+
+static int64_t deliver_some(struct replay_source *source, const struct sluice_room *room)
+{
+    struct fault fault;
+    int64_t again_us;
+
+    if (source->store->ops->read_many(source->store, true, &fault) != 0) {
+        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+        return AGAIN_US;
+    }
+    again_us = deliver_by_turns(source, room);
+    source->store->ops->read_many(source->store, false, &fault);
+    return again_us;
 }
 
 /* ---- stopping ---- */
@@ -442,14 +361,15 @@ static int source_start(void *instance, const char *name)
     struct fault fault;
 
     (void)name;
-    /* A removal that power loss takes back is only done again: the token is recorded. */
-    source->store =
-        dead_letter_store_sqlite_open(source->directory, DEAD_LETTER_WRITE_SOON, &fault);
-    if (!source->store || source->store->ops->log(source->store, &source->settings.act, &fault)) {
+    source->remover =
+        replay_remover_new(source->directory, &source->settings.act, source->wake, &fault);
+    if (source->remover)
+        source->store =
+            dead_letter_store_sqlite_open(source->directory, DEAD_LETTER_WRITE_SOON, &fault);
+    if (!source->store) {
         source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
-        if (source->store)
-            source->store->ops->close(source->store);
-        source->store = NULL;
+        replay_remover_free(source->remover);
+        source->remover = NULL;
         return -1;
     }
     source->api->state(source->host, SLUICE_STATE_RUNNING, NULL);
@@ -461,32 +381,35 @@ static int source_descriptor(void *instance)
     return ((struct replay_source *)instance)->wake;
 }
 
+/* Works on what is to be delivered. Returns whether all is settled; *ret_again_us: when to go on. */
+static bool work(struct replay_source *source, const struct sluice_room *room, bool full,
+                 int64_t *ret_again_us)
+{
+    if (source->stopping)
+        return stop_lanes(source);
+    end_lanes(source);
+    begin_lanes(source);
+    if (!full)
+        *ret_again_us = deliver_some(source, room);
+    end_lanes(source);
+    return !source->lane_count && source->next_place == source->settings.count;
+}
+
 static int64_t source_receive(void *instance, const struct sluice_room *room)
 {
     struct replay_source *source = instance;
-    bool ended;
+    struct replay_remover_state removed;
     int64_t again_us = AGAIN_US;
     uint64_t woken;
 
     if (read(source->wake, &woken, sizeof woken) < 0)
         woken = 0;
-    if (source->finished_count >= REMOVE_MOST || clock_now() >= source->remove_us)
-        remove_finished(source);
-    if (source->stopping) {
-        ended = stop_lanes(source);
-    } else {
-        end_lanes(source);
-        begin_lanes(source);
-        again_us = deliver_some(source, room);
-        end_lanes(source);
-        ended = !source->lane_count && source->next_place == source->settings.count;
-    }
-    if (!ended)
-        return source->finished_count && again_us > REMOVE_US ? REMOVE_US : again_us;
-    if (!remove_finished(source))
-        return AGAIN_US;
-    log_failures(source);
-    source->api->stopped(source->host);
+    watch_remover(source, &removed);
+    if (!work(source, room, removed.waiting >= REMOVE_MOST, &again_us))
+        return again_us;
+    replay_remover_finish(source->remover);
+    if (watch_remover(source, &removed) && removed.finished)
+        source->api->stopped(source->host);
     return AGAIN_US;
 }
 
@@ -494,7 +417,7 @@ static void source_release(void *instance, void *const *handles, size_t count)
 {
     (void)instance;
     for (size_t i = 0; i < count; i++)
-        letter_free(handles[i]);
+        free(handles[i]);
 }
 
 static size_t source_headers(void *instance, void *handle, struct sluice_header *ret_headers,
@@ -548,6 +471,8 @@ static void source_close(void *instance)
     if (source->store)
         source->store->ops->close(source->store);
     source->store = NULL;
+    replay_remover_free(source->remover);
+    source->remover = NULL;
 }
 
 static const struct sluice_connector connector = {
@@ -597,8 +522,6 @@ void replay_source_free(struct replay_source *source)
     if (source->wake >= 0)
         close(source->wake);
     free(source->settings.places);
-    free(source->finished);
-    free(source->edits);
     free(source->directory);
     free(source->detail);
     free(source->login);

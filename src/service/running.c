@@ -8,12 +8,13 @@
 #include "base/memory.h"
 
 struct running *running_new(struct configuration *configuration, const struct mapping *mapping,
-                            const struct running_context *context)
+                            struct claims *claims, const struct running_context *context)
 {
     struct running *running = memory_zero(1, sizeof *running);
 
     running->configuration = configuration_hold(configuration);
     running->mapping = mapping;
+    running->claims = claims ? claims_hold(claims) : claims_new();
     running->context = context;
     return running;
 }
@@ -23,9 +24,7 @@ void running_drop_pollers(struct running *running)
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
         poller_free(running->pollers[i]);
     free(running->pollers);
-    claims_free(running->claims);
     running->pollers = NULL;
-    running->claims = NULL;
     running->stopping = false;
 }
 
@@ -34,6 +33,7 @@ void running_free(struct running *running)
     if (!running)
         return;
     running_drop_pollers(running);
+    claims_free(running->claims);
     configuration_free(running->configuration);
     free(running);
 }
@@ -42,7 +42,6 @@ int running_prepare(struct running *running, struct fault *fault)
 {
     const struct mapping *mapping = running->mapping;
 
-    running->claims = claims_new();
     running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
     for (uint32_t i = 0; i < mapping->pollers; i++) {
         struct poller_context context = {

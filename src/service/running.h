@@ -19,14 +19,14 @@ struct running {
     struct configuration *configuration; /* held, as the mapping is part of it */
     const struct mapping *mapping;
     const struct running_context *context;
-    struct claims *claims;
+    struct claims *claims; /* held */
     struct poller **pollers; /* NULL: none, drained */
     bool stopping;
 };
 
-/* Makes it without pollers. */
+/* Makes it without pollers. `claims` of what ran for the mapping before, NULL: new ones. */
 struct running *running_new(struct configuration *configuration, const struct mapping *mapping,
-                            const struct running_context *context);
+                            struct claims *claims, const struct running_context *context);
 /* Waits for its threads. NULL is fine. */
 void running_free(struct running *running);
 

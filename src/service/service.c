@@ -20,6 +20,7 @@
 #include "service/notices.h"
 #include "service/operate.h"
 #include "service/orders.h"
+#include "service/replays.h"
 #include "service/status.h"
 #include "service/supervisor.h"
 
@@ -36,6 +37,7 @@ struct service {
     struct notices notices;
     struct status *status;
     struct operate *operate;
+    struct replays *replays;
     struct router *router;
     struct control *control;
     struct admin *admin;
@@ -67,6 +69,8 @@ static void stop(struct service *service, int signal)
                                                    : "waits for what is in flight"));
     notices_stopping(&service->notices, supervisor_drain_us(service->supervisor));
     supervisor_stop(service->supervisor, service->stopping);
+    replays_stop(service->replays,
+                 service->stopping ? 0 : supervisor_drain_us(service->supervisor));
     service->stopping = true;
 }
 
@@ -86,7 +90,7 @@ static void serve(struct service *service)
 {
     int64_t trim_us = clock_now() + SETTLED_US;
 
-    while (!supervisor_ended(service->supervisor)) {
+    while (!supervisor_ended(service->supervisor) || !replays_ended(service->replays)) {
         struct pollfd waited[] = {{.fd = service->signals, .events = POLLIN},
                                   {.fd = orders_fd(service->orders), .events = POLLIN}};
 
@@ -127,6 +131,8 @@ static int open_service(struct service *service, struct configuration *configura
     service->operate = operate_new(service->orders, service->supervisor, service->source,
                                    &service->notices);
     operate_add_routes(service->operate, service->router);
+    service->replays = replays_new(service->supervisor);
+    replays_add_routes(service->replays, service->router);
     service->control = control_start(settings->control, service->router, fault);
     if (!service->control)
         return EX_UNAVAILABLE;
@@ -147,6 +153,7 @@ static void close_service(struct service *service)
         orders_end(service->orders);
     admin_stop(service->admin);
     control_stop(service->control);
+    replays_free(service->replays);
     operate_free(service->operate);
     status_free(service->status);
     router_free(service->router);

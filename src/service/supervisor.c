@@ -28,6 +28,7 @@ struct slot {
 
 struct supervisor {
     struct configuration *configuration; /* the latest, held */
+    char *state_directory;               /* of the first: a reload does not move the stores */
     struct token_store *tokens;
     struct dead_letter_store *letters;
     struct recorder *recorder;
@@ -47,6 +48,7 @@ static int open_stores(struct supervisor *supervisor, struct fault *fault)
                          "%s: cannot make the state directory: %s; make it and give it to the user "
                          "that runs sluice, or name another by state_directory or --state",
                          service->state_directory, strerror(errno));
+    supervisor->state_directory = memory_text(service->state_directory);
     supervisor->tokens =
         token_store_lmdb_open(service->state_directory, service->store_bytes,
                               configuration_longest_ttl(supervisor->configuration), fault);
@@ -127,7 +129,8 @@ static int prepare(struct supervisor *supervisor, struct configuration *configur
 
         if (found && !slot->removed && mapping_same(mapping_of(slot), mapping))
             continue;
-        fresh[i] = running_new(configuration, mapping, &supervisor->context);
+        fresh[i] = running_new(configuration, mapping, found ? slot->now->claims : NULL,
+                               &supervisor->context);
         if ((!found || slot->wish != SUPERVISOR_DRAIN) && running_prepare(fresh[i], fault))
             return -1;
     }
@@ -278,6 +281,9 @@ static bool advance(struct slot *slot)
     if (slot->now->stopping) {
         if (!running_ended(slot->now))
             return false;
+        /* A replay goes on with its claims: whoever adds the mapping again has to meet it there. */
+        if (slot->removed && claims_shared(slot->now->claims))
+            return false;
         log_event(LOG_INFO, "mapping_stopped", LOG_TEXT("mapping", name_of(slot)));
         if (slot->removed)
             return true;
@@ -423,8 +429,83 @@ void supervisor_free(struct supervisor *supervisor)
     if (supervisor->tokens)
         supervisor->tokens->ops->close(supervisor->tokens);
     configuration_free(supervisor->configuration);
+    free(supervisor->state_directory);
     pthread_mutex_destroy(&supervisor->mutex);
     free(supervisor);
+}
+
+/* ---- replays ---- */
+
+struct held_mapping {
+    struct configuration *configuration;
+    struct claims *claims;
+};
+
+struct supervisor_hold {
+    struct mapping **mappings;
+    struct held_mapping *held; /* of each */
+    size_t count;
+};
+
+static struct claims *held_claims(void *argument, const char *mapping)
+{
+    const struct supervisor_hold *hold = argument;
+
+    for (size_t i = 0; i < hold->count; i++)
+        if (!strcmp(hold->mappings[i]->name, mapping))
+            return hold->held[i].claims;
+    return NULL;
+}
+
+static void hold_slot(struct supervisor_hold *hold, const struct slot *slot)
+{
+    const struct running *running = slot->next ? slot->next : slot->now;
+
+    hold->mappings[hold->count] = (struct mapping *)(uintptr_t)running->mapping;
+    hold->held[hold->count++] = (struct held_mapping){
+        .configuration = configuration_hold(running->configuration),
+        .claims = claims_hold(running->claims),
+    };
+}
+
+struct supervisor_hold *supervisor_hold(struct supervisor *supervisor,
+                                        struct replay_context *ret_context)
+{
+    struct supervisor_hold *hold = NULL;
+
+    pthread_mutex_lock(&supervisor->mutex);
+    if (!supervisor->stopping) {
+        hold = memory_zero(1, sizeof *hold);
+        hold->mappings = memory_zero(supervisor->slot_count + 1, sizeof *hold->mappings);
+        hold->held = memory_zero(supervisor->slot_count + 1, sizeof *hold->held);
+        for (size_t i = 0; i < supervisor->slot_count; i++)
+            if (!supervisor->slots[i].removed)
+                hold_slot(hold, &supervisor->slots[i]);
+        *ret_context = (struct replay_context){
+            .state_directory = supervisor->state_directory,
+            .mappings = hold->mappings,
+            .mapping_count = hold->count,
+            .recorder = supervisor->recorder,
+            .token_store = supervisor->tokens,
+            .claims = held_claims,
+            .argument = hold,
+        };
+    }
+    pthread_mutex_unlock(&supervisor->mutex);
+    return hold;
+}
+
+void supervisor_let_go(struct supervisor_hold *hold)
+{
+    if (!hold)
+        return;
+    for (size_t i = 0; i < hold->count; i++) {
+        claims_free(hold->held[i].claims);
+        configuration_free(hold->held[i].configuration);
+    }
+    free(hold->mappings);
+    free(hold->held);
+    free(hold);
 }
 
 /* ---- looking in ---- */

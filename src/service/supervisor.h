@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "service/config.h"
 #include "service/poller.h"
+#include "service/replay.h"
 
 /* A thread that has not turned for this long is stuck: they turn once a second. */
 #define SUPERVISOR_STUCK_US (30 * CLOCK_SECOND)
@@ -56,6 +57,16 @@ int64_t supervisor_drain_us(const struct supervisor *supervisor);
 bool supervisor_ended(const struct supervisor *supervisor);
 /* Joins and frees everything; the recorder finishes first what it was given. */
 void supervisor_free(struct supervisor *supervisor);
+
+/* ---- replays, any thread ---- */
+
+struct supervisor_hold;
+
+/* What a replay works with: every mapping as it is now, with the claims that its pollers share, which
+ * all stay until they are let go, whatever a reload does meanwhile. NULL: the service is stopping. */
+struct supervisor_hold *supervisor_hold(struct supervisor *supervisor,
+                                        struct replay_context *ret_context);
+void supervisor_let_go(struct supervisor_hold *hold); /* NULL is fine */
 
 /* ---- looking in, any thread ---- */
 

@@ -1,5 +1,6 @@
 """Completion in the shells, by running them."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -84,6 +85,30 @@ def test_mappings_of_the_running_service(complete, cluster, sluice, mapping_for)
     sluice.start()
     complete.environment["STATE_DIRECTORY"] = str(sluice.state)
     assert complete("sluice pause or") == {"orders"}
+
+
+def test_ids_and_mappings_without_a_service(complete, directory):
+    """From the store of dead letters; what is in a reason does nothing to the shell or the terminal."""
+    lines = [{"mapping": name, "lane": "t/0", "position": n, "token": f"t-{n}", "class": "attempts",
+              "reason": "it's $(broken): \x1b[2J\tso", "died": f"2026-11-01T00:00:0{n}Z",
+              "payload": "{}"} for n, name in enumerate(["orders", "orders", "mails"])]
+    (directory / "letters").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state = directory / "state"
+    done = run_cli("dlq", "import", directory / "letters", "--state", state)
+    assert done.returncode == 0, done.stderr
+    listed = run_cli("dlq", "ls", "--json", "--state", state).stdout.splitlines()
+    ids = {json.loads(line)["id"] for line in listed}
+    complete.environment["STATE_DIRECTORY"] = str(state)
+    assert complete("sluice dlq show ") == ids
+    first = sorted(ids)[0]
+    assert complete(f"sluice dlq replay {first[:25]}") == \
+        {one for one in ids if one.startswith(first[:25])}
+    assert complete("sluice dlq ls --mapping ") == {"orders", "mails"}
+    assert complete("sluice dlq ls or") == {"orders"}
+    assert complete("sluice pause or") == {"orders"}
+    complete.environment["STATE_DIRECTORY"] = str(directory)
+    assert complete("sluice dlq show ") == set()
+    assert complete(f"sluice dlq show --state {state} ") == ids
 
 
 def test_every_command_can_be_completed():

@@ -65,11 +65,41 @@ static void waiters_of_one_mailbox_are_forgotten(void **state)
     free(kept);
 }
 
+/* Claims outlive pollers: one that ended in the middle blocks nobody. */
+static void claims_of_one_that_ended_are_given_up(void **state)
+{
+    struct claims *claims = claims_new(), *held = claims_hold(claims);
+    struct mailbox stays, goes;
+    struct claim_waiter *owner, *kept;
+
+    assert_int_equal(mailbox_init(&stays, NULL), 0);
+    assert_int_equal(mailbox_init(&goes, NULL), 0);
+    assert_true(claims_shared(claims));
+    claims_free(held);
+    assert_false(claims_shared(claims));
+    owner = waiter(&goes);
+    kept = waiter(&stays);
+    assert_true(claims_take(claims, "a", 1, owner));
+    assert_true(claims_take(claims, "b", 1, kept));
+    assert_false(claims_take(claims, "a", 1, kept));
+    claims_leave(claims, &goes);
+    assert_ptr_equal(mailbox_take_all(&stays), &kept->item);
+    assert_true(claims_take(claims, "a", 1, kept));
+    assert_false(claims_take(claims, "b", 1, waiter(&goes)));
+    claims_forget(claims, &goes);
+    claims_free(claims);
+    mailbox_fini(&stays);
+    mailbox_fini(&goes);
+    free(owner);
+    free(kept);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waiters_are_posted_when_a_claim_is_given_up),
         cmocka_unit_test(waiters_of_one_mailbox_are_forgotten),
+        cmocka_unit_test(claims_of_one_that_ended_are_given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "io/dead_letter_store.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <sqlite3.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -470,6 +472,44 @@ static void an_older_file_is_brought_up_to_date(void **state)
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 1|", 19);
 }
 
+/* The locks by which another process knows that this one has the file open: without them it would delete
+ * the journal that this one goes on writing. */
+static bool is_locked_for_others(const struct fixture *fixture)
+{
+    char path[128];
+    pid_t child = fork();
+    int status;
+
+    if (!child) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int fd;
+
+        snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
+        fd = open(path, O_RDWR);
+        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void another_connection_keeps_the_locks(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1);
+
+    add(fixture, &one, 1);
+    assert_true(is_locked_for_others(fixture));
+    for (int access = DEAD_LETTER_READ; access <= DEAD_LETTER_WRITE_SOON; access++) {
+        struct dead_letter_store *other = dead_letter_store_sqlite_open(
+            fixture->directory, (enum dead_letter_access)access, &fixture->fault);
+
+        assert_non_null(other);
+        assert_true(is_locked_for_others(fixture));
+        other->ops->close(other);
+        assert_true(is_locked_for_others(fixture));
+    }
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -485,6 +525,7 @@ int main(void)
         TEST(imports_once),
         TEST(places_are_sorted_by_lane_and_position),
         TEST(an_older_file_is_brought_up_to_date),
+        TEST(another_connection_keeps_the_locks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

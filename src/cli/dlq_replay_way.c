@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/dlq_replay_way.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "cli/dlq_inside.h"
+#include "io/control_client.h"
+#include "service/replay_alone.h"
+#include "service/replay_json.h"
+
+#define TIMEOUT_US (20 * CLOCK_SECOND)
+
+static int complain(const struct fault *fault, int code)
+{
+    fprintf(stderr, "sluice dlq replay: %s\n", fault->text);
+    return code;
+}
+
+static enum control_outcome ask(const struct dlq_replay_way *way, const char *method,
+                                const char *path, const json_t *body, json_t **ret_answer,
+                                struct fault *fault)
+{
+    return control_client_ask(way->socket, method, path, body, TIMEOUT_US, ret_answer, fault);
+}
+
+/* ---- which way ---- */
+
+static int open_service(struct dlq_replay_way *way, const struct configuration *configuration)
+{
+    json_t *answer = NULL;
+    struct fault fault;
+    enum control_outcome outcome;
+
+    way->socket = configuration->service.control;
+    outcome = ask(way, "GET", "/v1/replays", NULL, &answer, &fault);
+    json_decref(answer);
+    if (outcome == CONTROL_ANSWERED)
+        return EX_OK;
+    fprintf(stderr,
+            "sluice dlq replay: process %ld has its state directory %s, and takes no orders: %s\n",
+            way->holder, configuration->service.state_directory, fault.text);
+    return outcome == CONTROL_FORBIDDEN ? EX_NOPERM : EX_TEMPFAIL;
+}
+
+int dlq_replay_way_open(struct dlq_replay_way *way, const struct configuration *configuration)
+{
+    struct fault fault;
+
+    *way = (struct dlq_replay_way){
+        .holder = replay_alone_holder(configuration->service.state_directory)};
+    if (way->holder >= 0)
+        return open_service(way, configuration);
+    way->alone = replay_alone_open(configuration, &way->context, &fault);
+    return way->alone ? EX_OK : dlq_failed(&fault);
+}
+
+void dlq_replay_way_close(struct dlq_replay_way *way)
+{
+    replay_alone_close(way->alone);
+    way->alone = NULL;
+}
+
+/* ---- a replay ---- */
+
+static int begin_in_service(struct dlq_replay_way *way, const struct replay_order *order)
+{
+    struct fault fault;
+    json_t *body = replay_order_write(order, &fault), *answer = NULL;
+    enum control_outcome outcome;
+
+    if (!body)
+        return complain(&fault, EX_DATAERR);
+    outcome = ask(way, "POST", "/v1/replays", body, &answer, &fault);
+    way->number = json_integer_value(json_object_get(answer, "id"));
+    json_decref(body);
+    json_decref(answer);
+    if (outcome == CONTROL_ANSWERED)
+        return EX_OK;
+    return complain(&fault, outcome == CONTROL_FORBIDDEN ? EX_NOPERM : EX_TEMPFAIL);
+}
+
+int dlq_replay_way_begin(struct dlq_replay_way *way, const struct replay_order *order)
+{
+    struct fault fault;
+
+    if (way->socket)
+        return begin_in_service(way, order);
+    way->replay = replay_start(&way->context, order, &fault);
+    return way->replay ? EX_OK : complain(&fault, EX_CONFIG);
+}
+
+/* `ending`: "" or "/stop". */
+static enum control_outcome ask_about(const struct dlq_replay_way *way, const char *method,
+                                      const char *ending, const json_t *body, json_t **ret_answer,
+                                      struct fault *fault)
+{
+    char *path = memory_format("/v1/replays/%lld%s", way->number, ending);
+    enum control_outcome outcome = ask(way, method, path, body, ret_answer, fault);
+
+    free(path);
+    return outcome;
+}
+
+int dlq_replay_way_attach(struct dlq_replay_way *way, long long number)
+{
+    json_t *answer = NULL;
+    struct fault fault;
+    enum control_outcome outcome;
+
+    way->number = number;
+    outcome = ask_about(way, "GET", "", NULL, &answer, &fault);
+    json_decref(answer);
+    return outcome == CONTROL_ANSWERED ? EX_OK : complain(&fault, EX_DATAERR);
+}
+
+int dlq_replay_way_status(struct dlq_replay_way *way, struct replay_status *ret_status)
+{
+    json_t *answer = NULL;
+    const char *state;
+    struct fault fault;
+    int code = EX_OK;
+
+    if (!way->socket) {
+        replay_read_status(way->replay, ret_status);
+        return EX_OK;
+    }
+    if (ask_about(way, "GET", "", NULL, &answer, &fault) != CONTROL_ANSWERED) {
+        way->stopped = true;
+        code = EX_UNAVAILABLE; /* what it had done by the last look is in *ret_status */
+    } else {
+        replay_status_read(answer, ret_status);
+        state = json_string_value(json_object_get(answer, "state"));
+        way->stopped = json_is_true(json_object_get(answer, "stopped"));
+        ret_status->ended = state && strcmp(state, "ended") == 0;
+        if (state && strcmp(state, "refused") == 0) {
+            fault_set(&fault, "%s", ret_status->text);
+            code = complain(&fault, EX_CONFIG);
+        }
+    }
+    json_decref(answer);
+    return code;
+}
+
+void dlq_replay_way_stop(struct dlq_replay_way *way, int64_t drain_us)
+{
+    json_t *body, *answer = NULL;
+    struct fault fault;
+
+    if (!way->socket) {
+        replay_stop(way->replay, drain_us);
+        return;
+    }
+    body = json_pack("{s:I}", "drain_us", (json_int_t)drain_us);
+    ask_about(way, "POST", "/stop", body, &answer, &fault); /* the next look shows what became of it */
+    json_decref(body);
+    json_decref(answer);
+}
+
+void dlq_replay_way_end(struct dlq_replay_way *way)
+{
+    replay_free(way->replay);
+    way->replay = NULL;
+}
