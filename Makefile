@@ -22,6 +22,7 @@ BINDIR    ?= $(PREFIX)/bin
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 MANDIR    ?= $(PREFIX)/share/man
 UNITDIR   ?= $(PREFIX)/lib/systemd/system
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 CONNECTORDIR ?= $(LIBDIR)/sluice/connectors
 INSTALL   ?= install
 PKG_CONFIG ?= pkg-config
@@ -200,6 +201,8 @@ install: all
 		sed -e 's|/usr/bin/|$(BINDIR)/|; s|/etc/sluice|$(SYSCONFDIR)/sluice|' \
 			config/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
 		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+	$(INSTALL) -d $(DESTDIR)$(CATALOGDIR)
+	$(INSTALL) -m 644 config/journal/sluice.catalog $(DESTDIR)$(CATALOGDIR)/sluice.catalog
 	test -e $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml || \
 		$(INSTALL) -m 644 config/sluice.yaml $(DESTDIR)$(SYSCONFDIR)/sluice/sluice.yaml
 	$(if $(man1),$(INSTALL) -m 644 $(man1) $(DESTDIR)$(MANDIR)/man1)
@@ -211,6 +214,7 @@ uninstall:
 		$(completions:%=$(DESTDIR)$(PREFIX)/share/%) \
 		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
+		$(DESTDIR)$(CATALOGDIR)/sluice.catalog \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \

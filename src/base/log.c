@@ -7,23 +7,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/journal.h"
 
 #define LINE_MOST     8192 /* bytes; what is beyond is cut */
 #define LINE_END      8    /* room for what ends it */
 #define VALUE_MOST    2048
+#define ENTRY_MOST    (3 * LINE_MOST) /* bytes of the journal's native fields, the line among them */
+#define NAME_MOST     64              /* of such a field: systemd.journal-fields(7) */
 #define REPEATS       5 /* lines of one kind within PERIOD */
 #define PERIOD        (10 * CLOCK_SECOND)
 #define KINDS         256 /* of lines kept apart; the one unused longest makes room */
 #define KINDS_PER_SET 4
 
 struct line {
-    char text[LINE_MOST];
-    size_t size;
+    char *text; /* of the caller */
+    size_t size, most;
 };
 
 /* How often lines of one kind (event, mapping, error) were written lately. */
@@ -39,22 +41,12 @@ static struct {
     enum log_format format;
     bool colour;
     bool priority; /* the journal reads stderr: it has the time and wants the level as a number */
+    const struct log_message_id *ids;
 } setup = {.level = LOG_INFO, .format = LOG_AUTO};
 
 static pthread_mutex_t kinds_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct kind kinds[KINDS];
 static pthread_once_t defaults_once = PTHREAD_ONCE_INIT;
-
-/* systemd.exec(5): JOURNAL_STREAM holds device and inode of the journal's socket. */
-static bool stderr_is_journal(void)
-{
-    const char *stream = getenv("JOURNAL_STREAM");
-    unsigned long long device, inode;
-    struct stat status;
-
-    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
-}
 
 static void settle_format(void)
 {
@@ -66,7 +58,7 @@ static void settle_format(void)
         setup.format = terminal ? LOG_HUMAN : LOG_LOGFMT;
     setup.colour = setup.format == LOG_HUMAN && terminal && !(no_colour && *no_colour) &&
                    !(kind && strcmp(kind, "dumb") == 0);
-    setup.priority = setup.format != LOG_HUMAN && stderr_is_journal();
+    setup.priority = setup.format != LOG_HUMAN && journal_reads(STDERR_FILENO);
 }
 
 void log_setup(enum log_level level, enum log_format format)
@@ -74,6 +66,11 @@ void log_setup(enum log_level level, enum log_format format)
     setup.level = level;
     setup.format = format;
     settle_format();
+}
+
+void log_set_message_ids(const struct log_message_id *ids)
+{
+    setup.ids = ids;
 }
 
 void log_set_level(enum log_level level)
@@ -90,8 +87,8 @@ int log_enabled(enum log_level level)
 
 static void add(struct line *line, const char *text, size_t size)
 {
-    if (size > LINE_MOST - line->size)
-        size = LINE_MOST - line->size;
+    if (size > line->most - line->size)
+        size = line->most - line->size;
     memcpy(line->text + line->size, text, size);
     line->size += size;
 }
@@ -133,8 +130,9 @@ static size_t printable(const unsigned char *text, size_t size)
     return length;
 }
 
-/* Escapes so that JSON, logfmt and people all read it the same way. */
-static void add_escaped(struct line *line, const char *text, size_t size)
+/* Escapes what is not printable, so that JSON, logfmt and people all read it the same way; where the
+ * text stands between quotes, those and backslashes too. */
+static void add_safe(struct line *line, const char *text, size_t size, bool quoted)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     bool cut = size > VALUE_MOST;
@@ -145,7 +143,7 @@ static void add_escaped(struct line *line, const char *text, size_t size)
         size_t length = printable(bytes + i, size - i);
         char escape[8];
 
-        if (length && bytes[i] != '"' && bytes[i] != '\\') {
+        if (length && !(quoted && (bytes[i] == '"' || bytes[i] == '\\'))) {
             add(line, text + i, length);
             i += length;
             continue;
@@ -176,6 +174,11 @@ static void add_escaped(struct line *line, const char *text, size_t size)
         add_text(line, "...");
 }
 
+static void add_escaped(struct line *line, const char *text, size_t size)
+{
+    add_safe(line, text, size, true);
+}
+
 static bool needs_quotes(const char *text)
 {
     if (!*text)
@@ -186,11 +189,18 @@ static bool needs_quotes(const char *text)
     return false;
 }
 
+static unsigned level_index(enum log_level level)
+{
+    return level < LOG_ERROR ? 0 : level > LOG_DEBUG ? 3 : level - 1;
+}
+
+static const char severities[] = "3467"; /* RFC 5424, by level */
+
 static const char *level_name(enum log_level level)
 {
     static const char *const names[] = {"error", "warning", "info", "debug"};
 
-    return names[level < LOG_ERROR ? 0 : level > LOG_DEBUG ? 3 : level - 1];
+    return names[level_index(level)];
 }
 
 static void add_json(struct line *line, const struct log_field *field)
@@ -255,13 +265,13 @@ static void begin_line(struct line *line, enum log_level level, const char *even
 {
     static const char *const shown[] = {"ERROR", "WARN ", "INFO ", "DEBUG"};
     static const char *const colours[] = {"\033[1;31m", "\033[33m", "\033[32m", "\033[2m"};
-    /* RFC 5424 severities, as sd-daemon(3) has them. */
-    static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"};
-    unsigned index = level < LOG_ERROR ? 0 : level > LOG_DEBUG ? 3 : level - 1;
+    unsigned index = level_index(level);
 
-    line->size = 0;
-    if (setup.priority)
-        add_text(line, priorities[index]);
+    if (setup.priority) { /* sd-daemon(3) */
+        add_text(line, "<");
+        add(line, &severities[index], 1);
+        add_text(line, ">");
+    }
     switch (setup.format) {
     case LOG_JSON:
         add_text(line, "{\"time\":\"");
@@ -369,37 +379,118 @@ static bool admit(uint64_t hash, uint64_t *ret_left_out)
     return admitted;
 }
 
+/* ---- the journal ---- */
+
+#define PREFIX_SIZE 3 /* "<6>" */
+
+/* A name of ours as a field of the journal's: MAPPING, and else SLUICE_ before it, as there are names
+ * with a meaning of their own (ERRNO, UNIT). */
+static void add_entry_name(struct line *entry, const char *name)
+{
+    size_t end = entry->size + NAME_MOST;
+
+    add_text(entry, strcmp(name, "mapping") == 0 ? "" : "SLUICE_");
+    for (; *name && entry->size < end; name++) {
+        bool letter = *name >= 'a' && *name <= 'z';
+        char byte = (char)(letter                               ? *name - 'a' + 'A'
+                           : *name >= '0' && *name <= '9'       ? *name
+                                                                : '_');
+
+        add(entry, &byte, 1);
+    }
+    add_text(entry, "=");
+}
+
+static void add_entry_field(struct line *entry, const struct log_field *field)
+{
+    size_t before = entry->size;
+
+    add_entry_name(entry, field->name);
+    if (field->text) {
+        add_safe(entry, field->text, strlen(field->text), false);
+    } else {
+        char number[32];
+
+        snprintf(number, sizeof number, "%lld", (long long)field->number);
+        add_text(entry, number);
+    }
+    add_text(entry, "\n");
+    if (entry->size == entry->most)
+        entry->size = before; /* does not fit */
+}
+
+static void add_message_id(struct line *entry, const char *event)
+{
+    for (const struct log_message_id *id = setup.ids; id && id->event; id++)
+        if (strcmp(id->event, event) == 0) {
+            add_text(entry, "MESSAGE_ID=");
+            add_text(entry, id->id);
+            add_text(entry, "\n");
+            return;
+        }
+}
+
+/* Sends the line with its fields apart; values are escaped, so that each ends with its line. False
+ * where the journal did not take it. */
+static bool tell_journal(enum log_level level, const char *event, const struct log_field *fields,
+                         size_t count, const struct line *line)
+{
+    char bytes[ENTRY_MOST];
+    struct line entry = {bytes, 0, sizeof bytes};
+
+    add_text(&entry, "MESSAGE=");
+    add(&entry, line->text + PREFIX_SIZE, line->size - PREFIX_SIZE);
+    add_text(&entry, "PRIORITY=");
+    add(&entry, &severities[level_index(level)], 1);
+    add_text(&entry, "\nSYSLOG_IDENTIFIER=sluice\n");
+    add_message_id(&entry, event);
+    add_entry_field(&entry, &LOG_TEXT("event", event));
+    for (size_t i = 0; i < count; i++)
+        add_entry_field(&entry, &fields[i]);
+    return journal_send(entry.text, entry.size) == 0;
+}
+
+/* ---- writing ---- */
+
+static void make_line(struct line *line, enum log_level level, const char *event,
+                      const struct log_field *fields, size_t count, uint64_t left_out)
+{
+    begin_line(line, level, event);
+    for (size_t i = 0; i <= count; i++) {
+        const struct log_field field =
+            i < count ? fields[i] : LOG_NUMBER("left_out", (int64_t)left_out);
+        size_t before = line->size;
+
+        if (i == count && !left_out)
+            continue;
+        if (setup.format == LOG_JSON)
+            add_json(line, &field);
+        else
+            add_plain(line, &field);
+        if (line->size > LINE_MOST - LINE_END)
+            line->size = before; /* a field that does not fit is left out as a whole */
+    }
+    end_line(line);
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
     int saved_errno = errno;
     uint64_t left_out;
-    struct line line;
+    char text[LINE_MOST];
+    struct line line = {text, 0, sizeof text};
 
     if (!log_enabled(level))
         return;
     pthread_once(&defaults_once, settle_format);
     if (!admit(kind_of(event, fields, count), &left_out))
         return;
-    begin_line(&line, level, event);
-    for (size_t i = 0; i <= count; i++) {
-        const struct log_field field =
-            i < count ? fields[i] : LOG_NUMBER("left_out", (int64_t)left_out);
-        size_t before = line.size;
-
-        if (i == count && !left_out)
-            continue;
-        if (setup.format == LOG_JSON)
-            add_json(&line, &field);
-        else
-            add_plain(&line, &field);
-        if (line.size > LINE_MOST - LINE_END)
-            line.size = before; /* a field that does not fit is left out as a whole */
-    }
-    end_line(&line);
+    make_line(&line, level, event, fields, count, left_out);
     /* One write, so that lines of several threads do not mix. A reader of stderr that does not keep
      * up or is gone costs lines, nothing else. */
-    while (write(STDERR_FILENO, line.text, line.size) < 0 && errno == EINTR)
-        ;
+    if (!setup.priority || !tell_journal(level, event, fields, count, &line))
+        while (write(STDERR_FILENO, line.text, line.size) < 0 && errno == EINTR)
+            ;
     errno = saved_errno;
 }

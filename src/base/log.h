@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Structured log: one line an event. Human-readable on a terminal, JSON or logfmt otherwise.
+ * Structured log: one line an event. Human-readable on a terminal, JSON or logfmt otherwise. Where
+ * the journal reads stderr (systemd.exec(5), JOURNAL_STREAM), it gets the fields apart as well:
+ * SLUICE_EVENT, MAPPING, and each other with SLUICE_ before its name in capitals.
  *
  *   log_event(LOG_WARNING, "invocation_failed", LOG_TEXT("mapping", name), LOG_NUMBER("status", 500));
  *
@@ -32,6 +34,14 @@ static inline const char *log_text_or_empty(const char *text)
 /* Once, before other threads start. AUTO: human if stderr is a terminal, else logfmt. Default:
  * level INFO, AUTO, to stderr. */
 void log_setup(enum log_level level, enum log_format format);
+
+/* What the journal's catalog knows an event by: 128 bits as 32 hexadecimal digits. */
+struct log_message_id {
+    const char *event; /* NULL ends the table */
+    const char *id;
+};
+/* Once, before other threads start. The table is borrowed. */
+void log_set_message_ids(const struct log_message_id *ids);
 
 /* Any thread, at any time. */
 void log_set_level(enum log_level level);

@@ -8,6 +8,7 @@
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "io/http_client.h"
+#include "service/message_ids.h"
 #include "service/service.h"
 
 enum { CONFIG, STATE, LISTEN, CONNECTORS, LOG_FORMAT, LOG_LEVEL };
@@ -68,6 +69,7 @@ static int load_and_run(const struct overrides *overrides, const char *const *pa
     problem_free_all(&problems);
     if (!configuration)
         return EX_CONFIG;
+    log_set_message_ids(message_ids);
     log_setup(configuration->service.log_level, configuration->service.log_format);
     code = service_run(configuration, &source);
     configuration_free(configuration);

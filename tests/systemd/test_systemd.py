@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from lib.function import always
+from lib.function import Answer, always
 from lib.machine import PATIENCE
 from lib.plugin import build_connector, group_of, ids, numbered
 from lib.waiting import until
@@ -102,6 +102,32 @@ def test_start_consume_reload_stop(cluster, function, machine, mapping_for):
     function.wait_done(ids(1, "last"), 1)
     assert machine.show("sluice", "Result") == "success"
     cluster.wait_committed(group_of(topic), topic, 2)
+
+
+def test_the_journal_is_asked_by_field(cluster, function, machine, mapping_for):
+    topic, other = cluster.topic(1), cluster.topic(1)
+    function.behave = lambda i: Answer(400, "no") if "bad-0" in i.ids else always(200)(i)
+    machine.write(MAPPING, json.dumps(mapping_for(topic, retry={"attempts": 1})))
+    machine.write(MAPPING.replace("orders", "others"), json.dumps(mapping_for(other)))
+    machine.run("systemctl", "start", "sluice")
+    cluster.produce(topic, [*numbered(3, prefix="a"), *numbered(1, prefix="bad"),
+                            *numbered(3, prefix="b")])
+    function.wait_done([*ids(3, "a"), *ids(3, "b")], 30)
+
+    def found(*matches):
+        text = machine.run("journalctl", "-o", "json", "--no-pager", *matches)
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    until(lambda: found("SLUICE_EVENT=dead_letter", "MAPPING=orders"), 20 * PATIENCE, "the entry")
+    [entry] = found("SLUICE_EVENT=dead_letter", "MAPPING=orders")
+    assert entry["_SYSTEMD_UNIT"] == "sluice.service" and entry["PRIORITY"] == "3"
+    assert entry["SLUICE_POSITION"] == "3" and "answered 400" in entry["SLUICE_ERROR"]
+    assert entry["SYSLOG_IDENTIFIER"] == "sluice"
+    assert not found("SLUICE_EVENT=dead_letter", "MAPPING=others")
+    assert found("SLUICE_EVENT=mapping_started", "MAPPING=others")
+    machine.run("journalctl", "--update-catalog")
+    explained = machine.run("journalctl", "-x", "--no-pager", "SLUICE_EVENT=dead_letter")
+    assert "A message of mapping orders was given up" in explained
+    assert "sluice dlq replay" in explained and "@" not in explained.split("Subject:")[1]
 
 
 def test_credentials_are_read(cluster, function, machine, mapping_for):

@@ -12,9 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "base/journal.h"
 
 static int file = -1, real_stderr = -1;
 
@@ -206,6 +211,127 @@ static void lines_of_threads_do_not_mix(void **state)
     assert_int_equal(count, 1500);
 }
 
+/* ---- the journal ---- */
+
+static struct sockaddr_un journal_address = {.sun_family = AF_UNIX};
+static int journal = -1;
+
+/* From here on stderr is what the journal reads, and the journal's socket is ours. */
+static int be_journal(void **state)
+{
+    char stream[64], *path = journal_address.sun_path;
+    struct stat status;
+
+    capture(state);
+    snprintf(path, sizeof journal_address.sun_path, "/tmp/test-log-%ld.sock", (long)getpid());
+    journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(
+        bind(journal, (struct sockaddr *)&journal_address, sizeof journal_address), 0);
+    assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)status.st_dev,
+             (unsigned long long)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    journal_set_path(path);
+    return 0;
+}
+
+static int be_no_journal(void **state)
+{
+    static const struct log_message_id none[] = {{NULL, NULL}};
+
+    log_set_message_ids(none);
+    close(journal);
+    unlink(journal_address.sun_path);
+    unsetenv("JOURNAL_STREAM");
+    return release(state);
+}
+
+/* The next entry; fails where there is none. */
+static char *entry(void)
+{
+    static char text[65536];
+    ssize_t size = recv(journal, text, sizeof text - 1, 0);
+
+    assert_true(size > 0);
+    text[size] = '\0';
+    return text;
+}
+
+static void the_journal_gets_fields(void **state)
+{
+    static const struct log_message_id ids[] = {{"other", "00000000000000000000000000000001"},
+                                                {"entry", "00000000000000000000000000000002"},
+                                                {NULL, NULL}};
+
+    log_setup(LOG_INFO, LOG_AUTO);
+    log_set_message_ids(ids);
+    log_event(LOG_ERROR, "entry", LOG_TEXT("mapping", "orders"), LOG_NUMBER("position", -7),
+              LOG_TEXT("error", "a \"b\" c\\d"));
+    assert_string_equal(entry(), "MESSAGE=level=error event=entry mapping=orders position=-7 "
+                                 "error=\"a \\\"b\\\" c\\\\d\"\n"
+                                 "PRIORITY=3\n"
+                                 "SYSLOG_IDENTIFIER=sluice\n"
+                                 "MESSAGE_ID=00000000000000000000000000000002\n"
+                                 "SLUICE_EVENT=entry\n"
+                                 "MAPPING=orders\n"
+                                 "SLUICE_POSITION=-7\n"
+                                 "SLUICE_ERROR=a \"b\" c\\d\n");
+    assert_string_equal(written(), "");
+}
+
+static void values_do_not_become_fields(void **state)
+{
+    char *text;
+
+    log_setup(LOG_INFO, LOG_JSON);
+    log_event(LOG_INFO, "forged", LOG_TEXT("error", "a\nPRIORITY=0\n\033[2J"),
+              LOG_TEXT("odd name=", "1"));
+    text = entry();
+    assert_int_equal(strncmp(text, "MESSAGE={\"time\":", 16), 0);
+    assert_non_null(strstr(text, "\nPRIORITY=6\n"));
+    assert_null(strstr(text, "\nPRIORITY=0\n"));
+    assert_null(strchr(text, '\033'));
+    assert_non_null(strstr(text, "\nSLUICE_ERROR=a\\nPRIORITY=0\\n\\u001b[2J\n"));
+    assert_non_null(strstr(text, "\nSLUICE_ODD_NAME_=1\n"));
+    assert_null(strstr(text, "MESSAGE_ID"));
+}
+
+static void an_entry_has_a_bound(void **state)
+{
+    char longest[10000], *text;
+    size_t size;
+
+    memset(longest, '\001', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    log_setup(LOG_INFO, LOG_AUTO);
+    log_event(LOG_INFO, "much", LOG_TEXT("a", longest), LOG_TEXT("b", longest),
+              LOG_TEXT("c", longest), LOG_TEXT("mapping", "m"));
+    text = entry();
+    size = strlen(text);
+    assert_true(size > 12000 && size < 32768);
+    assert_int_equal(text[size - 1], '\n');
+    assert_non_null(strstr(text, "\nSLUICE_A="));
+    assert_null(strstr(text, "\nSLUICE_B="));
+    assert_non_null(strstr(text, "\nMAPPING=m\n"));
+}
+
+static void stderr_gets_what_the_journal_does_not_take(void **state)
+{
+    log_setup(LOG_INFO, LOG_AUTO);
+    unlink(journal_address.sun_path);
+    log_event(LOG_WARNING, "untaken", LOG_TEXT("mapping", "orders"));
+    assert_string_equal(written(), "<4>level=warning event=untaken mapping=orders\n");
+}
+
+static void another_stderr_is_no_journal(void **state)
+{
+    setenv("JOURNAL_STREAM", "1:1", 1);
+    log_setup(LOG_INFO, LOG_AUTO);
+    log_event(LOG_WARNING, "elsewhere", LOG_TEXT("mapping", "orders"));
+    assert_int_equal(strncmp(written(), "time=", 5), 0);
+    assert_int_equal(recv(journal, &(char){0}, 1, 0), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +343,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(repetition_is_limited, capture, release),
         cmocka_unit_test_setup_teardown(a_long_line_stays_whole, capture, release),
         cmocka_unit_test_setup_teardown(lines_of_threads_do_not_mix, capture, release),
+        cmocka_unit_test_setup_teardown(the_journal_gets_fields, be_journal,
+                                        be_no_journal),
+        cmocka_unit_test_setup_teardown(values_do_not_become_fields, be_journal,
+                                        be_no_journal),
+        cmocka_unit_test_setup_teardown(an_entry_has_a_bound, be_journal,
+                                        be_no_journal),
+        cmocka_unit_test_setup_teardown(stderr_gets_what_the_journal_does_not_take, be_journal,
+                                        be_no_journal),
+        cmocka_unit_test_setup_teardown(another_stderr_is_no_journal, be_journal,
+                                        be_no_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
