@@ -151,6 +151,14 @@ test-all: check test-integration
 test-integration: all
 	@SLUICE_BUILD=$(B) tests/integration/run
 
+# Where memory and order of events are handled, under the address and undefined-behaviour sanitizers.
+.PHONY: test-sanitized
+test-sanitized:
+	@tests/dependencies test
+	@SLUICE_TEST_TIMEOUT=600 SLUICE_TEST_PATIENCE=4 $(MAKE) --no-print-directory SAN=address,undefined check
+	@SLUICE_BUILD=build/variant-address-undefined SLUICE_TEST_PATIENCE=4 tests/integration/run \
+		$(addprefix tests/integration/test_,$(addsuffix .py,path tokens partial order rebalance))
+
 .PHONY: test-systemd
 test-systemd:
 	@tests/dependencies systemd

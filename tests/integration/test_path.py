@@ -200,6 +200,9 @@ def test_large_backlog_keeps_memory_bounded(cluster, function, sluice, mapping_f
     function.wait_invocations(3, 20)
     held.set()
     function.wait_done(ids(30_000), 90)
+    with open(f"/proc/{sluice.pid}/maps") as maps:
+        if "libasan" in maps.read():
+            pytest.skip("the address sanitizer takes memory of its own")
     with open(f"/proc/{sluice.pid}/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    assert "Sanitizer" in sluice.tail() or peak < 128 * 1024, f"{peak} KiB"
+    assert peak < 128 * 1024, f"{peak} KiB"
