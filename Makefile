@@ -172,7 +172,7 @@ bench: all $(B)/tests/floor $(B)/tests/bench_producer $(B)/tests/bench_latency
 	@SLUICE_BUILD=$(B) tests/bench/run
 
 .PHONY: bench-dlq
-bench-dlq: all $(B)/tests/test_dead_letter_store
+bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder
 	@SLUICE_BUILD=$(B) tests/bench/dlq
 
 $(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags

@@ -88,8 +88,9 @@ struct poller {
     bool readable; /* its descriptor fired, or it said there is more */
     bool muted;    /* the descriptor is not watched: there is no room */
     bool stopping, stopped, paused;
-    atomic_bool stop_asked, pause_asked, resume_asked, ended;
+    /* Written by others; in words of their own, as the flags above are read all at once. */
     _Atomic int64_t drain_us;
+    atomic_bool stop_asked, pause_asked, resume_asked, ended;
 
     pthread_t thread;
     bool running;

@@ -532,7 +532,82 @@ static void nothing_acknowledged_is_lost_by_kill(void **state)
     free(acknowledged);
 }
 
-int main(void)
+/* ---- `test_recorder expiry DIRECTORY COUNT`: how long a letter waits to be written while COUNT of a
+ * mapping's oldest expire in a store made by `test_dead_letter_store bench DIRECTORY keep` ---- */
+
+static uint64_t letters_left(struct dead_letter_store *store)
+{
+    struct dead_letter_usage usage;
+
+    assert_int_equal(store->ops->usage(store, "mapping-0", &usage, NULL), 0);
+    return usage.count;
+}
+
+/* Writes one letter after the other until so few are left; the longest wait. */
+static int64_t write_while_expiring(struct recorder *recorder, struct dead_letter_store *reader,
+                                    uint64_t left)
+{
+    struct mailbox replies;
+    int64_t longest_us = 0;
+
+    assert_int_equal(mailbox_init(&replies, NULL), 0);
+    for (int i = 0; i % 64 || letters_left(reader) > left; i++) {
+        char token[32];
+        struct job *job;
+        int64_t began = clock_now(), took;
+
+        snprintf(token, sizeof token, "meanwhile-%d", i);
+        job = job_new(&replies, token, 1);
+        recorder_submit(recorder, &job->record);
+        assert_ptr_equal(await(&replies, 1), job);
+        took = clock_now() - began;
+        longest_us = took > longest_us ? took : longest_us;
+        free(job);
+    }
+    mailbox_fini(&replies);
+    return longest_us;
+}
+
+static int time_expiry(const char *directory, uint64_t count)
+{
+    const struct recorder_options options = {.expire_interval_us = 20 * CLOCK_MS};
+    struct token_store *tokens = token_store_memory_open();
+    struct fault fault = {.text = ""};
+    struct dead_letter_store *store =
+        dead_letter_store_sqlite_open(directory, DEAD_LETTER_WRITE, &fault);
+    struct dead_letter_store *reader =
+        dead_letter_store_sqlite_open(directory, DEAD_LETTER_READ, &fault);
+    struct dead_letter_place *places;
+    struct recorder *recorder;
+    int64_t died, began, longest_us;
+    size_t found;
+
+    assert_true(store && reader);
+    assert_int_equal(reader->ops->select(reader,
+                                         &(struct dead_letter_query){.mapping = "mapping-0",
+                                                                     .sort = DEAD_LETTER_OLDEST,
+                                                                     .limit = (uint32_t)count},
+                                         &places, &found, &fault),
+                     0);
+    died = 0;
+    for (size_t i = 0; i < found; i++)
+        died = places[i].number > died ? places[i].number : died;
+    free(places);
+    recorder = recorder_new(tokens, store, &options, &fault);
+    recorder_set_keep(recorder, "mapping-0", clock_wall() - died - 1);
+    assert_int_equal(recorder_start(recorder, &fault), 0);
+    began = clock_now();
+    longest_us = write_while_expiring(recorder, reader, letters_left(reader) - found);
+    printf("{\"expired\": %zu, \"seconds\": %.3f, \"longest_wait_ms\": %.1f}\n", found,
+           (double)(clock_now() - began) / 1e6, (double)longest_us / 1e3);
+    recorder_free(recorder);
+    reader->ops->close(reader);
+    store->ops->close(store);
+    tokens->ops->close(tokens);
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(records_all_parts_then_replies, setup, teardown),
@@ -546,5 +621,7 @@ int main(void)
         cmocka_unit_test(nothing_acknowledged_is_lost_by_kill),
     };
 
+    if (argc == 4 && strcmp(argv[1], "expiry") == 0)
+        return time_expiry(argv[2], strtoull(argv[3], NULL, 10));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
