@@ -88,6 +88,7 @@ struct poller {
     bool readable; /* its descriptor fired, or it said there is more */
     bool muted;    /* the descriptor is not watched: there is no room */
     bool stopping, stopped, paused;
+    atomic_uint cap; /* of invocations in flight, an operator's; 0: none */
     atomic_bool stop_asked, pause_asked, resume_asked, ended;
     _Atomic int64_t drain_us;
 
