@@ -197,6 +197,8 @@ install: all
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
 	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
+	$(INSTALL) -m 644 config/prometheus/sluice.rules.yaml $(DESTDIR)$(PREFIX)/share/sluice
+	$(INSTALL) -m 644 config/grafana/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/sluice-grafana.json
 	$(B)/sluice schema --connectors $(B)/connectors \
 		> $(DESTDIR)$(PREFIX)/share/sluice/sluice-mapping.schema.json
 	$(B)/sluice schema --connectors $(B)/connectors --service \
@@ -220,7 +222,8 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
 		$(completions:%=$(DESTDIR)$(PREFIX)/share/%) \
-		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json) \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json \
+			sluice.rules.yaml sluice-grafana.json) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(DESTDIR)$(CATALOGDIR)/sluice.catalog \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
