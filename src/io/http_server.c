@@ -161,6 +161,12 @@ const char *http_server_query(const struct http_server_request *request, const c
     return value ? value : "";
 }
 
+const char *http_server_header(const struct http_server_request *request, const char *name)
+{
+    return MHD_lookup_connection_value((struct MHD_Connection *)request->connection,
+                                       MHD_HEADER_KIND, name);
+}
+
 bool http_server_peer(const struct http_server_request *request, struct unix_socket_peer *ret_peer)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(

@@ -40,6 +40,9 @@ typedef void (*http_server_fn)(void *argument, const struct http_server_request 
 /* The value of `?name=value`, "" for `?name`, NULL where absent. Within the handler. */
 const char *http_server_query(const struct http_server_request *request, const char *name);
 
+/* The value of a header, of the first where it comes twice; NULL where absent. Within the handler. */
+const char *http_server_header(const struct http_server_request *request, const char *name);
+
 /* Whether the request came over a Unix socket from one who may give orders: root, the user of this
  * process, or a member of the group that the socket's file belongs to. Within the handler. */
 bool http_server_peer(const struct http_server_request *request, struct unix_socket_peer *ret_peer);

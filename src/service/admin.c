@@ -57,8 +57,10 @@ static void handle(void *argument, const struct http_server_request *request,
         answer->status = 405;
         buffer_add_text(&answer->body, "only GET\n");
     } else if (!strcmp(request->path, "/metrics")) {
-        answer->content_type = METRICS_CONTENT_TYPE;
-        metrics_write(admin->supervisor, &answer->body);
+        enum metrics_format format = metrics_choose(http_server_header(request, "Accept"));
+
+        answer->content_type = metrics_content_type(format);
+        metrics_write(admin->supervisor, format, &answer->body);
     } else if (!strcmp(request->path, "/livez")) {
         answer->status = write_health(admin, false, &answer->body) ? 200 : 503;
     } else if (!strcmp(request->path, "/readyz")) {

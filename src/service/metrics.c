@@ -3,8 +3,11 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -24,6 +27,12 @@ struct scrape {
     struct sample *samples;
     size_t count, room;
     int64_t now_us, wall_us;
+};
+
+/* What is written, and how. */
+struct page {
+    struct buffer *buffer;
+    enum metrics_format format;
 };
 
 /* ---- of a mapping ---- */
@@ -111,39 +120,62 @@ static const struct metric metrics[] = {
      read_turn},
 };
 
-static void write_head(struct buffer *buffer, const char *name, const char *type, const char *help)
+/* OpenMetrics names the unit where the name ends with it. */
+static void write_unit(struct buffer *buffer, const char *name, size_t size)
 {
-    buffer_format(buffer, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    static const char *const units[] = {"seconds", "bytes"};
+
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        size_t length = strlen(units[i]);
+
+        if (size > length && memcmp(name + size - length, units[i], length) == 0 &&
+            name[size - length - 1] == '_')
+            buffer_format(buffer, "# UNIT %.*s %s\n", (int)size, name, units[i]);
+    }
 }
 
-static void write_numbers(const struct scrape *scrape, struct buffer *buffer)
+/* In OpenMetrics a counter's family is called without the _total of its samples. */
+static void write_head(const struct page *page, const char *name, const char *type,
+                       const char *help)
+{
+    size_t size = strlen(name);
+
+    if (page->format == METRICS_OPENMETRICS && strcmp(type, "counter") == 0)
+        size -= strlen("_total");
+    buffer_format(page->buffer, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)size, name, help, (int)size,
+                  name, type);
+    if (page->format == METRICS_OPENMETRICS)
+        write_unit(page->buffer, name, size);
+}
+
+static void write_numbers(const struct scrape *scrape, const struct page *page)
 {
     for (size_t m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
         const struct metric *metric = &metrics[m];
 
-        write_head(buffer, metric->name, metric->type, metric->help);
+        write_head(page, metric->name, metric->type, metric->help);
         for (size_t i = 0; i < scrape->count; i++)
-            buffer_format(buffer, "%s{mapping=\"%s\"} %.16g\n", metric->name,
+            buffer_format(page->buffer, "%s{mapping=\"%s\"} %.16g\n", metric->name,
                           scrape->samples[i].name, metric->read(scrape, &scrape->samples[i]));
     }
 }
 
-static void write_states(const struct scrape *scrape, struct buffer *buffer)
+static void write_states(const struct scrape *scrape, const struct page *page)
 {
     static const char *const states[] = {[GATE_CLOSED] = "closed",
                                          [GATE_UNAVAILABLE] = "target_unavailable",
                                          [GATE_FAILING] = "target_failing",
                                          [GATE_PAUSED] = "target_paused"};
 
-    write_head(buffer, "sluice_breaker_state", "gauge",
+    write_head(page, "sluice_breaker_state", "gauge",
                "1 for the state that the circuit breaker is in, 0 for the others.");
     for (size_t i = 0; i < scrape->count; i++)
         for (size_t s = 0; s < sizeof states / sizeof *states; s++)
-            buffer_format(buffer, "sluice_breaker_state{mapping=\"%s\",state=\"%s\"} %d\n",
+            buffer_format(page->buffer, "sluice_breaker_state{mapping=\"%s\",state=\"%s\"} %d\n",
                           scrape->samples[i].name, states[s], scrape->samples[i].status.gate == s);
-    write_head(buffer, "sluice_mapping_info", "gauge", "1; what runs, by its labels.");
+    write_head(page, "sluice_mapping_info", "gauge", "1; what runs, by its labels.");
     for (size_t i = 0; i < scrape->count; i++)
-        buffer_format(buffer,
+        buffer_format(page->buffer,
                       "sluice_mapping_info{mapping=\"%s\",connector=\"%s\",revision=\"%s\"} 1\n",
                       scrape->samples[i].name, scrape->samples[i].connector,
                       scrape->samples[i].revision);
@@ -151,8 +183,17 @@ static void write_states(const struct scrape *scrape, struct buffer *buffer)
 
 /* ---- histograms ---- */
 
+/* As OpenMetrics has numbers in labels, in both formats: "1" and "1.0" would be two series. */
+static void write_bound(struct buffer *buffer, double bound)
+{
+    if (isinf(bound))
+        buffer_add_text(buffer, "+Inf");
+    else
+        buffer_format(buffer, bound == floor(bound) ? "%.1f" : "%g", bound);
+}
+
 /* The series of one histogram; `mapping` NULL: it is of the service. */
-static void write_histogram(struct buffer *buffer, const char *name, const char *mapping,
+static void write_histogram(const struct page *page, const char *name, const char *mapping,
                             const struct histogram *histogram, const struct histogram_scale *scale)
 {
     char label[96] = "";
@@ -162,78 +203,75 @@ static void write_histogram(struct buffer *buffer, const char *name, const char 
         snprintf(label, sizeof label, "mapping=\"%s\"", mapping);
     for (size_t i = 0; i <= scale->count; i++) {
         count += histogram->buckets[i];
-        buffer_format(buffer, "%s_bucket{%s%sle=\"", name, label, mapping ? "," : "");
-        if (i < scale->count)
-            buffer_format(buffer, "%g", scale->bounds[i]);
-        else
-            buffer_add_text(buffer, "+Inf");
-        buffer_format(buffer, "\"} %" PRIu64 "\n", count);
+        buffer_format(page->buffer, "%s_bucket{%s%sle=\"", name, label, mapping ? "," : "");
+        write_bound(page->buffer, i < scale->count ? scale->bounds[i] : INFINITY);
+        buffer_format(page->buffer, "\"} %" PRIu64 "\n", count);
     }
-    buffer_format(buffer, "%s_sum%s%s%s %.16g\n", name, mapping ? "{" : "", label,
+    buffer_format(page->buffer, "%s_sum%s%s%s %.16g\n", name, mapping ? "{" : "", label,
                   mapping ? "}" : "", histogram->sum);
-    buffer_format(buffer, "%s_count%s%s%s %" PRIu64 "\n", name, mapping ? "{" : "", label,
+    buffer_format(page->buffer, "%s_count%s%s%s %" PRIu64 "\n", name, mapping ? "{" : "", label,
                   mapping ? "}" : "", count);
 }
 
-static void write_histograms(const struct scrape *scrape, struct buffer *buffer)
+static void write_histograms(const struct scrape *scrape, const struct page *page)
 {
-    write_head(buffer, "sluice_invocation_duration_seconds", "histogram",
+    write_head(page, "sluice_invocation_duration_seconds", "histogram",
                "How long invocations took, from sending to the end of the answer.");
     for (size_t i = 0; i < scrape->count; i++)
-        write_histogram(buffer, "sluice_invocation_duration_seconds", scrape->samples[i].name,
+        write_histogram(page, "sluice_invocation_duration_seconds", scrape->samples[i].name,
                         &scrape->samples[i].status.duration, &poller_duration_scale);
-    write_head(buffer, "sluice_batch_messages", "histogram", "Messages in an invocation.");
+    write_head(page, "sluice_batch_messages", "histogram", "Messages in an invocation.");
     for (size_t i = 0; i < scrape->count; i++)
-        write_histogram(buffer, "sluice_batch_messages", scrape->samples[i].name,
+        write_histogram(page, "sluice_batch_messages", scrape->samples[i].name,
                         &scrape->samples[i].status.batch, &poller_batch_scale);
-    write_head(buffer, "sluice_batch_age_seconds", "histogram",
+    write_head(page, "sluice_batch_age_seconds", "histogram",
                "From the timestamp of a batch's first message until the function had done it.");
     for (size_t i = 0; i < scrape->count; i++)
-        write_histogram(buffer, "sluice_batch_age_seconds", scrape->samples[i].name,
+        write_histogram(page, "sluice_batch_age_seconds", scrape->samples[i].name,
                         &scrape->samples[i].status.age, &poller_age_scale);
 }
 
 /* ---- of the service ---- */
 
-static void write_one(struct buffer *buffer, const char *name, const char *type, const char *help,
+static void write_one(const struct page *page, const char *name, const char *type, const char *help,
                       double value)
 {
-    write_head(buffer, name, type, help);
-    buffer_format(buffer, "%s %.16g\n", name, value);
+    write_head(page, name, type, help);
+    buffer_format(page->buffer, "%s %.16g\n", name, value);
 }
 
-static void write_stores(const struct recorder_stats *stores, struct buffer *buffer)
+static void write_stores(const struct recorder_stats *stores, const struct page *page)
 {
-    write_one(buffer, "sluice_store_commits_total", "counter", "Commits of the stores.",
+    write_one(page, "sluice_store_commits_total", "counter", "Commits of the stores.",
               (double)stores->commits);
-    write_one(buffer, "sluice_store_failures_total", "counter", "Commits that failed.",
+    write_one(page, "sluice_store_failures_total", "counter", "Commits that failed.",
               (double)stores->failures);
-    write_one(buffer, "sluice_store_waiting", "gauge", "Records that wait to be written.",
+    write_one(page, "sluice_store_waiting", "gauge", "Records that wait to be written.",
               (double)stores->waiting);
-    write_head(buffer, "sluice_store_commit_duration_seconds", "histogram",
+    write_head(page, "sluice_store_commit_duration_seconds", "histogram",
                "How long a group of commits to both stores took.");
-    write_histogram(buffer, "sluice_store_commit_duration_seconds", NULL, &stores->commit_duration,
+    write_histogram(page, "sluice_store_commit_duration_seconds", NULL, &stores->commit_duration,
                     &recorder_commit_scale);
 }
 
 /* Names as in Prometheus' own clients. */
-static void write_process(struct buffer *buffer)
+static void write_process(const struct page *page)
 {
     struct process_usage usage;
 
     process_read_usage(&usage);
-    write_one(buffer, "process_cpu_seconds_total", "counter", "CPU time used.", usage.cpu_seconds);
-    write_one(buffer, "process_start_time_seconds", "gauge", "When the process began, since 1970.",
+    write_one(page, "process_cpu_seconds_total", "counter", "CPU time used.", usage.cpu_seconds);
+    write_one(page, "process_start_time_seconds", "gauge", "When the process began, since 1970.",
               usage.start_seconds);
-    write_one(buffer, "process_resident_memory_bytes", "gauge", "Memory in use.",
+    write_one(page, "process_resident_memory_bytes", "gauge", "Memory in use.",
               (double)usage.resident_bytes);
-    write_one(buffer, "process_virtual_memory_bytes", "gauge", "Address space in use.",
+    write_one(page, "process_virtual_memory_bytes", "gauge", "Address space in use.",
               (double)usage.virtual_bytes);
-    write_one(buffer, "process_open_fds", "gauge", "Open file descriptors.",
+    write_one(page, "process_open_fds", "gauge", "Open file descriptors.",
               (double)usage.open_descriptors);
-    write_one(buffer, "process_max_fds", "gauge", "File descriptors that may be open.",
+    write_one(page, "process_max_fds", "gauge", "File descriptors that may be open.",
               (double)usage.most_descriptors);
-    write_one(buffer, "process_threads", "gauge", "Threads.", (double)usage.threads);
+    write_one(page, "process_threads", "gauge", "Threads.", (double)usage.threads);
 }
 
 /* ---- the scrape ---- */
@@ -257,8 +295,55 @@ static void take_sample(void *argument, const struct supervisor_view *view)
     sample->status = view->status;
 }
 
-void metrics_write(struct supervisor *supervisor, struct buffer *buffer)
+const char *metrics_content_type(enum metrics_format format)
 {
+    return format == METRICS_OPENMETRICS
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+/* The weight (RFC 9110, 12.4.2) that a media range's parameters give it. */
+static double weight_of(const char *parameters, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        size_t at = i + 1 + strspn(parameters + i + 1, " \t");
+
+        if (parameters[i] == ';' && at + 1 < size && (parameters[at] == 'q' || parameters[at] == 'Q') &&
+            parameters[at + 1] == '=')
+            return strtod(parameters + at + 2, NULL);
+    }
+    return 1;
+}
+
+enum metrics_format metrics_choose(const char *accept)
+{
+    static const char *const names[] = {[METRICS_TEXT] = "text/plain",
+                                        [METRICS_OPENMETRICS] = "application/openmetrics-text"};
+    double weights[] = {0, 0};
+
+    for (const char *range = accept; range && *range;) {
+        size_t size;
+
+        range += strspn(range, ", \t");
+        size = strcspn(range, ",");
+        for (size_t i = 0; i < 2; i++) {
+            size_t length = strlen(names[i]);
+
+            if (size >= length && strncasecmp(range, names[i], length) == 0 &&
+                (size == length || strchr("; \t", range[length])))
+                weights[i] = fmax(weights[i], weight_of(range + length, size - length));
+        }
+        range += size;
+    }
+    return weights[METRICS_OPENMETRICS] > 0 && weights[METRICS_OPENMETRICS] >= weights[METRICS_TEXT]
+               ? METRICS_OPENMETRICS
+               : METRICS_TEXT;
+}
+
+void metrics_write(struct supervisor *supervisor, enum metrics_format format,
+                   struct buffer *buffer)
+{
+    const struct page page = {buffer, format};
     struct scrape scrape = {.samples = memory_zero(16, sizeof *scrape.samples),
                             .room = 16,
                             .now_us = clock_now(),
@@ -267,12 +352,14 @@ void metrics_write(struct supervisor *supervisor, struct buffer *buffer)
     supervisor_recorder_stats(supervisor, &scrape.stores);
     supervisor_look(supervisor, take_sample, &scrape);
     assert(scrape.samples); /* for the analyser, which does not see that it only grows */
-    write_numbers(&scrape, buffer);
-    write_states(&scrape, buffer);
-    write_histograms(&scrape, buffer);
-    write_stores(&scrape.stores, buffer);
-    write_head(buffer, "sluice_build_info", "gauge", "1; the version, by its label.");
+    write_numbers(&scrape, &page);
+    write_states(&scrape, &page);
+    write_histograms(&scrape, &page);
+    write_stores(&scrape.stores, &page);
+    write_head(&page, "sluice_build_info", "gauge", "1; the version, by its label.");
     buffer_format(buffer, "sluice_build_info{version=\"%s\"} 1\n", SLUICE_VERSION);
-    write_process(buffer);
+    write_process(&page);
+    if (format == METRICS_OPENMETRICS)
+        buffer_add_text(buffer, "# EOF\n");
     free(scrape.samples);
 }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 
+import prometheus_client.openmetrics.parser
 import pytest
 
 from lib.function import OK, Answer
@@ -100,6 +101,28 @@ def test_promtool_has_no_objection(cluster, function, sluice, mapping_for):
     done = subprocess.run(["promtool", "check", "metrics"], input=sluice.get("/metrics")[1],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_openmetrics_is_spoken_if_asked_for(cluster, function, sluice, mapping_for, metrics):
+    topic = cluster.topic(1)
+    sluice.mapping("orders", mapping_for(topic))
+    cluster.produce(topic, numbered(5))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+    until(lambda: value(metrics(), "sluice_messages_done_total", mapping="orders") == 5, 10, "done")
+    _, text = sluice.get("/metrics", Accept="application/openmetrics-text;version=1.0.0")
+    assert text.endswith("\n# EOF\n")
+    families = {family.name: family
+                for family in prometheus_client.openmetrics.parser.text_string_to_metric_families(text)}
+    plain = metrics()
+    assert {name.removesuffix("_total") for name in plain} == set(families)
+    [done] = families["sluice_messages_done"].samples
+    assert (done.name, done.value) == ("sluice_messages_done_total", 5)
+    assert families["sluice_invocation_duration_seconds"].unit == "seconds"
+    assert families["sluice_held_bytes"].unit == "bytes"
+    # A series is the same whichever way it came.
+    assert {(s.name, tuple(sorted(s.labels.items()))) for f in families.values() for s in f.samples} \
+        == {(name, tuple(sorted(labels))) for f in plain.values() for name, labels in f.samples}
 
 
 def test_a_scrape_of_100_mappings_is_cheap_and_bounded(directory, function, sluice, idle_source):

@@ -49,10 +49,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _ask(socket_path, method, path, body=None):
+def _ask(socket_path, method, path, body=None, headers=None):
     connection = _UnixConnection(socket_path)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:
@@ -200,9 +200,9 @@ class Sluice:
 
     # -- HTTP listener --
 
-    def get(self, path):
+    def get(self, path, **headers):
         """(status, body) of the listener."""
-        return _ask(self.listener, "GET", path)
+        return _ask(self.listener, "GET", path, headers=headers)
 
     def control(self, method, path, body=None):
         """(status, JSON) of the control socket."""
