@@ -13,6 +13,7 @@ int cmd_reload(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
+int cmd_set(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_connectors(int argc, char **argv);

@@ -12,6 +12,7 @@ const struct cli_command cli_commands[] = {
     {"pause", "Let mappings take no messages for a while", cmd_pause},
     {"resume", "Let paused, drained or waiting mappings go on", cmd_resume},
     {"drain", "Let mappings finish, give their lanes back and stop", cmd_drain},
+    {"set", "Change a setting of a mapping until the next reload", cmd_set},
     {"dlq", "Look into dead letters, mend them, send them again", cmd_dlq},
     {"token", "Look at recorded idempotency tokens, forget one", cmd_token},
     {"demo", "See it work, without a broker", cmd_demo},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * `sluice reload`, and `sluice pause|resume|drain MAPPING`. */
+ * `sluice reload`, `sluice pause|resume|drain MAPPING`, `sluice set MAPPING NAME=VALUE`. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "base/memory.h"
+#include "base/units.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/control.h"
@@ -196,4 +197,53 @@ int cmd_resume(int argc, char **argv)
 int cmd_drain(int argc, char **argv)
 {
     return wish(&drain_usage, argc, argv);
+}
+
+/* ---- set ---- */
+
+static const struct arguments_usage set_usage = {
+    .command = "set",
+    .synopsis = "[OPTION...] MAPPING concurrency=N",
+    .options = options,
+    .description =
+        "Lets a mapping have at most N invocations in flight per poller, where its function needs\n"
+        "rest. N is from 1 to what target.http.concurrency allows. It holds until the next reload or\n"
+        "restart; `sluice status` tells of it.",
+    .examples = "  sluice set orders concurrency=2",
+};
+
+int cmd_set(int argc, char **argv)
+{
+    static const char name[] = "concurrency=";
+    struct arguments arguments;
+    struct control_place place;
+    json_t *body, *answer = NULL;
+    const char *mapping, *setting;
+    int64_t number;
+    char *path;
+    bool json;
+    int code;
+
+    if (!read_arguments(&arguments, &set_usage, argc, argv, &place, &json, &code))
+        return code;
+    if (arguments.operand_count != 2)
+        return arguments_refuse(&arguments, "expected a mapping and concurrency=N");
+    mapping = arguments.operands[0];
+    setting = arguments.operands[1];
+    if (strncmp(setting, name, strlen(name)) != 0 ||
+        units_parse_integer(setting + strlen(name), &number))
+        return arguments_refuse(&arguments, "found \"%s\", expected concurrency=N", setting);
+    if (!control_could_be_mapping(mapping)) {
+        fprintf(stderr, "sluice set: there is no mapping %s\n", mapping);
+        return EX_DATAERR;
+    }
+    path = memory_format("/v1/mappings/%s/set", mapping);
+    body = json_pack("{s:I}", "concurrency", (json_int_t)number);
+    code = control_ask("set", &place, "POST", path, body, &answer);
+    if (json && answer)
+        print_json(answer);
+    json_decref(body);
+    json_decref(answer);
+    free(path);
+    return code;
 }

@@ -260,8 +260,11 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
     screen_line(screen, NULL, "  rate       %s/s received, %s/s done",
                 amount_of(mapping, "received_rate", a), amount_of(mapping, "done_rate", b));
     screen_line(screen, NULL,
-                "  now        %lld of %lld invocations in flight, %lld messages unfinished",
+                "  now        %lld of %lld invocations in flight%s, %lld messages unfinished",
                 (long long)number_of(mapping, "in_flight"), (long long)number_of(mapping, "limit"),
+                json_is_integer(json_object_get(mapping, "concurrency_set"))
+                    ? " (concurrency set until the next reload)"
+                    : "",
                 (long long)number_of(mapping, "unfinished"));
     screen_line(screen, NULL, "  waiting    %lld batches for another attempt, %lld suspects",
                 (long long)number_of(mapping, "retries_waiting"),

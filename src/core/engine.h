@@ -115,6 +115,8 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
                    int64_t now_us);
 /* Ends a pause: the next probe may go out at once. */
 void engine_resume(struct engine *engine);
+/* At most so many invocations in flight from now on, whatever the rules allow; 0: as they do. */
+void engine_cap(struct engine *engine, uint32_t invocations);
 /* While held no invocation begins, and no suspect's patience runs out for want of a witness. */
 void engine_hold(struct engine *engine, bool held, int64_t now_us);
 

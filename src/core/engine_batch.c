@@ -369,7 +369,7 @@ int64_t engine_run(struct engine *engine, int64_t now_us)
             bool held_back = engine->ready.first || engine->doubted.first || engine->waiting.count;
 
             at_us = CLOCK_NEVER;
-            if (held_back && engine->gate.in_flight < engine->gate.limit &&
+            if (held_back && engine->gate.in_flight < gate_present_limit(&engine->gate) &&
                 (!gate_probing(&engine->gate) || !engine->gate.in_flight))
                 at_us = engine->gate.next_us;
             break;
@@ -558,6 +558,11 @@ void engine_answer(struct engine *engine, struct batch *batch, const struct outc
 void engine_resume(struct engine *engine)
 {
     engine->gate.next_us = 0;
+}
+
+void engine_cap(struct engine *engine, uint32_t invocations)
+{
+    engine->gate.cap = invocations;
 }
 
 void engine_hold(struct engine *engine, bool held, int64_t now_us)

@@ -12,11 +12,16 @@ void gate_init(struct gate *gate, const struct concurrency_settings *settings)
     *gate = (struct gate){.limit = settings->most};
 }
 
+uint32_t gate_present_limit(const struct gate *gate)
+{
+    if (gate->state != GATE_CLOSED)
+        return 1;
+    return gate->cap && gate->cap < gate->limit ? gate->cap : gate->limit;
+}
+
 bool gate_admits(const struct gate *gate, int64_t now_us)
 {
-    if (gate->state != GATE_CLOSED && gate->in_flight > 0)
-        return false;
-    return gate->in_flight < gate->limit && now_us >= gate->next_us;
+    return gate->in_flight < gate_present_limit(gate) && now_us >= gate->next_us;
 }
 
 bool gate_succeeded(struct gate *gate, const struct rules *rules)

@@ -20,6 +20,7 @@ enum gate_state {
 struct gate {
     enum gate_state state;
     uint32_t limit;     /* invocations that may be in flight now */
+    uint32_t cap;       /* an operator's limit beside it; 0: none */
     uint32_t in_flight;
     uint32_t successes; /* since the limit last moved up */
     uint32_t refusals;  /* unavailable or throttled in a row */
@@ -33,6 +34,8 @@ struct gate {
 #define GATE_REFUSALS 3
 
 void gate_init(struct gate *gate, const struct concurrency_settings *settings);
+/* How many may be in flight at the moment. */
+uint32_t gate_present_limit(const struct gate *gate);
 /* Whether one more invocation may begin now. */
 bool gate_admits(const struct gate *gate, int64_t now_us);
 static inline bool gate_probing(const struct gate *gate)

@@ -157,6 +157,43 @@ static void drain_mapping(void *argument, const struct router_call *call,
     wish(argument, call->parameters[0], SUPERVISOR_DRAIN, answer);
 }
 
+/* ---- settings for the night ---- */
+
+struct cap_order {
+    const struct operate *operate;
+    const char *mapping;
+    int64_t invocations;
+    bool known;
+    int failed;
+    struct fault fault;
+};
+
+static void do_cap(void *argument)
+{
+    struct cap_order *order = argument;
+
+    order->known = supervisor_knows(order->operate->supervisor, order->mapping);
+    order->failed = supervisor_cap(order->operate->supervisor, order->mapping, order->invocations,
+                                   &order->fault);
+}
+
+static void set_mapping(void *argument, const struct router_call *call,
+                        struct router_answer *answer)
+{
+    struct operate *operate = argument;
+    const json_t *number = json_object_get(call->body, "concurrency");
+    struct cap_order order = {.operate = operate,
+                              .mapping = call->parameters[0],
+                              .invocations = json_integer_value(number)};
+
+    if (!json_is_integer(number) || json_object_size(call->body) != 1)
+        router_refuse(answer, 400, "expected {\"concurrency\": a whole number} and nothing else");
+    else if (!orders_call(operate->orders, do_cap, &order))
+        router_refuse(answer, 503, "the service is stopping");
+    else if (order.failed)
+        router_refuse(answer, order.known ? 422 : 404, "%s", order.fault.text);
+}
+
 void operate_add_routes(struct operate *operate, struct router *router)
 {
     static const struct router_route routes[] = {
@@ -164,6 +201,7 @@ void operate_add_routes(struct operate *operate, struct router *router)
         {"POST", "/v1/mappings/{name}/pause", pause_mapping},
         {"POST", "/v1/mappings/{name}/resume", resume_mapping},
         {"POST", "/v1/mappings/{name}/drain", drain_mapping},
+        {"POST", "/v1/mappings/{name}/set", set_mapping},
         {0},
     };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What an operator does to the running service: reload, pause, resume, drain. */
+ * What an operator does to the running service: reload, pause, resume, drain, set. */
 #ifndef SERVICE_OPERATE_H
 #define SERVICE_OPERATE_H
 

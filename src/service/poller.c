@@ -187,6 +187,7 @@ static void take_orders(struct poller *poller, int64_t now_us)
     if (paused != poller->paused)
         engine_hold(poller->engine, paused, now_us);
     poller->paused = paused;
+    engine_cap(poller->engine, atomic_load(&poller->cap));
     if (atomic_exchange(&poller->resume_asked, false))
         engine_resume(poller->engine);
 }
@@ -218,7 +219,7 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->counts = *engine_counts(poller->engine);
     present->gate = gate->state;
     present->in_flight = gate->in_flight;
-    present->limit = gate->state == GATE_CLOSED ? gate->limit : 1;
+    present->limit = gate_present_limit(gate);
     present->unfinished = engine_unfinished(poller->engine);
     present->waiting_retries = engine_waiting_retries(poller->engine);
     present->suspects = engine_suspects(poller->engine);
@@ -329,6 +330,11 @@ void poller_pause(struct poller *poller, bool paused)
 void poller_resume(struct poller *poller)
 {
     atomic_store(&poller->resume_asked, true);
+}
+
+void poller_cap(struct poller *poller, uint32_t invocations)
+{
+    atomic_store(&poller->cap, invocations);
 }
 
 bool poller_ended(const struct poller *poller)

@@ -71,6 +71,8 @@ void poller_stop(struct poller *poller, int64_t drain_us);
 void poller_pause(struct poller *poller, bool paused);
 /* Any thread: a target that is waited for is tried again at once. */
 void poller_resume(struct poller *poller);
+/* Any thread: at most so many invocations in flight from now on; 0: as the mapping has it. */
+void poller_cap(struct poller *poller, uint32_t invocations);
 /* Whether the thread has ended. */
 bool poller_ended(const struct poller *poller);
 /* Joins the thread. NULL is fine. */

@@ -90,6 +90,7 @@ struct poller {
     bool stopping, stopped, paused;
     /* Written by others; in words of their own, as the flags above are read all at once. */
     _Atomic int64_t drain_us;
+    atomic_uint cap; /* of invocations in flight, an operator's; 0: none */
     atomic_bool stop_asked, pause_asked, resume_asked, ended;
 
     pthread_t thread;

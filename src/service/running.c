@@ -57,6 +57,7 @@ int running_prepare(struct running *running, struct fault *fault)
             running_drop_pollers(running);
             return fault_prefix(fault, "mapping %s", mapping->name);
         }
+        poller_cap(running->pollers[i], running->cap);
     }
     return 0;
 }
@@ -94,6 +95,13 @@ void running_resume(struct running *running)
 {
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
         poller_resume(running->pollers[i]);
+}
+
+void running_cap(struct running *running, uint32_t invocations)
+{
+    running->cap = invocations;
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        poller_cap(running->pollers[i], invocations);
 }
 
 bool running_ended(const struct running *running)

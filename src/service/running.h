@@ -20,6 +20,7 @@ struct running {
     const struct mapping *mapping;
     const struct running_context *context;
     struct claims *claims; /* held */
+    uint32_t cap;             /* of invocations in flight per poller, an operator's; 0: none */
     struct poller **pollers; /* NULL: none, drained */
     bool stopping;
 };
@@ -40,6 +41,9 @@ void running_stop(struct running *running, bool at_once);
 void running_pause(struct running *running, bool paused);
 /* Ends the target's pause: the next invocation may go out at once. Any thread. */
 void running_resume(struct running *running);
+
+/* At most so many invocations in flight per poller, now and after a drain; 0: as the mapping has it. */
+void running_cap(struct running *running, uint32_t invocations);
 
 /* Whether all its threads have ended. */
 bool running_ended(const struct running *running);

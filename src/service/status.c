@@ -161,6 +161,7 @@ static json_t *mapping_json(const struct supervisor_view *view, const struct rec
                         "breaker", breaker_json(now),                      //
                         "counts", counts_json(&now->counts),               //
                         "errors", errors_json(now->errors));
+    json_object_set_new(json, "concurrency_set", view->cap ? json_integer(view->cap) : json_null());
     json_object_update(json, numbers);
     json_decref(numbers);
     return json;

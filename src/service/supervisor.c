@@ -225,6 +225,8 @@ int supervisor_apply(struct supervisor *supervisor, struct configuration *config
     } else {
         pthread_mutex_lock(&supervisor->mutex);
         commit(supervisor, configuration, fresh, &changes);
+        for (size_t i = 0; i < supervisor->slot_count; i++)
+            running_cap(supervisor->slots[i].now, 0);
         pthread_mutex_unlock(&supervisor->mutex);
         *ret_changes = changes;
     }
@@ -376,6 +378,27 @@ int supervisor_wish(struct supervisor *supervisor, const char *mapping, enum sup
     failed = grant(&supervisor->slots[at], wish, fault);
     pthread_mutex_unlock(&supervisor->mutex);
     return failed;
+}
+
+int supervisor_cap(struct supervisor *supervisor, const char *mapping, int64_t invocations,
+                   struct fault *fault)
+{
+    bool found;
+    size_t at = find_slot(supervisor, mapping, &found);
+    uint32_t most;
+
+    if (!found || supervisor->slots[at].removed)
+        return fault_set(fault, "there is no mapping %s", mapping);
+    most = supervisor->slots[at].now->mapping->rules.concurrency.most;
+    if (invocations < 1 || invocations > most)
+        return fault_set(fault,
+                         "concurrency: found %lld, expected 1 to %u, as target.http.concurrency of "
+                         "%s allows; for more change its file and reload",
+                         (long long)invocations, most, mapping);
+    pthread_mutex_lock(&supervisor->mutex);
+    running_cap(supervisor->slots[at].now, (uint32_t)invocations);
+    pthread_mutex_unlock(&supervisor->mutex);
+    return 0;
 }
 
 /* ---- the end ---- */
@@ -531,6 +554,7 @@ void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, voi
         struct supervisor_view view = {
             .mapping = mapping_of(slot),
             .phase = phase_of(supervisor, slot),
+            .cap = slot->now->cap,
             .wish_since_wall_us = slot->wish == SUPERVISOR_RUN ? 0 : slot->wish_since_wall_us,
         };
 

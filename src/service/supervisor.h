@@ -44,6 +44,11 @@ enum supervisor_wish {
 int supervisor_wish(struct supervisor *supervisor, const char *mapping, enum supervisor_wish wish,
                     struct fault *fault);
 
+/* Lets the mapping have at most so many invocations in flight per poller, from 1 to what its file
+ * allows, until the next reload. 0, or -1 with a fault. */
+int supervisor_cap(struct supervisor *supervisor, const char *mapping, int64_t invocations,
+                   struct fault *fault);
+
 bool supervisor_knows(const struct supervisor *supervisor, const char *mapping);
 
 /* Goes on with what takes its time: call it a few times a second. */
@@ -83,6 +88,7 @@ enum supervisor_phase {
 struct supervisor_view {
     const struct mapping *mapping;
     enum supervisor_phase phase;
+    uint32_t cap;                /* as supervisor_cap set it; 0: it did not */
     int64_t wish_since_wall_us;  /* PAUSED, DRAINING, DRAINED */
     struct poller_status status; /* summed over the pollers */
 };

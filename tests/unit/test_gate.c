@@ -157,9 +157,29 @@ static void failing_waits_at_least_half_of_the_interval(void **state)
     }
 }
 
+static void an_operator_caps_it(void **state)
+{
+    struct gate gate;
+    struct concurrency_settings settings = {1, 16};
+
+    gate_init(&gate, &settings);
+    gate.cap = 2;
+    assert_int_equal(gate_present_limit(&gate), 2);
+    gate.in_flight = 1;
+    assert_true(gate_admits(&gate, 0));
+    gate.in_flight = 2;
+    assert_false(gate_admits(&gate, 0));
+    gate.limit = 1; /* what the target takes is less */
+    assert_int_equal(gate_present_limit(&gate), 1);
+    gate.cap = 0;
+    gate.limit = 16;
+    assert_true(gate_admits(&gate, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_operator_caps_it),
         cmocka_unit_test(starts_at_the_most),
         cmocka_unit_test(halves_once_per_burst_and_grows_again),
         cmocka_unit_test(opens_after_refusals_in_a_row),
