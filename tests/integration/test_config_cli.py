@@ -227,6 +227,11 @@ def test_connectors_lists_options(sluice):
 
 def test_version_and_help():
     assert re.search(r"\d+\.\d+", run_cli("version").stdout)
+    done = run_cli("version", "--verbose")
+    assert done.returncode == 0
+    for library in ("libcurl", "OpenSSL", "jansson", "libmicrohttpd", "libyaml", "LMDB", "SQLite",
+                    "xxHash", "yajl", "librdkafka"):
+        assert re.search(rf"{library}.?\d+\.\d+", done.stdout), library
     for arguments in (["--help"], ["help"], ["run", "--help"], ["check", "--help"],
                       ["dlq", "--help"]):
         done = run_cli(*arguments)
