@@ -44,7 +44,9 @@ pkg_libs   := $(shell $(PKG_CONFIG) --libs $(packages) 2>/dev/null)
 
 warnings := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter $(if $(DEVELOPER),-Werror)
-hardening := -fstack-protector-strong -fPIC -fno-common -fvisibility=hidden \
+machine := $(shell uname -m)
+hardening := -fstack-protector-strong -fstack-clash-protection -fPIC -fno-common -fvisibility=hidden \
+	$(if $(filter x86_64,$(machine)),-fcf-protection)$(if $(filter aarch64,$(machine)),-mbranch-protection=standard) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 OPT ?= -O2
 CFLAGS ?= -g $(OPT)

@@ -291,6 +291,15 @@ static void kafka_close(void *instance)
     free(kafka);
 }
 
+static char description[80];
+
+/* With the version of the library that is there, which need not be that of the headers. */
+__attribute__((constructor)) static void describe(void)
+{
+    snprintf(description, sizeof description, "Apache Kafka topics, by librdkafka %s",
+             rd_kafka_version_str());
+}
+
 static const struct sluice_connector kafka_connector = {
     .magic = SLUICE_ABI_MAGIC,
     .struct_size = sizeof(struct sluice_connector),
@@ -300,7 +309,7 @@ static const struct sluice_connector kafka_connector = {
                     SLUICE_HAS_KEY | SLUICE_IS_ORDERED | SLUICE_HAS_STABLE_IDENTITY,
     .name = "kafka",
     .version = SLUICE_VERSION,
-    .description = "Apache Kafka topics, by librdkafka",
+    .description = description,
     .options = kafka_options,
     .open = kafka_open,
     .start = kafka_start,

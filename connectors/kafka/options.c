@@ -67,6 +67,10 @@ const struct sluice_option kafka_options[] = {
     {.name = NULL},
 };
 
+/* librdkafka cannot be told the least version of TLS. This leaves out all ciphers that older ones than
+ * 1.2 know, so that none of those comes about; those of 1.3 are not part of it and always there. */
+#define TLS_1_2_CIPHERS "DEFAULT:!SSLv3:!TLSv1"
+
 /* Properties that are not the user's, and why. A name that ends with a dot stands for all with that
  * beginning. */
 static const struct {
@@ -210,6 +214,8 @@ static int configure_tls(struct kafka *kafka, bool *ret_tls)
     int failed = 0;
 
     *ret_tls = number_of(kafka, "tls.enabled") || ca || certificate || key;
+    if (*ret_tls)
+        failed |= set(kafka, "ssl.cipher.suites", TLS_1_2_CIPHERS, "tls.enabled");
     if (!certificate != !key)
         return refuse(kafka, certificate ? "tls.certificate_file" : "tls.key_file",
                       "tls.certificate_file and tls.key_file belong together: give both");

@@ -16,6 +16,7 @@
 
 #include "cli/arguments.h"
 #include "cli/cli.h"
+#include "io/plugin.h"
 
 static void print_libraries(void)
 {
@@ -34,6 +35,23 @@ static void print_libraries(void)
     printf("SQLite %s\n", sqlite3_libversion());
     printf("xxHash %u.%u.%u\n", xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
     printf("yajl %d.%d.%d\n", yajl / 10000, yajl / 100 % 100, yajl % 100);
+}
+
+static void print_connectors(void)
+{
+    struct plugin_found *list;
+    size_t count = plugin_list(NULL, &list), i;
+
+    for (i = 0; i < count; i++) {
+        const struct plugin_found *found = &list[i];
+
+        if (found->plugin)
+            printf("connector %s %s: %s\n", found->name, found->plugin->connector.version,
+                   found->plugin->connector.description);
+        else
+            printf("connector %s cannot be used: %s\n", found->name, found->fault.text);
+    }
+    plugin_free_list(list, count);
 }
 
 int cmd_version(int argc, char **argv)
@@ -55,7 +73,9 @@ int cmd_version(int argc, char **argv)
     if (arguments.operand_count)
         return arguments_refuse(&arguments, "unexpected \"%s\"", arguments.operands[0]);
     printf("sluice %s\n", SLUICE_VERSION);
-    if (verbose)
+    if (verbose) {
         print_libraries();
+        print_connectors();
+    }
     return EX_OK;
 }

@@ -50,6 +50,8 @@ static char *value_of_file(const char *path, struct fault *fault)
 
     if (size < 0)
         fault_set(fault, "%s cannot be read: %s", path, strerror(errno));
+    else if (file_check_owner(path, "the file", fault))
+        ;
     else if ((size_t)size > SECRET_MAX)
         fault_set(fault, "%s is larger than %s", path,
                   units_print_bytes((int64_t)SECRET_MAX, limit));

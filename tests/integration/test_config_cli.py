@@ -163,6 +163,19 @@ def test_secrets_appear_nowhere(sluice):
         assert PASSWORD not in done.stdout + done.stderr
 
 
+def test_a_secret_that_others_can_change_is_refused(sluice):
+    secret = sluice.directory / "secret"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o602)
+    sluice.mapping("orders", GOOD.replace(
+        "    topic: orders\n", "    topic: orders\n    sasl: {mechanism: PLAIN, username: a, "
+        f"password: !file {secret}}}\n"))
+    done = run_cli("check", sluice.config)
+    assert done.returncode == 78
+    assert f"run chmod o-w {secret}" in done.stderr + done.stdout
+    assert PASSWORD not in done.stdout + done.stderr
+
+
 def test_connect_tries_broker_and_function(cluster, function, sluice, mapping_for):
     topic = cluster.topic(1)
     sluice.mapping("m", mapping_for(topic))
@@ -227,6 +240,11 @@ def test_connectors_lists_options(sluice):
 
 def test_version_and_help():
     assert re.search(r"\d+\.\d+", run_cli("version").stdout)
+    done = run_cli("version", "--verbose")
+    assert done.returncode == 0
+    for library in ("libcurl", "OpenSSL", "jansson", "libmicrohttpd", "libyaml", "LMDB", "SQLite",
+                    "xxHash", "yajl", "librdkafka"):
+        assert re.search(rf"{library}.?\d+\.\d+", done.stdout), library
     for arguments in (["--help"], ["help"], ["run", "--help"], ["check", "--help"],
                       ["dlq", "--help"]):
         done = run_cli(*arguments)

@@ -74,10 +74,11 @@ def test_the_oldest_message_has_an_age(cluster, function, sluice, mapping_for, m
     sluice.mapping("orders", mapping_for(topic))
     cluster.produce(topic, numbered(3))
     sluice.start()
+    until(lambda: value(metrics(), "sluice_breaker_state", mapping="orders",
+                        state="target_unavailable") == 1, 20, "a target that is down")
     until(lambda: value(metrics(), "sluice_oldest_message_age_seconds", mapping="orders") > 1, 20,
           "an age above a second")
     found = metrics()
-    assert value(found, "sluice_breaker_state", mapping="orders", state="target_unavailable") == 1
     assert value(found, "sluice_mapping_health", mapping="orders") == 1
     assert value(found, "sluice_held_bytes", mapping="orders") > 0
     function.behave = lambda i: OK

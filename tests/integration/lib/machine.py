@@ -26,11 +26,11 @@ def _hold_port(port):
     a while later, and must be able to come back on it."""
     directory = pathlib.Path(tempfile.gettempdir()) / f"sluice-test-ports-{os.getuid()}"
     directory.mkdir(exist_ok=True)
-    lock = open(directory / str(port), "w")
+    lock = os.open(directory / str(port), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        os.close(lock)
         return False
     _ports_held.append(lock)
     return True

@@ -1,0 +1,127 @@
+"""Secrets and files: what others on the machine can see of them."""
+
+import os
+import stat
+
+import pytest
+
+from lib.function import poison
+from lib.oidc import TokenEndpoint
+from lib.plugin import numbered
+from lib.sluice import run_cli
+
+CANARY = "canary-7f3a91"
+FIELDS = ("sasl", "oauth", "basic", "bearer", "header", "key")
+
+
+def canary(field):
+    return f"{CANARY}-{field}"
+
+
+@pytest.fixture
+def secret(sluice):
+    """Text in a mapping that stands for a secret, and the file that holds it."""
+    def make(field):
+        path = sluice.directory / "secrets" / field
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(canary(field))
+        path.chmod(0o600)
+        return f"SECRET-{field}"
+    return make
+
+
+def write(sluice, name, text):
+    """The mapping, with the files of the secrets in it by reference."""
+    sluice.mapping(name, text)
+    path = sluice.mappings / f"{name}.yaml"
+    content = path.read_text()
+    for field in FIELDS:
+        content = content.replace(f'"SECRET-{field}"',
+                                  f"!file {sluice.directory}/secrets/{field}")
+    path.write_text(content)
+
+
+def searched(sluice):
+    """{where: bytes} of all that others may get to see."""
+    found = {"log": "\n".join(sluice.lines).encode(), "metrics": sluice.get("/metrics")[1].encode()}
+    for name in ("cmdline", "environ"):
+        with open(f"/proc/{sluice.pid}/{name}", "rb") as file:
+            found[name] = file.read()
+    status, answer = sluice.control("GET", "/v1/mappings/basic")
+    assert status == 200
+    found["mapping"] = str(answer).encode()
+    for path in sluice.state.rglob("*"):
+        if path.is_file():
+            found[str(path)] = path.read_bytes()
+    letter = sluice.dead()[0]["id"]
+    for arguments in (("check", "--explain", sluice.config), ("check", "--connect", sluice.config),
+                      ("status", "--state", sluice.state),
+                      ("status", "--json", "--state", sluice.state),
+                      ("dlq", "ls", "--json", "--state", sluice.state),
+                      ("dlq", "stats", "--state", sluice.state),
+                      ("dlq", "show", letter, "--curl", "--state", sluice.state),
+                      ("dlq", "show", letter, "--state", sluice.state)):
+        done = run_cli(*arguments, timeout=60)
+        found[" ".join(map(str, arguments))] = (done.stdout + done.stderr).encode()
+    return found
+
+
+def test_no_secret_is_seen_anywhere(cluster, function, sluice, mapping_for, secret):
+    topic = cluster.topic(1)
+    function.behave = poison(["m-0"], 400)
+    endpoint = TokenEndpoint(cluster.issuer)
+    try:
+        def kafka(name, changes, **more):
+            write(sluice, name, mapping_for(topic, {"source": {"kafka": {"group": f"{topic}-{name}",
+                                                                        **changes}}, **more}))
+        kafka("basic", {}, target={"http": {"auth": {"basic": {
+            "username": "u", "password": secret("basic")}}, "headers": {
+                "X-Api-Key": secret("header")}}})
+        kafka("bearer", {}, target={"http": {"auth": {"bearer": secret("bearer")}}})
+        kafka("login", {"brokers": cluster.address("SASL"), "sasl": {
+            "mechanism": "PLAIN", "username": "alice", "password": secret("sasl")}})
+        kafka("oidc", {"brokers": cluster.address("SASL"), "sasl": {
+            "mechanism": "OAUTHBEARER", "oauth": {"token_url": endpoint.url, "client_id": "wrong",
+                                                  "client_secret": secret("oauth")}}})
+        kafka("key", {"brokers": cluster.address("MTLS"), "tls": {
+            "ca_file": str(cluster.authority.ca),
+            "certificate_file": cluster.authority.path("client.crt"),
+            "key_file": cluster.authority.path("client.key"), "key_password": secret("key")}})
+        cluster.produce(topic, numbered(3))
+        sluice.settings(log={"format": "json", "level": "debug"})
+        sluice.start()
+        sluice.wait_dead(2)  # the target refused them, so there are letters and failures
+        sluice.wait_for_log("login.*(authentic|refused|failed)")
+        sluice.wait_for_log("oidc.*answers 401")
+        # The secrets were really used, or there would be nothing to find.
+        sent = {i.headers.get("authorization", "") for i in function.invocations}
+        assert f"Bearer {canary('bearer')}" in sent and any(h.startswith("Basic ") for h in sent)
+        assert canary("header") in {i.headers.get("x-api-key") for i in function.invocations}
+        # A reload that is refused tells of the mistake, not of the values beside it.
+        path = sluice.mappings / "bearer.yaml"
+        good = path.read_text()
+        path.write_text(good.replace('"order"', '"ordr"'))
+        assert sluice.control("POST", "/v1/reload")[0] == 422
+        path.write_text(good)
+        for where, content in searched(sluice).items():
+            assert CANARY.encode() not in content, where
+    finally:
+        endpoint.close()
+
+
+def test_what_it_makes_is_for_its_own_user(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1)
+    function.behave = poison(["m-0"], 400)
+    sluice.mapping("orders", mapping_for(topic))
+    cluster.produce(topic, numbered(3))
+    # As bad as it can be set up: nothing is taken away from what programs ask for.
+    sluice.start(wrapper=("sh", "-c", 'umask 0; exec "$@"', "sh"))
+    sluice.wait_dead(1)
+    assert stat.S_IMODE(sluice.listener.stat().st_mode) == 0o660
+    found = {}
+    for path in (sluice.state, *sluice.state.rglob("*")):
+        found[os.path.relpath(path, sluice.state)] = stat.S_IMODE(path.stat().st_mode)
+    assert found.pop(".") & 0o007 == 0, "the state directory"
+    assert found.pop("control.sock") == 0o660
+    assert any("tokens" in name for name in found) and any("dead" in name for name in found)
+    assert {name: mode for name, mode in found.items() if mode != 0o600} == {}
