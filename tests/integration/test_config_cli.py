@@ -255,7 +255,7 @@ def test_version_and_help():
 
 def test_samples_are_good():
     from lib.machine import ROOT
-    samples = [*(ROOT / "config").rglob("*.yaml")]
+    samples = [ROOT / "config/sluice.yaml", *(ROOT / "config/mappings.d").glob("*.yaml")]
     assert samples, "no samples in config/"
     for sample in (s for s in samples if s.name != "sluice.yaml"):
         text = sample.read_text()

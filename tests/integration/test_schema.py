@@ -12,7 +12,8 @@ import yaml
 from lib.machine import BUILD
 from lib.sluice import run_cli
 
-SAMPLES = sorted((pathlib.Path(__file__).parents[2] / "config").glob("**/*.yaml"))
+CONFIG = pathlib.Path(__file__).parents[2] / "config"
+SAMPLES = [CONFIG / "sluice.yaml", *sorted((CONFIG / "mappings.d").glob("*.yaml"))]
 GOOD = {
     "source": {"kafka": {"brokers": "k:9092", "topic": "orders", "group": "g",
                          "sasl": {"mechanism": "PLAIN", "username": "u", "password": "p"}}},
