@@ -90,7 +90,8 @@ def test_no_secret_is_seen_anywhere(cluster, function, sluice, mapping_for, secr
         cluster.produce(topic, numbered(3))
         sluice.settings(log={"format": "json", "level": "debug"})
         sluice.start()
-        sluice.wait_dead(2)  # the target refused them, so there are letters and failures
+        # Of basic, bearer and key: the target refused them, so there are letters and failures.
+        sluice.wait_dead(3)
         sluice.wait_for_log("login.*(authentic|refused|failed)")
         sluice.wait_for_log("oidc.*answers 401")
         # The secrets were really used, or there would be nothing to find.
