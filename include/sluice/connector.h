@@ -47,7 +47,11 @@ extern "C" {
 
 /* ---- what a connector can do: bits of `capabilities` ---- */
 #define SLUICE_CAN_SETTLE_UP_TO    0x0001u /* accepting a position accepts all before it in its lane
-                                              (Kafka); without it every message is settled alone */
+                                              (Kafka), and a position names the same message in
+                                              all sessions: the host records which are finished and
+                                              skips them when they come again, after a crash too.
+                                              Without it every message is settled alone, and
+                                              positions may begin again with each session */
 #define SLUICE_CAN_DELAY           0x0002u /* RELEASE honours its delay */
 #define SLUICE_CAN_EXTEND          0x0004u /* `extend` renews the lease of unsettled messages */
 #define SLUICE_CAN_PUBLISH         0x0008u

@@ -36,7 +36,8 @@ enum sluice_timestamp_kind {
 struct sluice_message {
     void *lane;                     /* the host's cookie for the lane, from `lane_opened` */
     void *handle;                   /* the connector's cookie; unique among unreleased messages */
-    uint64_t position;              /* strictly growing within a lane; need not be dense */
+    uint64_t position;              /* strictly growing within a lane, from `lane_opened` to
+                                       `lane_lost`; need not be dense; see SLUICE_CAN_SETTLE_UP_TO */
     struct sluice_bytes key;        /* absent where the message has none */
     struct sluice_bytes payload;    /* absent for a tombstone */
     struct sluice_bytes identity;   /* the broker's stable name of this very message, where lane and

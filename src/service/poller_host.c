@@ -38,6 +38,11 @@ static void host_state(struct sluice_host *host, uint32_t state, const char *tex
               LOG_TEXT("text", text));
 }
 
+bool poller_keeps_positions(const struct poller *poller)
+{
+    return !poller->context.replay && poller->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO;
+}
+
 /* What was finished of the lane before this process began, or before it was away. */
 static struct positions load_positions(struct poller *poller, const char *lane)
 {
@@ -69,8 +74,7 @@ static void *host_lane_opened(struct sluice_host *host, const struct sluice_lane
     struct poller *poller = host->poller;
     struct positions positions = {0};
 
-    /* Positions of letters are those of the source, where they are finished. */
-    if (!poller->context.replay)
+    if (poller_keeps_positions(poller))
         positions = load_positions(poller, info->name);
     return engine_lane_open(poller->engine, info, &positions);
 }
@@ -114,6 +118,8 @@ static void host_settled(struct sluice_host *host, void *lane_pointer, uint64_t 
     struct lane *lane = lane_pointer;
 
     engine_lane_settled(host->poller->engine, lane, position);
+    if (!poller_keeps_positions(host->poller))
+        return;
     lane->to_record = lane->tracker.next > 0;
     host->poller->lanes_to_record |= lane->to_record;
 }

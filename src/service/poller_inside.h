@@ -104,6 +104,11 @@ struct poller {
 
 /* poller_host.c */
 extern const struct sluice_host_api poller_host_api;
+/* Whether finished positions are recorded, and believed when a lane opens again. Only where the
+ * source names the same message by the same position for ever: with other sources (delivery tags,
+ * receipts) positions begin again, and a new message would pass for a finished one. Neither for
+ * letters, whose positions belong to their source. */
+bool poller_keeps_positions(const struct poller *poller);
 
 /* poller_engine.c */
 extern const struct engine_ops poller_engine_ops;

@@ -100,7 +100,7 @@ static void record_finished(struct poller *poller)
         return;
     recording->job.token_count = make_tokens(poller, recording);
     recording->job.tokens = recording->tokens;
-    recording->job.lane_count = poller->context.replay ? 0 : make_lanes(poller, recording);
+    recording->job.lane_count = poller_keeps_positions(poller) ? make_lanes(poller, recording) : 0;
     recording->job.lanes = recording->lanes;
     if (recording->job.token_count || recording->job.lane_count)
         submit(poller, recording);

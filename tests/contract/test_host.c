@@ -370,6 +370,33 @@ static void test_what_was_done_is_not_invoked_again(void **state)
     finish(run);
 }
 
+/* Delivery tags and the like begin again with each session: a new message is not taken for an old
+ * one because it bears its position. */
+static void test_positions_that_begin_again(void **state)
+{
+    struct run *run;
+
+    setenv("SLUICE_SCRIPTED_CAPABILITIES", "0", 1);
+    run = begin(NULL, ", \"idempotency\": {\"token\": \"hash\"}");
+    say(run, "open 0");
+    say(run, "deliver 0 0 20 10");
+    for (int i = 0; i < 20; i++)
+        expect(run, "alone 0 ", NULL);
+    say(run, "lost 0");
+    say(run, "open 0");
+    say(run, "deliver 0 0 20 11");
+    function_wait(run->function, 0, 0, 19, 2);
+    for (int i = 0; i < 20; i++)
+        expect(run, "alone 0 ", NULL);
+    crash(run);
+    start(run);
+    accept_connector(run);
+    say(run, "open 0");
+    say(run, "deliver 0 0 20 12");
+    function_wait(run->function, 0, 0, 19, 3);
+    finish(run);
+}
+
 static void test_a_crash_loses_nothing_in_flight(void **state)
 {
     struct run *run = begin(NULL, NULL);
@@ -549,6 +576,7 @@ static const struct contract_case cases[] = {
     CASE(a_lane_is_drained_when_nothing_is_in_flight),
     CASE(a_lane_that_goes_with_batches_in_flight),
     CASE(what_was_done_is_not_invoked_again),
+    CASE(positions_that_begin_again),
     CASE(a_crash_loses_nothing_in_flight),
     CASE(positions_that_do_not_grow),
     CASE(more_than_there_is_room_for),
