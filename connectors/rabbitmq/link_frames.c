@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ * What the broker sends. */
+#include "link_inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MOST   ((uint64_t)512 << 20) /* RabbitMQ itself takes no larger message */
+#define FRAMES_MOST 4096                  /* read in one go, so that what is settled is sent in between */
+
+static struct rabbit_channel *channel_of(struct rabbit_link *link, amqp_channel_t number)
+{
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        if (link->channels[i].open && link->channels[i].number == number)
+            return &link->channels[i];
+    return NULL;
+}
+
+static int fail(struct rabbit_link *link, const char *why)
+{
+    link_failed(link, why);
+    return -1;
+}
+
+/* ---- deliveries ---- */
+
+static int begin_delivery(struct rabbit_link *link, struct rabbit_channel *channel,
+                          const amqp_basic_deliver_t *deliver)
+{
+    amqp_bytes_t exchange = deliver->exchange, key = deliver->routing_key;
+
+    if (channel->in_delivery || exchange.len >= sizeof channel->exchange ||
+        key.len >= sizeof channel->routing_key)
+        return fail(link, "the broker sent a delivery within another");
+    if (exchange.len)
+        memcpy(channel->exchange, exchange.bytes, exchange.len);
+    if (key.len)
+        memcpy(channel->routing_key, key.bytes, key.len);
+    channel->origin = (struct rabbit_origin){
+        .queue = link->config->queues[channel->queue],
+        .vhost = link->config->vhost,
+        .session = link->session,
+        .tag = deliver->delivery_tag,
+        .generation = channel->generation,
+        .redelivered = deliver->redelivered,
+        .exchange = {exchange.len, channel->exchange},
+        .routing_key = {key.len, channel->routing_key},
+    };
+    channel->in_delivery = true;
+    return 0;
+}
+
+static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    struct rabbit_message *message = channel->partial;
+
+    channel->partial = NULL;
+    channel->in_delivery = false;
+    if (rabbit_tags_add(&channel->tags, message->tag, rabbit_now())) {
+        free(message);
+        return fail(link, "the broker skipped a delivery tag");
+    }
+    if (channel->incoming.last)
+        channel->incoming.last->next = message;
+    else
+        channel->incoming.first = message;
+    channel->incoming.last = message;
+    channel->incoming.count++;
+    amqp_maybe_release_buffers_on_channel(link->connection, channel->number);
+    return 0;
+}
+
+static int on_header(struct rabbit_link *link, struct rabbit_channel *channel,
+                     const amqp_frame_t *frame)
+{
+    uint64_t size = frame->payload.properties.body_size;
+
+    if (!channel->in_delivery || channel->partial ||
+        frame->payload.properties.class_id != AMQP_BASIC_CLASS)
+        return fail(link, "the broker sent a message's header that belongs to no delivery");
+    if (size > BODY_MOST)
+        return fail(link, "the broker sent a message larger than 512 MiB");
+    channel->partial =
+        rabbit_message_new(&channel->origin, frame->payload.properties.decoded, (size_t)size);
+    channel->body_at = 0;
+    if (!channel->partial)
+        return fail(link, "there is no memory for a message");
+    return size ? 0 : end_delivery(link, channel);
+}
+
+static int on_body(struct rabbit_link *link, struct rabbit_channel *channel,
+                   const amqp_frame_t *frame)
+{
+    amqp_bytes_t piece = frame->payload.body_fragment;
+    struct rabbit_message *message = channel->partial;
+
+    if (!message || piece.len > message->payload.size - channel->body_at)
+        return fail(link, "the broker sent a message's body that belongs to no header");
+    memcpy((char *)(uintptr_t)message->payload.data + channel->body_at, piece.bytes, piece.len);
+    channel->body_at += piece.len;
+    return channel->body_at == message->payload.size ? end_delivery(link, channel) : 0;
+}
+
+/* ---- methods ---- */
+
+static int on_channel_close(struct rabbit_link *link, struct rabbit_channel *channel,
+                            const amqp_channel_close_t *close)
+{
+    amqp_channel_close_ok_t ok = {0};
+    char why[RABBIT_TEXT / 2];
+
+    link_copy_text(close->reply_text, why, sizeof why);
+    amqp_send_method(link->connection, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
+    link_log(link, SLUICE_LOG_WARNING, "channel_closed",
+             "the broker closed the channel of queue %s: %s; its messages come again",
+             link->config->queues[channel->queue], why);
+    channel_refused(link, channel, close->reply_code, why);
+    channel_end(link, channel, false);
+    channel_tell_state(link);
+    return 0;
+}
+
+/* The queue was deleted, or its node went away. */
+static int on_cancel(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    link_log(link, SLUICE_LOG_WARNING, "consumer_cancelled",
+             "the broker cancelled the consumer of queue %s (it was deleted, or its node is gone)",
+             link->config->queues[channel->queue]);
+    if (channel_end(link, channel, true))
+        return -1;
+    channel->retry_us = 0;
+    return 0;
+}
+
+static void on_depth(struct rabbit_link *link, struct rabbit_channel *channel,
+                     const amqp_queue_declare_ok_t *declared)
+{
+    channel->asked_depth = false;
+    pthread_mutex_lock(&link->lock);
+    channel->lane->depth = declared->message_count;
+    pthread_mutex_unlock(&link->lock);
+}
+
+static int on_connection_method(struct rabbit_link *link, const amqp_method_t *method)
+{
+    char why[RABBIT_TEXT / 2] = "";
+
+    if (method->id == AMQP_CONNECTION_BLOCKED_METHOD) {
+        const amqp_connection_blocked_t *blocked = method->decoded;
+
+        link_copy_text(blocked->reason, why, sizeof why);
+        link_log(link, SLUICE_LOG_WARNING, "connection_blocked",
+                 "the broker takes no more messages for now (%s); consuming goes on", why);
+        link->blocked = true;
+    } else if (method->id == AMQP_CONNECTION_UNBLOCKED_METHOD) {
+        link_log(link, SLUICE_LOG_INFO, "connection_unblocked", "the broker takes messages again");
+        link->blocked = false;
+    } else if (method->id == AMQP_CONNECTION_CLOSE_METHOD) {
+        const amqp_connection_close_t *close = method->decoded;
+        amqp_connection_close_ok_t ok = {0};
+
+        link_copy_text(close->reply_text, why, sizeof why);
+        amqp_send_method(link->connection, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &ok);
+        return fail(link, why);
+    }
+    return 0;
+}
+
+static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
+{
+    struct rabbit_channel *channel = channel_of(link, frame->channel);
+
+    if (!frame->channel)
+        return frame->frame_type == AMQP_FRAME_METHOD
+                   ? on_connection_method(link, &frame->payload.method)
+                   : 0;
+    if (!channel) { /* one that was ended */
+        amqp_maybe_release_buffers_on_channel(link->connection, frame->channel);
+        return 0;
+    }
+    if (frame->frame_type == AMQP_FRAME_HEADER)
+        return on_header(link, channel, frame);
+    if (frame->frame_type == AMQP_FRAME_BODY)
+        return on_body(link, channel, frame);
+    if (frame->frame_type != AMQP_FRAME_METHOD)
+        return 0;
+    switch (frame->payload.method.id) {
+    case AMQP_BASIC_DELIVER_METHOD:
+        return begin_delivery(link, channel, frame->payload.method.decoded);
+    case AMQP_BASIC_CANCEL_METHOD:
+        return on_cancel(link, channel);
+    case AMQP_CHANNEL_CLOSE_METHOD:
+        return on_channel_close(link, channel, frame->payload.method.decoded);
+    case AMQP_QUEUE_DECLARE_OK_METHOD:
+        on_depth(link, channel, frame->payload.method.decoded);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int frames_read(struct rabbit_link *link)
+{
+    for (int i = 0; i < FRAMES_MOST; i++) {
+        struct timeval now = {0, 0};
+        amqp_frame_t frame;
+        int status = amqp_simple_wait_frame_noblock(link->connection, &frame, &now);
+
+        if (status == AMQP_STATUS_TIMEOUT)
+            return 0;
+        if (status != AMQP_STATUS_OK)
+            return fail(link, status == AMQP_STATUS_HEARTBEAT_TIMEOUT
+                                  ? "it gives no sign of life (heartbeats)"
+                                  : amqp_error_string2(status));
+        if (on_frame(link, &frame))
+            return -1;
+    }
+    return 1;
+}
+
+void frames_hand_over(struct rabbit_link *link)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        any = any || link->channels[i].incoming.first;
+    if (!any)
+        return;
+    pthread_mutex_lock(&link->lock);
+    for (size_t i = 0; i < link->config->queue_count; i++) {
+        struct rabbit_list *from = &link->channels[i].incoming, *to;
+
+        if (!from->first)
+            continue;
+        to = &link->channels[i].lane->fetched;
+        if (to->last)
+            to->last->next = from->first;
+        else
+            to->first = from->first;
+        to->last = from->last;
+        to->count += from->count;
+        *from = (struct rabbit_list){0};
+    }
+    pthread_mutex_unlock(&link->lock);
+    link_wake(link);
+}

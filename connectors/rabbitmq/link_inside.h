@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the link share. Nothing else includes it. All of it is the link's thread's, but what
+ * stands under the lock. */
+#ifndef RABBITMQ_LINK_INSIDE_H
+#define RABBITMQ_LINK_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "rabbitmq.h"
+
+#define RABBIT_RETRY_FIRST_US (RABBIT_SECOND / 2)
+#define RABBIT_RETRY_MOST_US  (30 * RABBIT_SECOND)
+
+/* One queue on the present connection. */
+struct rabbit_channel {
+    size_t queue;
+    bool open;
+    amqp_channel_t number;    /* while open; never used again on this connection */
+    uint64_t generation;
+    struct rabbit_lane *lane; /* while open */
+    struct rabbit_tags tags;
+    bool giving_back;   /* the host was asked to let go of it */
+    int64_t cut_us;     /* while so: when it is given back in any case */
+    int64_t singles_us; /* when to acknowledge what is done behind a gap; 0: nothing is */
+    int64_t retry_us;   /* while not open: when to try again */
+    unsigned tries;
+    bool asked_depth;
+    uint32_t problem;   /* enum sluice_state; 0: none */
+    char problem_text[RABBIT_TEXT];
+    /* The delivery that is coming in: its method, its header, then its body. */
+    bool in_delivery;
+    struct rabbit_origin origin;
+    char exchange[256], routing_key[256];
+    struct rabbit_message *partial;
+    size_t body_at;
+    struct rabbit_list incoming; /* not yet handed over */
+};
+
+struct rabbit_link {
+    struct rabbit_config *config;
+    char *name;
+    int wake_fd;   /* the host's side's */
+    int work_fd;   /* ours */
+    unsigned prefetch;
+    pthread_t thread;
+    bool started;
+
+    /* Under the lock: */
+    pthread_mutex_t lock;
+    pthread_cond_t ended_cond;
+    struct rabbit_event *events, **events_end;
+    struct rabbit_settlement *settlements;
+    size_t settlement_count, settlement_room;
+    bool ended, abandoned;
+
+    atomic_bool stop; /* acknowledge, close, end */
+    atomic_bool quit; /* end at once */
+
+    amqp_connection_state_t connection; /* NULL: none */
+    struct rabbit_channel *channels;    /* one for each queue */
+    amqp_channel_t next_number;
+    uint64_t generation;
+    char session[20]; /* names the connection */
+    size_t host;      /* tried next */
+    unsigned tries;
+    int64_t retry_us;
+    int64_t connected_us;
+    int64_t depth_us; /* when to ask for the queues' depths */
+    bool blocked;
+    struct rabbit_settlement *later; /* releases that are not due */
+    size_t later_count, later_room;
+};
+
+/* link.c */
+void link_tell(struct rabbit_link *link, enum rabbit_event_kind kind, uint32_t number,
+               struct rabbit_lane *lane, const char *name, const char *text);
+void link_state(struct rabbit_link *link, uint32_t state, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void link_log(struct rabbit_link *link, uint32_t level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* There is news for the host's side. */
+void link_wake(struct rabbit_link *link);
+
+/* link_connect.c */
+/* Tries all hosts once. 0; or -1 with a state told. */
+int link_connect(struct rabbit_link *link);
+/* Ends the connection: all lanes are lost. `polite`: by the protocol, where the peer answers. */
+void link_disconnect(struct rabbit_link *link, bool polite);
+/* The connection failed: told, and planned anew. */
+void link_failed(struct rabbit_link *link, const char *why);
+void link_set_rpc_timeout(struct rabbit_link *link, amqp_connection_state_t connection,
+                          int64_t timeout_us);
+/* What a server said when it closed something; the text is for people. */
+struct link_refusal {
+    int code; /* AMQP reply code; 0: it did not say */
+    char text[256];
+};
+void link_read_refusal(const amqp_rpc_reply_t *reply, struct link_refusal *ret_refusal);
+void link_copy_text(amqp_bytes_t bytes, char *text, size_t room);
+
+/* link_channel.c */
+/* Begins to consume what is due; -1: the connection failed. */
+int channel_open_due(struct rabbit_link *link);
+/* Its lane is lost. `close`: tells the broker, too. -1: the connection failed. */
+int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close);
+int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all);
+/* Takes note of what the broker said when it closed the channel, and plans the next try. */
+void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, int code,
+                     const char *why);
+/* Tells the state that all channels together come to. */
+void channel_tell_state(struct rabbit_link *link);
+struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t generation);
+
+/* link_frames.c */
+/* Reads what there is. 1: there may be more; -1: the connection failed, and was dealt with. */
+int frames_read(struct rabbit_link *link);
+/* Hands over what came in. */
+void frames_hand_over(struct rabbit_link *link);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ * Options, and the configuration that they come to. */
+#define _GNU_SOURCE
+#include "rabbitmq.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PORT     5672
+#define PORT_TLS 5671
+
+static const char *const mechanisms[] = {"PLAIN", "EXTERNAL", NULL};
+
+const struct sluice_option rabbit_options[] = {
+    {.name = "hosts", .type = SLUICE_LIST, .flags = SLUICE_OPTION_SERVERS,
+     .help = "Brokers of one cluster, as host or host:port, tried in turn; a list."},
+    {.name = "url", .type = SLUICE_SECRET,
+     .help = "Instead of hosts, vhost, username and password: amqp[s]://user:password@host:port/vhost."},
+    {.name = "queue", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
+     .help = "Queue to consume, or a list of queues; they must exist."},
+    {.name = "vhost", .type = SLUICE_STRING, .help = "Virtual host (default: /)."},
+    {.name = "username", .type = SLUICE_STRING, .help = "User name (default: guest)."},
+    {.name = "password", .type = SLUICE_SECRET, .help = "Password for PLAIN (default: guest)."},
+    {.name = "mechanism", .type = SLUICE_ENUM, .default_text = "PLAIN", .choices = mechanisms,
+     .help = "How to authenticate: by password, or EXTERNAL by the TLS certificate."},
+    {.name = "prefetch", .type = SLUICE_INT, .minimum = 1, .maximum = 65535,
+     .help = "Messages that each poller may hold of each queue (default: twice what it has room for)."},
+    {.name = "priority", .type = SLUICE_INT, .minimum = -1000, .maximum = 1000,
+     .flags = SLUICE_OPTION_ADVANCED,
+     .help = "Priority of this consumer: the broker fills those of the highest first."},
+    {.name = "heartbeat", .type = SLUICE_DURATION, .default_text = "30s",
+     .minimum = RABBIT_SECOND, .maximum = 3600 * RABBIT_SECOND,
+     .help = "After twice this long without a sign of life a connection counts as dead."},
+    {.name = "connect_timeout", .type = SLUICE_DURATION, .default_text = "10s",
+     .minimum = RABBIT_SECOND / 10, .maximum = 300 * RABBIT_SECOND,
+     .flags = SLUICE_OPTION_ADVANCED,
+     .help = "How long a broker may take to answer a connection, a login or a request."},
+    {.name = "consumer_timeout", .type = SLUICE_DURATION, .default_text = "30m",
+     .maximum = INT64_C(1000) * 86400 * RABBIT_SECOND,
+     .help = "The broker's consumer_timeout: messages held nearly as long are given back and "
+             "consumed anew; 0 where the broker has none."},
+    {.name = "tls.enabled", .type = SLUICE_BOOL, .default_text = "false",
+     .help = "Whether to use TLS; any other tls option switches it on."},
+    {.name = "tls.ca_file", .type = SLUICE_STRING, .flags = SLUICE_OPTION_FILE,
+     .help = "Certificates to trust instead of the system's."},
+    {.name = "tls.certificate_file", .type = SLUICE_STRING, .flags = SLUICE_OPTION_FILE,
+     .help = "Own certificate, for brokers that ask for one."},
+    {.name = "tls.key_file", .type = SLUICE_STRING, .flags = SLUICE_OPTION_FILE,
+     .help = "Key of the own certificate."},
+    {.name = "tls.key_password", .type = SLUICE_SECRET, .help = "Password of the key."},
+    {.name = "tls.verify", .type = SLUICE_BOOL, .default_text = "true",
+     .help = "Whether to check the broker's certificate and name."},
+    {.name = NULL},
+};
+
+struct reader {
+    const struct sluice_host_api *api;
+    const struct sluice_values *values;
+    struct rabbit_config *config;
+    bool refused;
+};
+
+static void refuse(struct reader *reader, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void refuse(struct reader *reader, const char *name, const char *format, ...)
+{
+    char text[RABBIT_TEXT];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    reader->api->values->refuse(reader->values, name, text);
+    reader->refused = true;
+}
+
+static const char *text_of(const struct reader *reader, const char *name)
+{
+    return reader->api->values->text(reader->values, name);
+}
+
+static int64_t number_of(const struct reader *reader, const char *name)
+{
+    return reader->api->values->number(reader->values, name);
+}
+
+static char *copy_of(const struct reader *reader, const char *name, const char *otherwise)
+{
+    const char *text = text_of(reader, name);
+
+    return text || otherwise ? strdup(text ? text : otherwise) : NULL;
+}
+
+/* ---- where ---- */
+
+static void add_host(struct rabbit_config *config, const char *name, size_t size, int port)
+{
+    config->hosts = reallocarray(config->hosts, config->host_count + 1, sizeof *config->hosts);
+    config->hosts[config->host_count++] = (struct rabbit_host){strndup(name, size), port};
+}
+
+/* `host`, `host:port`, `[address]:port`. */
+static void read_host(struct reader *reader, const char *text)
+{
+    const char *name = text, *end = text + strlen(text), *colon;
+    int port = reader->config->tls ? PORT_TLS : PORT;
+
+    if (*text == '[') {
+        name++;
+        end = strchr(name, ']');
+        colon = end && end[1] ? end + 1 : NULL;
+    } else {
+        colon = strchr(text, ':');
+        end = colon ? colon : end;
+    }
+    if (colon) {
+        char *rest;
+        long number = strtol(colon + 1, &rest, 10);
+
+        port = *colon == ':' && *rest == '\0' && number > 0 && number < 65536 ? (int)number : 0;
+    }
+    if (!end || end == name || !port) {
+        refuse(reader, "hosts",
+               "found \"%.100s\", expected host, host:port or [address]:port, with a port from 1 to "
+               "65535",
+               text);
+        return;
+    }
+    add_host(reader->config, name, (size_t)(end - name), port);
+}
+
+static void read_hosts(struct reader *reader)
+{
+    size_t count = reader->api->values->count(reader->values, "hosts");
+
+    for (size_t i = 0; i < count; i++) {
+        char *list = strdup(reader->api->values->item(reader->values, "hosts", i, NULL));
+        char *rest = list, *word;
+
+        while ((word = strsep(&rest, ", ")))
+            if (*word)
+                read_host(reader, word);
+        free(list);
+    }
+}
+
+/* The text itself, a secret, appears in no message. */
+static void read_url(struct reader *reader)
+{
+    static const char *const instead[] = {"hosts", "vhost", "username", "password", NULL};
+    struct rabbit_config *config = reader->config;
+    char *url = strdup(text_of(reader, "url"));
+    struct amqp_connection_info found;
+
+    for (size_t i = 0; instead[i]; i++)
+        if (reader->api->values->is_set(reader->values, instead[i]))
+            refuse(reader, instead[i], "is part of url already; take one of them out");
+    if (amqp_parse_url(url, &found)) {
+        refuse(reader, "url",
+               "found something else (it is secret), expected "
+               "amqp://user:password@host:port/vhost, or amqps:// for TLS; what is special in a URL "
+               "is written as %%XX, the vhost / as %%2f");
+    } else {
+        config->tls = config->tls || found.ssl;
+        config->vhost = strdup(*found.vhost ? found.vhost : "/");
+        config->username = strdup(found.user);
+        config->password = strdup(found.password);
+        add_host(config, found.host, strlen(found.host), found.port);
+    }
+    explicit_bzero(url, strlen(text_of(reader, "url")));
+    free(url);
+}
+
+static void read_servers(struct reader *reader)
+{
+    struct rabbit_config *config = reader->config;
+    size_t size = 0;
+    FILE *out;
+
+    if (text_of(reader, "url")) {
+        read_url(reader);
+    } else {
+        config->vhost = copy_of(reader, "vhost", "/");
+        config->username = copy_of(reader, "username", "guest");
+        config->password = copy_of(reader, "password", "guest");
+        if (!reader->api->values->is_set(reader->values, "hosts"))
+            refuse(reader, "hosts", "is missing: say where the broker is, here or with url");
+        read_hosts(reader);
+    }
+    out = open_memstream(&config->servers, &size);
+    for (size_t i = 0; i < config->host_count; i++)
+        fprintf(out, "%s%s:%d", i ? "," : "", config->hosts[i].name, config->hosts[i].port);
+    fclose(out);
+}
+
+static void read_queues(struct reader *reader)
+{
+    struct rabbit_config *config = reader->config;
+    size_t count = reader->api->values->count(reader->values, "queue");
+
+    config->queues = calloc(count ? count : 1, sizeof *config->queues);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = reader->api->values->item(reader->values, "queue", i, NULL);
+
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(config->queues[j], name))
+                refuse(reader, "queue", "found %.200s twice, expected each queue once", name);
+        if (!*name || strlen(name) > 255)
+            refuse(reader, "queue",
+                   "found a name of %zu bytes, expected 1 to 255, as queues of RabbitMQ have",
+                   strlen(name));
+        config->queues[config->queue_count++] = strdup(name);
+    }
+    if (count > 1000)
+        refuse(reader, "queue", "found %zu queues, expected at most 1000: make more mappings", count);
+}
+
+/* ---- TLS ---- */
+
+static void read_tls(struct reader *reader)
+{
+    static const char *const others[] = {"tls.ca_file", "tls.certificate_file", "tls.key_file",
+                                         "tls.key_password", NULL};
+    struct rabbit_config *config = reader->config;
+
+    config->tls = number_of(reader, "tls.enabled") || !number_of(reader, "tls.verify");
+    for (size_t i = 0; others[i]; i++)
+        config->tls = config->tls || text_of(reader, others[i]);
+    config->verify = number_of(reader, "tls.verify");
+    config->ca_file = copy_of(reader, "tls.ca_file", NULL);
+    config->certificate_file = copy_of(reader, "tls.certificate_file", NULL);
+    config->key_file = copy_of(reader, "tls.key_file", NULL);
+    config->key_password = copy_of(reader, "tls.key_password", NULL);
+    if (!config->certificate_file != !config->key_file)
+        refuse(reader, config->key_file ? "tls.key_file" : "tls.certificate_file",
+               "goes with tls.%s, which is missing",
+               config->key_file ? "certificate_file" : "key_file");
+    config->external = !strcmp(text_of(reader, "mechanism"), "EXTERNAL");
+    if (config->external && !config->certificate_file)
+        refuse(reader, "mechanism",
+               "found EXTERNAL, which logs in by a certificate: expected tls.certificate_file and "
+               "tls.key_file too");
+}
+
+struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
+                                        const struct sluice_values *values)
+{
+    struct rabbit_config *config = calloc(1, sizeof *config);
+    struct reader reader = {api, values, config, false};
+
+    if (!config)
+        return NULL;
+    read_tls(&reader);
+    read_servers(&reader);
+    read_queues(&reader);
+    config->heartbeat_s = (int)((number_of(&reader, "heartbeat") + RABBIT_SECOND - 1) / RABBIT_SECOND);
+    config->connect_timeout_us = number_of(&reader, "connect_timeout");
+    config->consumer_timeout_us = number_of(&reader, "consumer_timeout");
+    if (config->consumer_timeout_us && config->consumer_timeout_us < 2 * RABBIT_SECOND)
+        refuse(&reader, "consumer_timeout", "expected at least 2s, or 0 for none");
+    config->prefetch = (unsigned)number_of(&reader, "prefetch");
+    config->has_priority = api->values->is_set(values, "priority");
+    config->priority = (int)number_of(&reader, "priority");
+    if (!reader.refused)
+        return config;
+    rabbit_config_free(config);
+    return NULL;
+}
+
+static void wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+void rabbit_config_free(struct rabbit_config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config->host_count; i++)
+        free(config->hosts[i].name);
+    free(config->hosts);
+    free(config->servers);
+    for (size_t i = 0; i < config->queue_count; i++)
+        free(config->queues[i]);
+    free(config->queues);
+    free(config->vhost);
+    free(config->username);
+    wipe(config->password);
+    free(config->ca_file);
+    free(config->certificate_file);
+    free(config->key_file);
+    wipe(config->key_password);
+    free(config);
+}

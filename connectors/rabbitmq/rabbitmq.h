@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the RabbitMQ connector share.
+ *
+ * librabbitmq blocks: it connects, logs in, declares and writes until done. So each instance has a
+ * *link*, a thread that owns the connection, does all that, and sends and expects heartbeats whatever
+ * the host does. The two sides meet in struct rabbit_link's lists under one lock: events and messages
+ * one way, settlements and wishes the other; an event descriptor wakes each side. The link never calls
+ * the host, and owns all that it needs, so that a thread stuck in a name server can be left behind.
+ *
+ * A queue is a lane. Each time it is consumed from anew it is a new generation of it, on a channel of
+ * its own with a new number: what still comes on an old one is nobody's. */
+#ifndef RABBITMQ_H
+#define RABBITMQ_H
+
+#include <pthread.h>
+
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/framing.h>
+#else
+#include <amqp.h>
+#include <amqp_framing.h>
+#endif
+
+#include <sluice/connector.h>
+
+#define RABBIT_TEXT   512
+#define RABBIT_SECOND INT64_C(1000000)
+
+int64_t rabbit_now(void);
+/* A pause of about `first_us` doubled `tries` times, at most `most_us`, half of it by chance. */
+int64_t rabbit_backoff(unsigned tries, int64_t first_us, int64_t most_us);
+
+/* ---- options.c ---- */
+
+struct rabbit_host {
+    char *name;
+    int port;
+};
+
+/* What the options come to. Owned by whoever made it. */
+struct rabbit_config {
+    struct rabbit_host *hosts;
+    size_t host_count;
+    char *servers; /* all hosts, for people */
+    char **queues;
+    size_t queue_count;
+    char *vhost, *username, *password;
+    bool external; /* EXTERNAL instead of PLAIN */
+    bool tls, verify;
+    char *ca_file, *certificate_file, *key_file, *key_password;
+    int heartbeat_s;
+    int64_t connect_timeout_us;
+    int64_t consumer_timeout_us; /* how long the broker lets a message be unacknowledged; 0: for ever */
+    unsigned prefetch;           /* 0: as the host's first room says */
+    bool has_priority;
+    int priority;
+};
+
+extern const struct sluice_option rabbit_options[];
+/* NULL: refused. */
+struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
+                                        const struct sluice_values *values);
+void rabbit_config_free(struct rabbit_config *config);
+
+/* ---- message.c ---- */
+
+/* One block of memory with all it points to. */
+struct rabbit_message {
+    struct rabbit_message *next;
+    uint64_t tag;
+    uint64_t generation; /* of its lane */
+    int64_t timestamp_ms;
+    uint32_t delivery_count;
+    bool has_timestamp;
+    struct sluice_bytes payload, message_id;
+    struct sluice_bytes identity; /* no other delivery has it */
+    struct sluice_header *headers;
+    size_t header_count;
+};
+
+/* Where a delivery comes from, besides its properties. */
+struct rabbit_origin {
+    const char *queue, *vhost;
+    const char *session; /* names the connection */
+    uint64_t tag, generation;
+    bool redelivered;
+    amqp_bytes_t exchange, routing_key;
+};
+
+/* Without its body, for which there is room at `payload.data`. NULL: no memory. */
+struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
+                                          const amqp_basic_properties_t *properties,
+                                          size_t body_size);
+
+/* ---- tags.c ---- */
+
+/* The delivery tags of a channel that are not acknowledged yet: which are done, and since when the
+ * oldest is out. */
+struct rabbit_tag {
+    int64_t delivered_us;
+    uint8_t state;
+};
+
+struct rabbit_tags {
+    struct rabbit_tag *ring;
+    size_t room; /* power of two */
+    uint64_t oldest, next; /* tags from `oldest` up to `next` - 1 are kept */
+    size_t done; /* of them, those to be acknowledged */
+};
+
+void rabbit_tags_fini(struct rabbit_tags *tags);
+/* Takes note of a delivery; tags come one after the other. 0; -1: no memory, or not the next tag. */
+int rabbit_tags_add(struct rabbit_tags *tags, uint64_t tag, int64_t now_us);
+/* To be acknowledged. False: it is not out. */
+bool rabbit_tags_done(struct rabbit_tags *tags, uint64_t tag);
+/* It needs no acknowledgement any more (given back, refused). False: it is not out. */
+bool rabbit_tags_gone(struct rabbit_tags *tags, uint64_t tag);
+/* The tag up to which everything is done, to be acknowledged as a whole; 0: none. */
+uint64_t rabbit_tags_take_prefix(struct rabbit_tags *tags);
+/* One done tag after `after`, to be acknowledged alone; 0: none. */
+uint64_t rabbit_tags_take_single(struct rabbit_tags *tags, uint64_t after);
+/* When the oldest one that is still out was delivered; 0: none is. */
+int64_t rabbit_tags_oldest_us(const struct rabbit_tags *tags);
+
+/* ---- link.c, link_connect.c, link_channel.c ---- */
+
+enum rabbit_event_kind {
+    RABBIT_STATE = 1,
+    RABBIT_LOG,
+    RABBIT_LANE_OPENED,
+    RABBIT_LANE_CLOSING, /* to be given back, see rabbit_link_give_back */
+    RABBIT_LANE_LOST,    /* the lane is the host's side's alone now */
+    RABBIT_ENDED         /* the thread has closed its connection */
+};
+
+struct rabbit_event {
+    struct rabbit_event *next;
+    enum rabbit_event_kind kind;
+    uint32_t number; /* state, or level of the log */
+    struct rabbit_lane *lane;
+    const char *name; /* of a log entry; static */
+    char text[RABBIT_TEXT];
+};
+
+struct rabbit_list {
+    struct rabbit_message *first, *last;
+    size_t count;
+};
+
+struct rabbit_lane {
+    struct rabbit_lane *next; /* the host's side's */
+    size_t queue;             /* index into config.queues */
+    uint64_t generation;
+    struct rabbit_list fetched; /* under the link's lock */
+    int64_t depth;              /* ready at the broker, -1 unknown; under the link's lock */
+    /* The host's side's: */
+    void *cookie;
+    struct rabbit_list ready; /* taken over from `fetched` */
+    size_t held;              /* delivered and not settled */
+    bool paused, closing, drained;
+};
+
+/* A wish of the host's side. */
+struct rabbit_settlement {
+    uint64_t generation, tag;
+    int64_t due_us; /* RELEASE */
+    uint32_t action; /* enum sluice_settlement, or RABBIT_GIVE_BACK for the whole lane */
+};
+#define RABBIT_GIVE_BACK 100u
+
+struct rabbit_link;
+
+/* Takes the configuration over. `consume`: otherwise it only connects. NULL: no memory. */
+struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *name);
+/* Starts the thread. 0; or an errno. `wake_fd` (not owned) is written to where there is news. */
+int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch);
+/* What has come since: events, in order; and what the lanes fetched is in their `ready`. */
+struct rabbit_event *rabbit_link_take(struct rabbit_link *link, struct rabbit_lane *lanes);
+void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlement);
+/* Acknowledges what is settled, closes the connection and ends, in at most so long. */
+void rabbit_link_stop(struct rabbit_link *link);
+/* Ends the thread and frees all; the lanes that are open are the caller's. Returns false where the
+ * thread does not end by `wait_us`: it is left behind and frees all itself. */
+bool rabbit_link_close(struct rabbit_link *link, int64_t wait_us);
+
+/* ---- check.c ---- */
+int rabbit_check(const struct sluice_host_api *api, const struct rabbit_config *config,
+                 const struct sluice_check *check);
+
+#endif
