@@ -157,7 +157,6 @@ int channel_open_due(struct rabbit_link *link)
 
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close)
 {
-    struct rabbit_message *message;
     struct rabbit_lane *lane = channel->lane;
 
     channel->open = false;
@@ -165,11 +164,7 @@ int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool c
     rabbit_tags_fini(&channel->tags);
     free(channel->partial);
     channel->partial = NULL;
-    while ((message = channel->incoming.first)) {
-        channel->incoming.first = message->next;
-        free(message);
-    }
-    channel->incoming = (struct rabbit_list){0};
+    rabbit_list_free(&channel->incoming);
     link_tell(link, RABBIT_LANE_LOST, 0, lane, NULL, NULL);
     if (close) {
         amqp_channel_close(link->connection, channel->number, AMQP_REPLY_SUCCESS);

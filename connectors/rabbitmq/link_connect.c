@@ -11,6 +11,7 @@
 #include <amqp_tcp_socket.h>
 #endif
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

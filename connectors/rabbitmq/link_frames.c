@@ -229,18 +229,10 @@ void frames_hand_over(struct rabbit_link *link)
         return;
     pthread_mutex_lock(&link->lock);
     for (size_t i = 0; i < link->config->queue_count; i++) {
-        struct rabbit_list *from = &link->channels[i].incoming, *to;
+        struct rabbit_channel *channel = &link->channels[i];
 
-        if (!from->first)
-            continue;
-        to = &link->channels[i].lane->fetched;
-        if (to->last)
-            to->last->next = from->first;
-        else
-            to->first = from->first;
-        to->last = from->last;
-        to->count += from->count;
-        *from = (struct rabbit_list){0};
+        if (channel->incoming.first)
+            rabbit_list_join(&channel->lane->fetched, &channel->incoming);
     }
     pthread_mutex_unlock(&link->lock);
     link_wake(link);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "rabbitmq.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -171,18 +171,26 @@ struct rabbit_settlement {
 
 struct rabbit_link;
 
-/* Takes the configuration over. `consume`: otherwise it only connects. NULL: no memory. */
+/* Takes the configuration over. NULL: no memory. */
 struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *name);
 /* Starts the thread. 0; or an errno. `wake_fd` (not owned) is written to where there is news. */
 int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch);
-/* What has come since: events, in order; and what the lanes fetched is in their `ready`. */
-struct rabbit_event *rabbit_link_take(struct rabbit_link *link, struct rabbit_lane *lanes);
+/* What happened since, in order; the caller's. */
+struct rabbit_event *rabbit_link_events(struct rabbit_link *link);
+/* Moves what the lanes fetched to their `ready`. */
+void rabbit_link_fetch(struct rabbit_link *link, struct rabbit_lane *lanes);
 void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlement);
-/* Acknowledges what is settled, closes the connection and ends, in at most so long. */
+int64_t rabbit_link_depth(struct rabbit_link *link, const struct rabbit_lane *lane);
+/* Acknowledges what is settled, closes the connection and ends: RABBIT_LANE_LOST for each lane, then
+ * RABBIT_ENDED follow. */
 void rabbit_link_stop(struct rabbit_link *link);
-/* Ends the thread and frees all; the lanes that are open are the caller's. Returns false where the
- * thread does not end by `wait_us`: it is left behind and frees all itself. */
-bool rabbit_link_close(struct rabbit_link *link, int64_t wait_us);
+/* Ends it at once and waits for that, `wait_us` at most. True: its last events can be taken, then it is
+ * to be freed. False: it is left behind, and frees itself and the lanes that are open. */
+bool rabbit_link_end(struct rabbit_link *link, int64_t wait_us);
+void rabbit_link_free(struct rabbit_link *link);
+
+void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from);
+void rabbit_list_free(struct rabbit_list *list);
 
 /* ---- check.c ---- */
 int rabbit_check(const struct sluice_host_api *api, const struct rabbit_config *config,

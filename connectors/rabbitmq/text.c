@@ -141,7 +141,7 @@ static void add_real(struct text *text, double number, int digits)
 
 static void add_decimal(struct text *text, amqp_decimal_t decimal)
 {
-    int64_t number = (int32_t)decimal.value, scale = 1;
+    int64_t number = (int32_t)decimal.value, size = number < 0 ? -number : number, scale = 1;
 
     if (!decimal.decimals || decimal.decimals > 18) {
         text_print(text, decimal.decimals ? "%" PRId64 "e-%u" : "%" PRId64, number, decimal.decimals);
@@ -149,8 +149,8 @@ static void add_decimal(struct text *text, amqp_decimal_t decimal)
     }
     for (int i = 0; i < decimal.decimals; i++)
         scale *= 10;
-    text_print(text, "%s%" PRId64 ".%0*" PRId64, number < 0 ? "-" : "", llabs(number) / scale,
-               decimal.decimals, llabs(number) % scale);
+    text_print(text, "%s%" PRId64 ".%0*" PRId64, number < 0 ? "-" : "", size / scale,
+               decimal.decimals, size % scale);
 }
 
 static void add_field(struct text *text, const amqp_field_value_t *value, unsigned depth);

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: MIT
+ * The link's thread, and how the host's side talks to it. */
+#define _GNU_SOURCE
+#include "link_inside.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEPTH_US   (5 * RABBIT_SECOND)
+#define RELEASE_US RABBIT_SECOND /* what is given back waits at least so long: it comes again at once */
+
+void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from)
+{
+    if (!from->first)
+        return;
+    if (to->last)
+        to->last->next = from->first;
+    else
+        to->first = from->first;
+    to->last = from->last;
+    to->count += from->count;
+    *from = (struct rabbit_list){0};
+}
+
+void rabbit_list_free(struct rabbit_list *list)
+{
+    struct rabbit_message *message;
+
+    while ((message = list->first)) {
+        list->first = message->next;
+        free(message);
+    }
+    *list = (struct rabbit_list){0};
+}
+
+static void wake(int fd)
+{
+    static const uint64_t one = 1;
+
+    if (write(fd, &one, sizeof one) < 0)
+        return; /* it is readable already */
+}
+
+/* ---- to the host's side ---- */
+
+void link_wake(struct rabbit_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    if (!link->abandoned)
+        wake(link->wake_fd);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_tell(struct rabbit_link *link, enum rabbit_event_kind kind, uint32_t number,
+               struct rabbit_lane *lane, const char *name, const char *text)
+{
+    struct rabbit_event *event = calloc(1, sizeof *event);
+
+    *event = (struct rabbit_event){.kind = kind, .number = number, .lane = lane, .name = name};
+    snprintf(event->text, sizeof event->text, "%s", text ? text : "");
+    pthread_mutex_lock(&link->lock);
+    *link->events_end = event;
+    link->events_end = &event->next;
+    pthread_mutex_unlock(&link->lock);
+    link_wake(link);
+}
+
+void link_state(struct rabbit_link *link, uint32_t state, const char *format, ...)
+{
+    char text[RABBIT_TEXT] = "";
+    va_list arguments;
+
+    if (format) {
+        va_start(arguments, format);
+        vsnprintf(text, sizeof text, format, arguments);
+        va_end(arguments);
+    }
+    link_tell(link, RABBIT_STATE, state, NULL, NULL, text);
+}
+
+void link_log(struct rabbit_link *link, uint32_t level, const char *event, const char *format, ...)
+{
+    char text[RABBIT_TEXT];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    link_tell(link, RABBIT_LOG, level, NULL, event, text);
+}
+
+/* ---- settlements ---- */
+
+static void put_off(struct rabbit_link *link, const struct rabbit_settlement *settlement)
+{
+    if (link->later_count == link->later_room) {
+        link->later_room = link->later_room ? link->later_room * 2 : 64;
+        link->later = reallocarray(link->later, link->later_room, sizeof *link->later);
+    }
+    link->later[link->later_count++] = *settlement;
+}
+
+/* -1: the connection failed. */
+static int give_back_message(struct rabbit_link *link, struct rabbit_channel *channel,
+                             const struct rabbit_settlement *settlement)
+{
+    int status;
+
+    if (!rabbit_tags_gone(&channel->tags, settlement->tag))
+        return 0;
+    status = amqp_basic_reject(link->connection, channel->number, settlement->tag,
+                               settlement->action == SLUICE_RELEASE);
+    if (status)
+        link_failed(link, amqp_error_string2(status));
+    return status ? -1 : 0;
+}
+
+static int settle(struct rabbit_link *link, const struct rabbit_settlement *settlement)
+{
+    struct rabbit_channel *channel = channel_of_generation(link, settlement->generation);
+
+    if (!channel)
+        return 0; /* its lane is lost */
+    switch (settlement->action) {
+    case SLUICE_ACCEPT:
+        rabbit_tags_done(&channel->tags, settlement->tag);
+        return 0;
+    case RABBIT_GIVE_BACK:
+        if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
+            return -1;
+        channel->retry_us = 0;
+        return 0;
+    case SLUICE_RELEASE:
+        if (settlement->due_us > rabbit_now()) {
+            put_off(link, settlement);
+            return 0;
+        }
+        break;
+    default:
+        break;
+    }
+    return give_back_message(link, channel, settlement);
+}
+
+static int settle_due(struct rabbit_link *link)
+{
+    int64_t now_us = rabbit_now();
+
+    for (size_t i = 0; i < link->later_count;) {
+        struct rabbit_settlement settlement = link->later[i];
+
+        if (settlement.due_us > now_us) {
+            i++;
+            continue;
+        }
+        link->later[i] = link->later[--link->later_count];
+        if (settle(link, &settlement))
+            return -1;
+    }
+    return 0;
+}
+
+/* Takes what the host's side settled; without a connection it is void. */
+static int settle_all(struct rabbit_link *link)
+{
+    struct rabbit_settlement *settlements;
+    size_t count;
+    int result = 0;
+
+    pthread_mutex_lock(&link->lock);
+    settlements = link->settlements;
+    count = link->settlement_count;
+    link->settlements = NULL;
+    link->settlement_count = link->settlement_room = 0;
+    pthread_mutex_unlock(&link->lock);
+    for (size_t i = 0; i < count && !result && link->connection; i++)
+        result = settle(link, &settlements[i]);
+    free(settlements);
+    return result ? result : settle_due(link);
+}
+
+/* ---- time ---- */
+
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    return b_us && b_us < a_us ? b_us : a_us;
+}
+
+/* Gives a lane back before the broker takes the channel for a dead one: first the host lets go of it,
+ * then, or at last, the channel is closed and opened anew. */
+static int watch_consumer_timeout(struct rabbit_link *link, struct rabbit_channel *channel,
+                                  int64_t *ret_at_us)
+{
+    int64_t limit_us = link->config->consumer_timeout_us;
+    int64_t oldest_us = rabbit_tags_oldest_us(&channel->tags);
+    int64_t now_us = rabbit_now();
+
+    if (!limit_us || !oldest_us)
+        return 0;
+    if (!channel->giving_back && now_us >= oldest_us + limit_us / 10 * 8) {
+        link_log(link, SLUICE_LOG_INFO, "lane_given_back",
+                 "messages of queue %s have been held for most of consumer_timeout: they go back and "
+                 "come again",
+                 link->config->queues[channel->queue]);
+        channel->giving_back = true;
+        channel->cut_us = oldest_us + limit_us / 10 * 9;
+        link_tell(link, RABBIT_LANE_CLOSING, 0, channel->lane, NULL, NULL);
+    }
+    if (channel->giving_back && now_us >= channel->cut_us) {
+        if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
+            return -1;
+        channel->retry_us = 0;
+        return 0;
+    }
+    *ret_at_us = earlier(*ret_at_us, channel->giving_back ? channel->cut_us
+                                                           : oldest_us + limit_us / 10 * 8);
+    return 0;
+}
+
+static int ask_depths(struct rabbit_link *link)
+{
+    if (rabbit_now() < link->depth_us)
+        return 0;
+    link->depth_us = rabbit_now() + DEPTH_US;
+    for (size_t i = 0; i < link->config->queue_count; i++) {
+        struct rabbit_channel *channel = &link->channels[i];
+        amqp_queue_declare_t declare = {
+            .queue = amqp_cstring_bytes(link->config->queues[i]), .passive = 1};
+        int status;
+
+        if (!channel->open || channel->asked_depth)
+            continue;
+        channel->asked_depth = true;
+        status = amqp_send_method(link->connection, channel->number, AMQP_QUEUE_DECLARE_METHOD,
+                                  &declare);
+        if (status) {
+            link_failed(link, amqp_error_string2(status));
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What is due; -1: the connection failed. */
+static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
+{
+    int heartbeat_s = amqp_get_heartbeat(link->connection);
+
+    if (heartbeat_s > 0)
+        *ret_at_us = earlier(*ret_at_us, rabbit_now() + heartbeat_s * RABBIT_SECOND / 2);
+    if (ask_depths(link))
+        return -1;
+    *ret_at_us = earlier(*ret_at_us, link->depth_us);
+    for (size_t i = 0; i < link->config->queue_count; i++) {
+        struct rabbit_channel *channel = &link->channels[i];
+
+        if (channel->open && (channel_acknowledge(link, channel, false) ||
+                              watch_consumer_timeout(link, channel, ret_at_us)))
+            return -1;
+        if (!channel->open)
+            *ret_at_us = earlier(*ret_at_us, channel->retry_us ? channel->retry_us : 1);
+        else
+            *ret_at_us = earlier(*ret_at_us, channel->singles_us);
+    }
+    for (size_t i = 0; i < link->later_count; i++)
+        *ret_at_us = earlier(*ret_at_us, link->later[i].due_us);
+    return 0;
+}
+
+/* ---- the thread ---- */
+
+static void rest(struct rabbit_link *link, int64_t until_us)
+{
+    struct pollfd fds[2] = {{.fd = link->work_fd, .events = POLLIN},
+                            {.fd = link->connection ? amqp_get_sockfd(link->connection) : -1,
+                             .events = POLLIN}};
+    int64_t left_us = until_us - rabbit_now();
+    struct timespec left = {0};
+    uint64_t count;
+
+    if (link->connection &&
+        (amqp_frames_enqueued(link->connection) || amqp_data_in_buffer(link->connection)))
+        left_us = 0;
+    if (left_us > 0)
+        left = (struct timespec){left_us / RABBIT_SECOND, left_us % RABBIT_SECOND * 1000};
+    if (ppoll(fds, 2, &left, NULL) > 0 && fds[0].revents &&
+        read(link->work_fd, &count, sizeof count) < 0)
+        return; /* nothing to clear */
+}
+
+static void turn(struct rabbit_link *link)
+{
+    int64_t until_us = rabbit_now() + 60 * RABBIT_SECOND;
+    int more = 0;
+
+    if (!link->connection) {
+        settle_all(link);
+        if (rabbit_now() < link->retry_us)
+            rest(link, link->retry_us);
+        else
+            link_connect(link);
+        return;
+    }
+    if (channel_open_due(link))
+        return;
+    more = frames_read(link);
+    if (more < 0)
+        return;
+    frames_hand_over(link);
+    if (settle_all(link) || keep_time(link, &until_us))
+        return;
+    rest(link, more ? 0 : until_us);
+}
+
+/* Sends what is settled. */
+static void finish(struct rabbit_link *link)
+{
+    settle_all(link);
+    for (size_t i = 0; i < link->config->queue_count && link->connection; i++) {
+        struct rabbit_channel *channel = &link->channels[i];
+
+        /* The answer comes when the broker has done what came before it. */
+        if (channel->open &&
+            (channel_acknowledge(link, channel, true) || channel_end(link, channel, true)))
+            return;
+    }
+    link_disconnect(link, true);
+}
+
+static void free_all(struct rabbit_link *link)
+{
+    rabbit_config_free(link->config);
+    free(link->channels);
+    free(link->settlements);
+    free(link->later);
+    free(link->name);
+    close(link->work_fd);
+    pthread_cond_destroy(&link->ended_cond);
+    pthread_mutex_destroy(&link->lock);
+    free(link);
+}
+
+static void free_abandoned(struct rabbit_link *link)
+{
+    struct rabbit_event *event;
+
+    while ((event = link->events)) {
+        link->events = event->next;
+        if (event->kind == RABBIT_LANE_LOST) {
+            rabbit_list_free(&event->lane->fetched);
+            rabbit_list_free(&event->lane->ready);
+            free(event->lane);
+        }
+        free(event);
+    }
+    free_all(link);
+}
+
+static void *run(void *argument)
+{
+    struct rabbit_link *link = argument;
+    bool abandoned;
+
+    while (!atomic_load(&link->stop))
+        turn(link);
+    if (!atomic_load(&link->quit))
+        finish(link);
+    link_disconnect(link, false);
+    link_tell(link, RABBIT_ENDED, 0, NULL, NULL, NULL);
+    pthread_mutex_lock(&link->lock);
+    link->ended = true;
+    abandoned = link->abandoned;
+    pthread_cond_signal(&link->ended_cond);
+    pthread_mutex_unlock(&link->lock);
+    if (abandoned)
+        free_abandoned(link);
+    return NULL;
+}
+
+/* ---- the host's side ---- */
+
+struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *name)
+{
+    struct rabbit_link *link = calloc(1, sizeof *link);
+    pthread_condattr_t attributes;
+
+    link->config = config;
+    link->name = strdup(name);
+    link->events_end = &link->events;
+    link->channels = calloc(config->queue_count ? config->queue_count : 1, sizeof *link->channels);
+    for (size_t i = 0; i < config->queue_count; i++)
+        link->channels[i].queue = i;
+    link->host = config->host_count ? (size_t)rabbit_now() % config->host_count : 0;
+    link->work_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    pthread_mutex_init(&link->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&link->ended_cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return link;
+}
+
+int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch)
+{
+    int failed;
+
+    link->wake_fd = wake_fd;
+    link->prefetch = prefetch;
+    failed = link->work_fd < 0 ? EMFILE : pthread_create(&link->thread, NULL, run, link);
+    link->started = !failed;
+    return failed;
+}
+
+struct rabbit_event *rabbit_link_events(struct rabbit_link *link)
+{
+    struct rabbit_event *events;
+
+    pthread_mutex_lock(&link->lock);
+    events = link->events;
+    link->events = NULL;
+    link->events_end = &link->events;
+    pthread_mutex_unlock(&link->lock);
+    return events;
+}
+
+void rabbit_link_fetch(struct rabbit_link *link, struct rabbit_lane *lanes)
+{
+    pthread_mutex_lock(&link->lock);
+    for (struct rabbit_lane *lane = lanes; lane; lane = lane->next)
+        rabbit_list_join(&lane->ready, &lane->fetched);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlement)
+{
+    bool first;
+
+    pthread_mutex_lock(&link->lock);
+    first = !link->settlement_count;
+    if (link->settlement_count == link->settlement_room) {
+        link->settlement_room = link->settlement_room ? link->settlement_room * 2 : 256;
+        link->settlements =
+            reallocarray(link->settlements, link->settlement_room, sizeof *link->settlements);
+    }
+    link->settlements[link->settlement_count] = *settlement;
+    if (settlement->action == SLUICE_RELEASE)
+        link->settlements[link->settlement_count].due_us =
+            rabbit_now() + (settlement->due_us > RELEASE_US ? settlement->due_us : RELEASE_US);
+    link->settlement_count++;
+    pthread_mutex_unlock(&link->lock);
+    if (first)
+        wake(link->work_fd);
+}
+
+int64_t rabbit_link_depth(struct rabbit_link *link, const struct rabbit_lane *lane)
+{
+    int64_t depth;
+
+    pthread_mutex_lock(&link->lock);
+    depth = lane->depth;
+    pthread_mutex_unlock(&link->lock);
+    return depth;
+}
+
+void rabbit_link_stop(struct rabbit_link *link)
+{
+    atomic_store(&link->stop, true);
+    wake(link->work_fd);
+}
+
+bool rabbit_link_end(struct rabbit_link *link, int64_t wait_us)
+{
+    int64_t until_us = rabbit_now() + wait_us;
+    struct timespec until = {until_us / RABBIT_SECOND, until_us % RABBIT_SECOND * 1000};
+    int failed = 0;
+    bool ended;
+
+    if (!link->started)
+        return true;
+    atomic_store(&link->quit, true);
+    rabbit_link_stop(link);
+    pthread_mutex_lock(&link->lock);
+    while (!link->ended && !failed)
+        failed = pthread_cond_timedwait(&link->ended_cond, &link->lock, &until);
+    ended = link->ended;
+    link->abandoned = !ended;
+    if (!ended)
+        pthread_detach(link->thread);
+    pthread_mutex_unlock(&link->lock);
+    if (ended)
+        pthread_join(link->thread, NULL);
+    return ended;
+}
+
+void rabbit_link_free(struct rabbit_link *link)
+{
+    free_all(link);
+}

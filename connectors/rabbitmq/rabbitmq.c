@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT
+ * The RabbitMQ connector: descriptor, and the host's side of an instance. */
+#include "rabbitmq.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_US       500000
+#define CLOSE_WAIT_US (3 * RABBIT_SECOND)
+#define FLUSH_US      (RABBIT_SECOND / 2) /* of a stop's time, for what is settled and the goodbye */
+#define DELIVER_MOST  512
+
+struct rabbit {
+    struct sluice_host *host;
+    const struct sluice_host_api *api;
+    struct rabbit_config *config; /* until the link has it */
+    char **queues; /* names, for lanes */
+    unsigned prefetch;
+    struct rabbit_link *link;
+    int fd; /* eventfd */
+    struct rabbit_lane *lanes;
+    bool started; /* the link's thread */
+    bool stopping, finishing, ended, stopped;
+    int64_t stop_deadline_us;
+};
+
+int64_t rabbit_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * RABBIT_SECOND + now.tv_nsec / 1000;
+}
+
+int64_t rabbit_backoff(unsigned tries, int64_t first_us, int64_t most_us)
+{
+    int64_t pause_us = first_us << (tries < 10 ? tries : 10);
+    uint64_t chance = (uint64_t)rabbit_now() * UINT64_C(0x9e3779b97f4a7c15) >> 33;
+
+    if (pause_us > most_us)
+        pause_us = most_us;
+    return pause_us / 2 + (int64_t)(chance % (uint64_t)(pause_us / 2 + 1));
+}
+
+static int rabbit_open(struct sluice_host *host, const struct sluice_host_api *api,
+                       const struct sluice_values *values, void **ret_instance)
+{
+    struct rabbit *rabbit = calloc(1, sizeof *rabbit);
+
+    if (!rabbit)
+        return -1;
+    rabbit->host = host;
+    rabbit->api = api;
+    rabbit->fd = -1;
+    rabbit->config = rabbit_config_new(api, values);
+    if (!rabbit->config) {
+        free(rabbit);
+        return -1;
+    }
+    *ret_instance = rabbit;
+    return 0;
+}
+
+static int rabbit_start(void *instance, const char *name)
+{
+    struct rabbit *rabbit = instance;
+
+    if (rabbit->fd < 0)
+        rabbit->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (rabbit->fd < 0) {
+        char text[RABBIT_TEXT];
+
+        snprintf(text, sizeof text, "cannot make an event descriptor: %s", strerror(errno));
+        rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, text);
+        return -1;
+    }
+    rabbit->prefetch = rabbit->config->prefetch;
+    rabbit->queues = rabbit->config->queues; /* the link's, which lives as long */
+    rabbit->link = rabbit_link_new(rabbit->config, name);
+    rabbit->config = NULL;
+    rabbit->api->state(rabbit->host, SLUICE_STATE_CONNECTING, NULL);
+    return 0;
+}
+
+static int rabbit_descriptor(void *instance)
+{
+    return ((struct rabbit *)instance)->fd;
+}
+
+/* ---- lanes ---- */
+
+static void open_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    const char *queue = rabbit->queues[lane->queue];
+    const struct sluice_lane info = {
+        .name = queue, .source = queue, .partition = -1, .cookie = lane};
+
+    lane->next = rabbit->lanes;
+    rabbit->lanes = lane;
+    lane->cookie = rabbit->api->lane_opened(rabbit->host, &info);
+}
+
+static void lose_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    struct rabbit_lane **at = &rabbit->lanes;
+
+    while (*at && *at != lane)
+        at = &(*at)->next;
+    if (*at) {
+        *at = lane->next;
+        rabbit->api->lane_lost(rabbit->host, lane->cookie);
+    }
+    rabbit_list_free(&lane->fetched);
+    rabbit_list_free(&lane->ready);
+    free(lane);
+}
+
+static void give_back(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    const struct rabbit_settlement wish = {.generation = lane->generation,
+                                           .action = RABBIT_GIVE_BACK};
+
+    rabbit_link_settle(rabbit->link, &wish);
+}
+
+static void close_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    if (lane->closing)
+        return;
+    lane->closing = true;
+    rabbit->api->lane_closing(rabbit->host, lane->cookie);
+}
+
+static void rabbit_lane_drained(void *instance, void *lane_pointer)
+{
+    struct rabbit *rabbit = instance;
+    struct rabbit_lane *lane = lane_pointer;
+
+    lane->drained = true;
+    /* With a stop all go together. */
+    if (!rabbit->stopping)
+        give_back(rabbit, lane);
+}
+
+static void rabbit_pause_lane(void *instance, void *lane, bool paused)
+{
+    struct rabbit *rabbit = instance;
+
+    ((struct rabbit_lane *)lane)->paused = paused;
+    if (!paused && rabbit->fd >= 0)
+        eventfd_write(rabbit->fd, 1);
+}
+
+static void rabbit_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
+{
+    struct rabbit *rabbit = instance;
+    const struct rabbit_lane *lane = lane_pointer;
+    int64_t depth = rabbit_link_depth(rabbit->link, lane);
+
+    *ret_lag = (struct sluice_lag){-1, -1};
+    if (depth >= 0)
+        ret_lag->messages = depth + (int64_t)(lane->ready.count + lane->held);
+}
+
+/* ---- events ---- */
+
+static void on_event(struct rabbit *rabbit, const struct rabbit_event *event)
+{
+    switch (event->kind) {
+    case RABBIT_STATE:
+        if (!rabbit->stopping)
+            rabbit->api->state(rabbit->host, event->number, event->text[0] ? event->text : NULL);
+        break;
+    case RABBIT_LOG:
+        rabbit->api->log(rabbit->host, event->number, event->name, event->text);
+        break;
+    case RABBIT_LANE_OPENED:
+        open_lane(rabbit, event->lane);
+        break;
+    case RABBIT_LANE_CLOSING:
+        close_lane(rabbit, event->lane);
+        break;
+    case RABBIT_LANE_LOST:
+        lose_lane(rabbit, event->lane);
+        break;
+    case RABBIT_ENDED:
+        rabbit->ended = true;
+        break;
+    }
+}
+
+static void serve_events(struct rabbit *rabbit)
+{
+    struct rabbit_event *event = rabbit_link_events(rabbit->link), *next;
+
+    for (; event; event = next) {
+        next = event->next;
+        on_event(rabbit, event);
+        free(event);
+    }
+}
+
+/* ---- messages ---- */
+
+static struct rabbit_message *take_ready(struct rabbit_lane *lane)
+{
+    struct rabbit_message *message = lane->ready.first;
+
+    lane->ready.first = message->next;
+    if (!message->next)
+        lane->ready.last = NULL;
+    lane->ready.count--;
+    lane->held++;
+    return message;
+}
+
+static void convert(const struct rabbit_lane *lane, struct rabbit_message *from,
+                    struct sluice_message *to)
+{
+    *to = (struct sluice_message){
+        .lane = lane->cookie,
+        .handle = from,
+        .position = from->tag,
+        .payload = from->payload,
+        .identity = from->identity,
+        .message_id = from->message_id,
+        .timestamp_ms = from->timestamp_ms,
+        .timestamp_kind = from->has_timestamp ? SLUICE_TIMESTAMP_CREATED : SLUICE_TIMESTAMP_NONE,
+        .delivery_count = from->delivery_count,
+        .has_headers = from->header_count > 0,
+    };
+}
+
+/* Returns whether more is ready. */
+static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t most,
+                         size_t *messages, size_t *bytes)
+{
+    struct sluice_message batch[DELIVER_MOST];
+    size_t count = 0;
+
+    if (lane->paused || lane->closing)
+        return false;
+    while (lane->ready.first && count < most && count < DELIVER_MOST && *messages && *bytes) {
+        struct rabbit_message *message = take_ready(lane);
+        size_t size = message->payload.size;
+
+        convert(lane, message, &batch[count++]);
+        --*messages;
+        *bytes -= size < *bytes ? size : *bytes;
+    }
+    if (count)
+        rabbit->api->deliver(rabbit->host, batch, count);
+    return lane->ready.first;
+}
+
+/* By turns, so that no queue takes all the room. Returns whether more may be ready. */
+static bool deliver(struct rabbit *rabbit, const struct sluice_room *room)
+{
+    size_t messages = room->messages, bytes = room->bytes, lanes = 0;
+    bool more = false;
+
+    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
+        lanes += lane->ready.first && !lane->paused && !lane->closing;
+    for (struct rabbit_lane *lane = rabbit->lanes; lane && messages && bytes; lane = lane->next)
+        more |= deliver_lane(rabbit, lane, lanes > 1 ? messages / lanes + 1 : messages, &messages,
+                             &bytes);
+    return more;
+}
+
+static void rabbit_settle(void *instance, struct sluice_settle_item *items, size_t count)
+{
+    struct rabbit *rabbit = instance;
+
+    for (size_t i = 0; i < count; i++) {
+        struct rabbit_lane *lane = items[i].lane;
+        const struct rabbit_message *message = items[i].handle;
+        const struct rabbit_settlement settlement = {.generation = message->generation,
+                                                     .tag = message->tag,
+                                                     .due_us = items[i].delay_us,
+                                                     .action = items[i].action};
+
+        items[i].result = 0;
+        if (lane->held)
+            lane->held--;
+        rabbit_link_settle(rabbit->link, &settlement);
+    }
+}
+
+static void rabbit_release(void *instance, void *const *handles, size_t count)
+{
+    (void)instance;
+    for (size_t i = 0; i < count; i++)
+        free(handles[i]);
+}
+
+static size_t rabbit_headers(void *instance, void *handle, struct sluice_header *ret, size_t room)
+{
+    const struct rabbit_message *message = handle;
+
+    (void)instance;
+    for (size_t i = 0; i < message->header_count && i < room; i++)
+        ret[i] = message->headers[i];
+    return message->header_count;
+}
+
+/* ---- progress ---- */
+
+static void start_link(struct rabbit *rabbit, const struct sluice_room *room)
+{
+    unsigned prefetch = rabbit->prefetch;
+    int failed;
+
+    if (rabbit->started || rabbit->stopping)
+        return;
+    if (!prefetch) {
+        if (!room->messages)
+            return;
+        prefetch = room->messages < 32767 ? (unsigned)room->messages * 2 : 65535;
+    }
+    failed = rabbit_link_start(rabbit->link, rabbit->fd, prefetch);
+    rabbit->started = !failed;
+    if (failed) {
+        char text[RABBIT_TEXT];
+
+        snprintf(text, sizeof text, "cannot start a thread: %s; it is tried again",
+                 strerror(failed));
+        rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, text);
+    }
+}
+
+static void continue_stop(struct rabbit *rabbit)
+{
+    int64_t now_us = rabbit_now();
+    bool drained = true;
+
+    if (rabbit->stopped)
+        return;
+    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
+        close_lane(rabbit, lane);
+    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
+        drained = drained && lane->drained;
+    if (rabbit->started && !rabbit->finishing &&
+        (drained || now_us >= rabbit->stop_deadline_us - FLUSH_US)) {
+        rabbit->finishing = true;
+        rabbit_link_stop(rabbit->link);
+    }
+    if (!rabbit->started || rabbit->ended || now_us >= rabbit->stop_deadline_us) {
+        rabbit->stopped = true;
+        rabbit->api->stopped(rabbit->host);
+    }
+}
+
+static int64_t rabbit_receive(void *instance, const struct sluice_room *room)
+{
+    struct rabbit *rabbit = instance;
+    eventfd_t count;
+    bool more = false;
+
+    if (eventfd_read(rabbit->fd, &count) < 0 && errno != EAGAIN)
+        rabbit->api->log(rabbit->host, SLUICE_LOG_ERROR, "descriptor_failed", strerror(errno));
+    start_link(rabbit, room);
+    serve_events(rabbit);
+    if (!rabbit->stopping) {
+        rabbit_link_fetch(rabbit->link, rabbit->lanes);
+        if (room->messages && room->bytes)
+            more = deliver(rabbit, room);
+    } else {
+        continue_stop(rabbit);
+    }
+    if (more)
+        return 0;
+    return rabbit->stopping ? 10000 : TICK_US;
+}
+
+static void rabbit_stop(void *instance, int64_t deadline_us)
+{
+    struct rabbit *rabbit = instance;
+
+    rabbit->stopping = true;
+    rabbit->stop_deadline_us = rabbit_now() + deadline_us;
+}
+
+static void end_link(struct rabbit *rabbit)
+{
+    struct rabbit_lane *lane;
+
+    if (rabbit_link_end(rabbit->link, CLOSE_WAIT_US)) {
+        serve_events(rabbit);
+        rabbit_link_free(rabbit->link);
+        return;
+    }
+    rabbit->api->log(rabbit->host, SLUICE_LOG_WARNING, "close_late",
+                     "the connection to RabbitMQ does not end in time (a name server that does not "
+                     "answer?); it is left behind");
+    /* The lanes themselves are the link's. */
+    for (lane = rabbit->lanes; lane; lane = lane->next)
+        rabbit->api->lane_lost(rabbit->host, lane->cookie);
+}
+
+static void rabbit_close(void *instance)
+{
+    struct rabbit *rabbit = instance;
+
+    rabbit->stopping = true;
+    if (rabbit->link)
+        end_link(rabbit);
+    rabbit_config_free(rabbit->config);
+    if (rabbit->fd >= 0)
+        close(rabbit->fd);
+    free(rabbit);
+}
+
+static char description[80];
+
+/* With the version of the library that is there, which need not be that of the headers. */
+__attribute__((constructor)) static void describe(void)
+{
+    snprintf(description, sizeof description, "RabbitMQ queues, by librabbitmq %s", amqp_version());
+}
+
+static const struct sluice_connector rabbit_connector = {
+    .magic = SLUICE_ABI_MAGIC,
+    .struct_size = sizeof(struct sluice_connector),
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .capabilities = SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT | SLUICE_HAS_MESSAGE_ID |
+                    SLUICE_IS_ORDERED,
+    .name = "rabbitmq",
+    .version = SLUICE_VERSION,
+    .description = description,
+    .options = rabbit_options,
+    .open = rabbit_open,
+    .start = rabbit_start,
+    .descriptor = rabbit_descriptor,
+    .receive = rabbit_receive,
+    .settle = rabbit_settle,
+    .release = rabbit_release,
+    .headers = rabbit_headers,
+    .pause_lane = rabbit_pause_lane,
+    .lane_drained = rabbit_lane_drained,
+    .lag = rabbit_lag,
+    .stop = rabbit_stop,
+    .close = rabbit_close,
+};
+
+SLUICE_CONNECTOR(rabbit_connector)
