@@ -326,12 +326,22 @@ static bool pass_filter(struct engine *engine, struct message *message)
     return false;
 }
 
+/* Deliveries that the source counted, to a process before this one for example, count as attempts; but
+ * whatever it counted, at least one is made here. */
+static uint32_t attempts_elsewhere(const struct engine *engine, const struct sluice_message *source)
+{
+    uint32_t most = engine->rules->retry.attempts - 1;
+
+    return source->delivery_count < most ? source->delivery_count : most;
+}
+
 static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
 {
     struct lane *lane = source->lane;
     struct message *message = message_take_free(engine);
 
     message->source = *source;
+    message->attempts = attempts_elsewhere(engine, source);
     message->bytes = source->key.size + source->payload.size;
     message->lane = lane;
     message->held = true;

@@ -97,7 +97,17 @@ static void refuse_token(const struct sluice_values *settings, struct problems *
                 suggest.nearest ? "\"?" : "");
 }
 
-static void read_token(const struct sluice_values *settings, struct token_settings *token,
+/* Where nothing was chosen, a message is named as well as its source can: never lost for want of a
+ * name. */
+static enum token_source default_token(const struct mapping *mapping)
+{
+    uint32_t can = mapping->connector ? mapping->connector->capabilities : 0;
+
+    return !(can & SLUICE_HAS_STABLE_IDENTITY) && can & SLUICE_HAS_MESSAGE_ID ? TOKEN_MESSAGE_ID
+                                                                              : TOKEN_POSITION;
+}
+
+static void read_token(const struct mapping *mapping, struct token_settings *token,
                        struct problems *problems)
 {
     static const struct {
@@ -107,12 +117,21 @@ static void read_token(const struct sluice_values *settings, struct token_settin
                  {"message_id", TOKEN_MESSAGE_ID},
                  {"key", TOKEN_KEY},
                  {"hash", TOKEN_HASH}};
+    const struct sluice_values *settings = mapping->settings;
     const char *text = options_text(settings, "idempotency.token");
     size_t i;
 
     token->ttl_us = options_number(settings, "idempotency.ttl");
-    token->on_missing = (enum token_missing)options_choice(settings, "idempotency.on_missing");
     token->on_conflict = (enum token_conflict)options_choice(settings, "idempotency.on_conflict");
+    token->on_missing =
+        options_is_set(settings, "idempotency.on_missing")
+            ? (enum token_missing)options_choice(settings, "idempotency.on_missing")
+        : text ? TOKEN_MISSING_DEAD_LETTER
+               : TOKEN_MISSING_POSITION;
+    if (!text) {
+        token->source = default_token(mapping);
+        return;
+    }
     for (i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i].text, text) == 0) {
             token->source = words[i].source;
@@ -259,7 +278,7 @@ static void read_rules(struct mapping *mapping, struct problems *problems)
         options_is_set(settings, "buffer.bytes")
             ? (size_t)options_number(settings, "buffer.bytes")
             : (size_t)clamp(INT64_C(2) * (int64_t)rules->batch.bytes, INT64_C(64) << 20, INT64_MAX);
-    read_token(settings, &rules->token, problems);
+    read_token(mapping, &rules->token, problems);
 }
 
 static void read_settings(struct mapping *mapping, struct problems *problems)

@@ -165,10 +165,10 @@ static void check_token(const struct check *check)
 {
     const struct token_settings *token = &check->mapping->rules.token;
     const char *name = "idempotency.token", *connector = connector_name(check);
+    const char *text = options_text(check->settings, name);
 
     if (options_is_wrong(check->settings, name) ||
-        (token->source == TOKEN_POSITION &&
-         strcmp(options_text(check->settings, name), "position") != 0))
+        (token->source == TOKEN_POSITION && text && strcmp(text, "position") != 0))
         return; /* refused already */
     if (token->source == TOKEN_KEY && !can(check, SLUICE_HAS_KEY))
         REFUSE(check, name, name, "idempotency.token: key, but messages of %s have no keys",
@@ -192,11 +192,13 @@ static void check_token(const struct check *check)
             WARN(check, "idempotency.on_conflict", name,
                  "idempotency.on_conflict: has no effect, as this token names one payload only");
     }
-    if (token->on_missing == TOKEN_MISSING_POSITION && !can(check, SLUICE_HAS_STABLE_IDENTITY))
-        REFUSE(check, "idempotency.on_missing", name,
-               "idempotency.on_missing: position, but %s gives a message another one each time; "
-               "use dead_letter",
-               connector);
+    if (token->source == TOKEN_MESSAGE_ID && !text && !can(check, SLUICE_HAS_STABLE_IDENTITY))
+        WARN(check, name, name,
+             "idempotency.token: unset, so a message is named by its message id; one without it "
+             "cannot be recognised when %s delivers it again, and is then invoked again. If "
+             "producers set none, name it by header:NAME, a JSON Pointer or hash; if they do, say "
+             "message_id",
+             connector);
 }
 
 /* ---- target ---- */

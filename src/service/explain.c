@@ -271,6 +271,7 @@ static void explain_duplicate(struct writer *writer, const struct mapping *mappi
         [TOKEN_CONFLICT_DROP] = "is dropped",
     };
     const struct token_settings *token = &mapping->rules.token;
+    bool is_stable = mapping->connector->capabilities & SLUICE_HAS_STABLE_IDENTITY;
     char name[160] = "";
 
     describe_token(token, name, sizeof name);
@@ -290,8 +291,9 @@ static void explain_duplicate(struct writer *writer, const struct mapping *mappi
             say(writer, "With another payload under the same name it %s.",
                 conflicts[token->on_conflict]);
             say(writer, "A message without it %s.",
-                token->on_missing == TOKEN_MISSING_POSITION ? "is named by its position"
-                                                            : "becomes a dead letter");
+                token->on_missing == TOKEN_MISSING_DEAD_LETTER ? "becomes a dead letter"
+                : is_stable ? "is named by its position"
+                            : "is invoked again when the source delivers it again");
         }
     }
     end_paragraph(writer, "Duplicate");

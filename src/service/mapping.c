@@ -45,13 +45,15 @@ const struct sluice_option mapping_table[] = {
      "source "
      "is ordered, else none."},
 
-    {"idempotency.token", SLUICE_STRING, 0, "position", 0, 0, NULL,
+    {"idempotency.token", SLUICE_STRING, 0, NULL, 0, 0, NULL,
      "What names a message: position, message_id, key, hash, header:NAME, or a JSON Pointer into "
-     "the payload such as /order/id."},
+     "the payload such as /order/id; position where the source gives a message the same one each "
+     "time (Kafka), else message_id."},
     {"idempotency.ttl", SLUICE_DURATION, 0, "24h", CLOCK_SECOND, 366 * CLOCK_DAY, NULL,
      "How long a token is remembered, and a message with it taken for a duplicate."},
-    {"idempotency.on_missing", SLUICE_ENUM, 0, "dead_letter", 0, 0, missing,
-     "What becomes of a message without a token: a dead letter, or it is named by its position."},
+    {"idempotency.on_missing", SLUICE_ENUM, 0, NULL, 0, 0, missing,
+     "What becomes of a message without a token: a dead letter, or it is named by its position; "
+     "dead_letter where idempotency.token is set, else position."},
     {"idempotency.on_conflict", SLUICE_ENUM, 0, "dead_letter", 0, 0, conflicts,
      "What becomes of a message whose token was seen with another payload: a dead letter, "
      "invoked all the same, or dropped."},

@@ -14,6 +14,7 @@ from lib.function import Function
 from lib.jars import kafka_jars
 from lib.kafka import Kafka, shared_cluster
 from lib.machine import BUILD
+from lib.rabbitmq import RabbitServer, shared_server
 from lib.sluice import PROGRAM, Sluice, merge
 
 _names = itertools.count()
@@ -27,7 +28,7 @@ class Session:
     def __init__(self):
         # Short, as Unix sockets live in it.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))
-        self.broker = None
+        self.broker = self.rabbit = None
         os.environ["SLUICE_TEST_SCRATCH"] = str(self.directory)
 
     def start_broker(self):
@@ -38,10 +39,21 @@ class Session:
             self.broker.start()
             self.broker.publish()
 
+    def launch_rabbit(self):
+        """It gets ready while tests of other things run."""
+        if not self.rabbit:
+            home = self.directory / "rabbitmq"
+            home.mkdir()
+            self.rabbit = RabbitServer(home)
+            self.rabbit.launch()
+            self.rabbit.publish()
+
     def end(self):
-        if self.broker:
-            self.broker.stop()
+        for server in (self.broker, self.rabbit):
+            if server:
+                server.stop()
         os.environ.pop("SLUICE_TEST_KAFKA", None)
+        os.environ.pop("SLUICE_TEST_RABBITMQ", None)
         if not os.environ.get("SLUICE_KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -60,6 +72,7 @@ def pytest_configure(config):
         return
     _session = Session()
     if getattr(config.option, "numprocesses", None):
+        _session.launch_rabbit()
         _session.start_broker()
 
 
@@ -97,6 +110,30 @@ def cluster():
         shared = shared_cluster()
         yield shared
         shared.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit():
+    """The session's RabbitMQ. Never kill it, and use queues of your own."""
+    if _session:
+        _session.launch_rabbit()
+    return shared_server()
+
+
+@pytest.fixture
+def private_rabbit(directory):
+    """Makes RabbitMQ servers that a test may kill: private_rabbit(**settings), to be started."""
+    made = []
+
+    def make(**settings):
+        home = directory / f"rabbitmq{len(made)}"
+        home.mkdir()
+        made.append(RabbitServer(home, **settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
 
 
 @pytest.fixture
@@ -197,6 +234,26 @@ def mapping_for(cluster, function):
             "batch": {"size": 10, "window": "20ms"},
             "order": "lane",
             "idempotency": {"token": "position"},
+            "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
+                                "concurrency": "1..8"},
+                       "format": "json"},
+            "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
+        }
+        return merge(merge(base, changes or {}), sections)
+
+    return make
+
+
+@pytest.fixture
+def rabbit_mapping(function):
+    """A working mapping of queues as a dict, with quick retries:
+    rabbit_mapping(server, queue, {changes})."""
+    def make(server, queue, changes=None, **sections):
+        base = {
+            "source": {"rabbitmq": {"hosts": server.address(), "queue": queue,
+                                    "connect_timeout": "3s", "heartbeat": "5s"}},
+            "batch": {"size": 10, "window": "20ms"},
+            "idempotency": {"token": "message_id", "on_missing": "position"},
             "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
                                 "concurrency": "1..8"},
                        "format": "json"},

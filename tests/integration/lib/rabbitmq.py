@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import json
 import os
 import pathlib
 import re
@@ -34,12 +35,17 @@ class RabbitServer:
     """A broker of our own. Stays on its ports and keeps its data when it is killed and started
     again."""
 
-    def __init__(self, directory, plugins=(), **settings):
-        self.ports = {name: free_port() for name in LISTENERS}
+    def __init__(self, directory, plugins=(), ports=None, **settings):
+        """`ports`: those of a server that another process started in this directory."""
+        self.ports = ports or {name: free_port() for name in LISTENERS}
         self.directory = pathlib.Path(directory)
-        self.authority = Authority(self.directory / "certificates")
         self.log = self.directory / "rabbitmq.log"
         self._process = self._epmd = None
+        self.authority = Authority(self.directory / "certificates")
+        if not ports:
+            self._configure(plugins, settings)
+
+    def _configure(self, plugins, settings):
         (self.directory / "home").mkdir(parents=True, exist_ok=True)
         cookie = self.directory / "home/.erlang.cookie"
         cookie.write_text(COOKIE)
@@ -104,9 +110,13 @@ class RabbitServer:
         self.wait_ready()
         return self
 
+    def publish(self):
+        """Makes it the session's broker, for `shared_server`."""
+        os.environ["SLUICE_TEST_RABBITMQ"] = json.dumps([str(self.directory), self.ports])
+
     def wait_ready(self, timeout=60):
         def answers():
-            code = self._process.poll()
+            code = self._process and self._process.poll()
             assert code is None, f"RabbitMQ ended with {code}:\n{tail(self.log)}"
             try:
                 with self.channel():
@@ -228,9 +238,13 @@ class RabbitServer:
             "[rabbit_networking:connection_info(P, [client_properties]) || "
             "P <- rabbit_networking:connections()]"))
 
-    def close_connections(self):
-        """Cuts all, without a word of AMQP."""
-        self.eval("[exit(P, kill) || P <- rabbit_networking:connections()], ok")
+    def close_connection(self, name):
+        """Cuts it, without a word of AMQP."""
+        self.eval(
+            "[exit(P, kill) || P <- rabbit_networking:connections(), "
+            "lists:keyfind(<<\"connection_name\">>, 1, proplists:get_value(client_properties, "
+            "rabbit_networking:connection_info(P, [client_properties]), [])) =:= "
+            f'{{<<"connection_name">>, longstr, <<"{name}">>}}], ok')
 
     def user(self, name, password=PASSWORD, vhost="/", read=".*", write=".*"):
         self.eval(f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password}">>, '
@@ -241,3 +255,11 @@ class RabbitServer:
         self.eval(f'rabbit_vhost:add(<<"{name}">>, <<"tests">>), '
                   f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"{name}">>, '
                   f'<<".*">>, <<".*">>, <<".*">>, <<"tests">>)')
+
+
+def shared_server():
+    """The session's broker as `RabbitServer.publish` announced it."""
+    directory, ports = json.loads(os.environ["SLUICE_TEST_RABBITMQ"])
+    server = RabbitServer(directory, ports=ports)
+    server.wait_ready()
+    return server
