@@ -73,6 +73,13 @@ static int answered(struct rabbit_link *link, struct rabbit_channel *channel)
         channel_refused(link, channel, refusal.code, refusal.text);
         return 1;
     }
+    /* A queue without a leader answers nothing: the others must not wait with it each time. */
+    snprintf(channel->problem_text, sizeof channel->problem_text,
+             "queue %s cannot be consumed: %s; it is tried again",
+             link->config->queues[channel->queue], refusal.text);
+    channel->problem = SLUICE_STATE_FAILED;
+    channel->retry_us = rabbit_now() + rabbit_backoff(channel->tries++, RABBIT_RETRY_FIRST_US,
+                                                      RABBIT_RETRY_MOST_US);
     link_failed(link, refusal.text);
     return -1;
 }

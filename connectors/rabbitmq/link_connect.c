@@ -273,7 +273,8 @@ static void begin_session(struct rabbit_link *link)
     link->depth_us = 0;
     link->connected_us = rabbit_now();
     for (size_t i = 0; i < link->config->queue_count; i++)
-        link->channels[i].retry_us = link->channels[i].tries = 0;
+        if (!link->channels[i].tries)
+            link->channels[i].retry_us = 0;
 }
 
 int link_connect(struct rabbit_link *link)

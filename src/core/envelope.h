@@ -28,7 +28,7 @@ struct envelope_record {
     int32_t partition;  /* -1: none */
     const char *token;  /* not NUL-terminated */
     size_t token_size;
-    uint32_t attempt; /* 1 for the first */
+    uint32_t attempt; /* 1 for the first, deliveries that the source counted included */
 };
 
 struct envelope_context {

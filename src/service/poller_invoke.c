@@ -66,7 +66,8 @@ static size_t make_records(struct poller *poller, const struct batch *batch, boo
             .message = &message->source,
             .source = message->lane ? message->lane->source : "",
             .partition = message->lane ? message->lane->partition : -1,
-            .attempt = message->history ? message->history->count + 1 : 1,
+            .attempt = message->source.delivery_count +
+                       (message->history ? message->history->count : 0) + 1,
         };
         if (with_headers && message->source.has_headers && message->held)
             used += record->header_count = collect_headers(poller, message, used);
