@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DEPTH_US   (5 * RABBIT_SECOND)
+#define FINISH_US  (3 * RABBIT_SECOND)
 #define RELEASE_US RABBIT_SECOND /* what is given back waits at least so long: it comes again at once */
 
 void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from)
@@ -209,9 +210,7 @@ static int watch_consumer_timeout(struct rabbit_link *link, struct rabbit_channe
                  "messages of queue %s have been held for most of consumer_timeout: they go back and "
                  "come again",
                  link->config->queues[channel->queue]);
-        channel->giving_back = true;
-        channel->cut_us = oldest_us + limit_us / 10 * 9;
-        link_tell(link, RABBIT_LANE_CLOSING, 0, channel->lane, NULL, NULL);
+        channel_give_back(link, channel);
     }
     if (channel->giving_back && now_us >= channel->cut_us) {
         if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
@@ -235,7 +234,7 @@ static int ask_depths(struct rabbit_link *link)
             .queue = amqp_cstring_bytes(link->config->queues[i]), .passive = 1};
         int status;
 
-        if (!channel->open || channel->asked_depth)
+        if (channel->phase != RABBIT_OPEN || channel->asked_depth)
             continue;
         channel->asked_depth = true;
         status = amqp_send_method(link->connection, channel->number, AMQP_QUEUE_DECLARE_METHOD,
@@ -261,13 +260,16 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
     for (size_t i = 0; i < link->config->queue_count; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
-        if (channel->open && (channel_acknowledge(link, channel, false) ||
-                              watch_consumer_timeout(link, channel, ret_at_us)))
+        if (channel->phase == RABBIT_OPEN &&
+            (channel_acknowledge(link, channel, false) ||
+             watch_consumer_timeout(link, channel, ret_at_us)))
             return -1;
-        if (!channel->open)
+        if (channel->phase == RABBIT_OPEN)
+            *ret_at_us = earlier(*ret_at_us, channel->singles_us);
+        else if (channel->phase == RABBIT_CLOSED)
             *ret_at_us = earlier(*ret_at_us, channel->retry_us ? channel->retry_us : 1);
         else
-            *ret_at_us = earlier(*ret_at_us, channel->singles_us);
+            *ret_at_us = earlier(*ret_at_us, channel->answer_us);
     }
     for (size_t i = 0; i < link->later_count; i++)
         *ret_at_us = earlier(*ret_at_us, link->later[i].due_us);
@@ -319,18 +321,33 @@ static void turn(struct rabbit_link *link)
     rest(link, more ? 0 : until_us);
 }
 
-/* Sends what is settled. */
+static bool is_closing(const struct rabbit_link *link)
+{
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        if (link->channels[i].phase == RABBIT_CLOSING)
+            return true;
+    return false;
+}
+
+/* Sends what is settled. The broker's answer to a channel's end comes when it has done what was sent
+ * before. */
 static void finish(struct rabbit_link *link)
 {
+    int64_t until_us = rabbit_now() + FINISH_US;
+
     settle_all(link);
     for (size_t i = 0; i < link->config->queue_count && link->connection; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
-        /* The answer comes when the broker has done what came before it. */
-        if (channel->open &&
-            (channel_acknowledge(link, channel, true) || channel_end(link, channel, true)))
+        if (channel->phase == RABBIT_OPEN && channel_acknowledge(link, channel, true))
+            return;
+        if (channel->phase != RABBIT_CLOSED && channel->phase != RABBIT_CLOSING &&
+            channel_end(link, channel, true))
             return;
     }
+    while (link->connection && is_closing(link) && !atomic_load(&link->quit) &&
+           rabbit_now() < until_us && frames_read(link) >= 0)
+        rest(link, rabbit_now() + RABBIT_SECOND / 20);
     link_disconnect(link, true);
 }
 
@@ -407,12 +424,15 @@ struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *na
     return link;
 }
 
-int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch)
+int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, size_t bytes)
 {
     int failed;
 
     link->wake_fd = wake_fd;
     link->prefetch = prefetch;
+    link->bytes = bytes;
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        link->channels[i].prefetch = prefetch;
     failed = link->work_fd < 0 ? EMFILE : pthread_create(&link->thread, NULL, run, link);
     link->started = !failed;
     return failed;

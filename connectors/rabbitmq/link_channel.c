@@ -11,7 +11,7 @@
 struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t generation)
 {
     for (size_t i = 0; i < link->config->queue_count; i++)
-        if (link->channels[i].open && link->channels[i].generation == generation)
+        if (link->channels[i].lane && link->channels[i].generation == generation)
             return &link->channels[i];
     return NULL;
 }
@@ -24,7 +24,7 @@ void channel_tell_state(struct rabbit_link *link)
             return;
         }
     for (size_t i = 0; i < link->config->queue_count; i++)
-        if (!link->channels[i].open)
+        if (link->channels[i].phase != RABBIT_OPEN)
             return;
     link_state(link, SLUICE_STATE_RUNNING, NULL);
 }
@@ -55,68 +55,22 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
                                                       RABBIT_RETRY_MOST_US);
 }
 
-/* What became of a request: 0; 1: the broker closed the channel, which is planned anew; -1: the
- * connection failed. */
-static int answered(struct rabbit_link *link, struct rabbit_channel *channel)
-{
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(link->connection);
-    struct link_refusal refusal;
-
-    if (reply.reply_type == AMQP_RESPONSE_NORMAL)
-        return 0;
-    link_read_refusal(&reply, &refusal);
-    if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
-        reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD) {
-        amqp_channel_close_ok_t ok = {0};
-
-        amqp_send_method(link->connection, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
-        channel_refused(link, channel, refusal.code, refusal.text);
-        return 1;
-    }
-    /* A queue without a leader answers nothing: the others must not wait with it each time. */
-    snprintf(channel->problem_text, sizeof channel->problem_text,
-             "queue %s cannot be consumed: %s; it is tried again",
-             link->config->queues[channel->queue], refusal.text);
-    channel->problem = SLUICE_STATE_FAILED;
-    channel->retry_us = rabbit_now() + rabbit_backoff(channel->tries++, RABBIT_RETRY_FIRST_US,
-                                                      RABBIT_RETRY_MOST_US);
-    link_failed(link, refusal.text);
-    return -1;
-}
-
 /* ---- consuming ---- */
 
-/* Consumes; the lane is open then. As `answered`. */
-static int consume(struct rabbit_link *link, struct rabbit_channel *channel)
+/* 0; -1: the connection failed. */
+static int request(struct rabbit_link *link, const struct rabbit_channel *channel,
+                   amqp_method_number_t id, void *method)
 {
-    const struct rabbit_config *config = link->config;
-    amqp_bytes_t queue = amqp_cstring_bytes(config->queues[channel->queue]);
-    amqp_table_entry_t priority = {.key = amqp_cstring_bytes("x-priority")};
-    amqp_table_t arguments = {config->has_priority, &priority};
-    const amqp_queue_declare_ok_t *declared;
-    int result;
+    int status = amqp_send_method(link->connection, channel->number, id, method);
 
-    priority.value.kind = AMQP_FIELD_KIND_I32;
-    priority.value.value.i32 = config->priority;
-    amqp_channel_open(link->connection, channel->number);
-    if ((result = answered(link, channel)))
-        return result;
-    amqp_basic_qos(link->connection, channel->number, 0, (uint16_t)link->prefetch, 0);
-    if ((result = answered(link, channel)))
-        return result;
-    declared = amqp_queue_declare(link->connection, channel->number, queue, 1, 0, 0, 0,
-                                  amqp_empty_table);
-    if ((result = answered(link, channel)))
-        return result;
-    channel->lane->depth = declared->message_count;
-    amqp_basic_consume(link->connection, channel->number, queue, amqp_cstring_bytes(link->name), 0,
-                       0, 0, arguments);
-    return answered(link, channel);
+    if (status)
+        link_failed(link, amqp_error_string2(status));
+    return status ? -1 : 0;
 }
 
-static int open_channel(struct rabbit_link *link, struct rabbit_channel *channel)
+static int begin(struct rabbit_link *link, struct rabbit_channel *channel)
 {
-    int result;
+    amqp_channel_open_t open = {.out_of_band = amqp_empty_bytes};
 
     if (link->next_number > amqp_get_channel_max(link->connection)) {
         link_failed(link, "all its channel numbers were used");
@@ -124,61 +78,131 @@ static int open_channel(struct rabbit_link *link, struct rabbit_channel *channel
         return -1;
     }
     channel->number = link->next_number++;
+    channel->phase = RABBIT_OPENING;
+    channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
+    return request(link, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
+}
+
+static int consume(struct rabbit_link *link, const struct rabbit_channel *channel)
+{
+    const struct rabbit_config *config = link->config;
+    amqp_table_entry_t priority = {.key = amqp_cstring_bytes("x-priority")};
+    amqp_basic_consume_t consume = {
+        .queue = amqp_cstring_bytes(config->queues[channel->queue]),
+        .consumer_tag = amqp_cstring_bytes(link->name),
+        .arguments = {config->has_priority, &priority},
+    };
+
+    priority.value.kind = AMQP_FIELD_KIND_I32;
+    priority.value.value.i32 = config->priority;
+    return request(link, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
+}
+
+static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    channel->phase = RABBIT_OPEN;
+    channel->generation = ++link->generation;
     channel->lane = calloc(1, sizeof *channel->lane);
     channel->lane->queue = channel->queue;
-    channel->lane->generation = channel->generation = ++link->generation;
-    result = consume(link, channel);
-    if (result) {
-        free(channel->lane);
-        channel->lane = NULL;
-        return result < 0 ? -1 : 0;
-    }
-    channel->open = true;
-    channel->giving_back = channel->asked_depth = channel->in_delivery = false;
+    channel->lane->generation = channel->generation;
+    channel->lane->depth = channel->depth;
+    channel->giving_back = channel->overflowing = false;
+    channel->asked_depth = channel->in_delivery = false;
     channel->singles_us = channel->retry_us = 0;
     channel->problem = 0;
     channel->tries = 0;
     channel->tags = (struct rabbit_tags){0};
     link_tell(link, RABBIT_LANE_OPENED, 0, channel->lane, NULL, NULL);
-    return 0;
+    channel_tell_state(link);
+}
+
+int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
+                      const amqp_method_t *method)
+{
+    amqp_queue_declare_t declare = {
+        .queue = amqp_cstring_bytes(link->config->queues[channel->queue]), .passive = 1};
+    amqp_basic_qos_t qos = {.prefetch_count = (uint16_t)channel->prefetch};
+
+    if (channel->phase == RABBIT_CLOSING) {
+        if (method->id == AMQP_CHANNEL_CLOSE_OK_METHOD)
+            channel->phase = RABBIT_CLOSED;
+        return 0;
+    }
+    switch (method->id) {
+    case AMQP_CHANNEL_OPEN_OK_METHOD:
+        return request(link, channel, AMQP_BASIC_QOS_METHOD, &qos);
+    case AMQP_BASIC_QOS_OK_METHOD:
+        return request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
+    case AMQP_QUEUE_DECLARE_OK_METHOD:
+        channel->depth = ((const amqp_queue_declare_ok_t *)method->decoded)->message_count;
+        return consume(link, channel);
+    case AMQP_BASIC_CONSUME_OK_METHOD:
+        opened(link, channel);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* A queue without a leader answers nothing; the others go on. */
+static int give_up(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    channel_refused(link, channel, 0, "the broker gave no answer");
+    channel_tell_state(link);
+    return channel_end(link, channel, true);
 }
 
 int channel_open_due(struct rabbit_link *link)
 {
     int64_t now_us = rabbit_now();
-    bool tried = false;
 
     for (size_t i = 0; i < link->config->queue_count; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
-        if (channel->open || channel->retry_us > now_us)
-            continue;
-        tried = true;
-        if (open_channel(link, channel))
+        if (channel->phase == RABBIT_CLOSING && channel->answer_us <= now_us)
+            channel->phase = RABBIT_CLOSED;
+        if (channel->phase == RABBIT_CLOSED && channel->retry_us <= now_us && begin(link, channel))
+            return -1;
+        if (channel->phase == RABBIT_OPENING && channel->answer_us <= now_us &&
+            give_up(link, channel))
             return -1;
     }
-    if (tried)
-        channel_tell_state(link);
     return 0;
 }
 
-int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close)
+static void lose_lane(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     struct rabbit_lane *lane = channel->lane;
 
-    channel->open = false;
+    if (!lane)
+        return;
     channel->lane = NULL;
     rabbit_tags_fini(&channel->tags);
     free(channel->partial);
     channel->partial = NULL;
     rabbit_list_free(&channel->incoming);
     link_tell(link, RABBIT_LANE_LOST, 0, lane, NULL, NULL);
-    if (close) {
-        amqp_channel_close(link->connection, channel->number, AMQP_REPLY_SUCCESS);
-        if (answered(link, channel) < 0)
-            return -1;
-    }
-    return 0;
+}
+
+int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close)
+{
+    amqp_channel_close_t goodbye = {.reply_code = AMQP_REPLY_SUCCESS,
+                                    .reply_text = amqp_empty_bytes};
+
+    lose_lane(link, channel);
+    channel->phase = close ? RABBIT_CLOSING : RABBIT_CLOSED;
+    channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
+    return close ? request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;
+}
+
+void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    int64_t limit_us = link->config->consumer_timeout_us;
+    int64_t oldest_us = rabbit_tags_oldest_us(&channel->tags);
+
+    channel->giving_back = true;
+    channel->cut_us = limit_us && oldest_us ? oldest_us + limit_us / 10 * 9 : INT64_MAX;
+    link_tell(link, RABBIT_LANE_CLOSING, 0, channel->lane, NULL, NULL);
 }
 
 /* ---- acknowledging ---- */

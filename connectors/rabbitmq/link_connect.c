@@ -306,8 +306,7 @@ void link_disconnect(struct rabbit_link *link, bool polite)
     if (!link->connection)
         return;
     for (size_t i = 0; i < link->config->queue_count; i++)
-        if (link->channels[i].open)
-            channel_end(link, &link->channels[i], false);
+        channel_end(link, &link->channels[i], false);
     if (polite) {
         link_set_rpc_timeout(link, link->connection, CLOSE_US);
         amqp_connection_close(link->connection, AMQP_REPLY_SUCCESS);

@@ -12,7 +12,7 @@
 static struct rabbit_channel *channel_of(struct rabbit_link *link, amqp_channel_t number)
 {
     for (size_t i = 0; i < link->config->queue_count; i++)
-        if (link->channels[i].open && link->channels[i].number == number)
+        if (link->channels[i].phase != RABBIT_CLOSED && link->channels[i].number == number)
             return &link->channels[i];
     return NULL;
 }
@@ -51,6 +51,49 @@ static int begin_delivery(struct rabbit_link *link, struct rabbit_channel *chann
     return 0;
 }
 
+static size_t bytes_waiting(const struct rabbit_link *link)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        if (link->channels[i].lane)
+            bytes += atomic_load_explicit(&link->channels[i].lane->waiting, memory_order_relaxed);
+    return bytes;
+}
+
+/* AMQP counts messages, memory counts bytes. What does not fit stays unacknowledged at the broker, and
+ * so does all behind it, as the lane is in order; the lane is given back, and consumed anew with a
+ * prefetch for messages of this size. */
+static void begin_overflow(struct rabbit_link *link, struct rabbit_channel *channel, size_t size)
+{
+    size_t fit = link->bytes / 2 / size;
+
+    channel->overflowing = true;
+    channel->prefetch /= 2;
+    if (fit < channel->prefetch)
+        channel->prefetch = (unsigned)fit;
+    if (!channel->prefetch)
+        channel->prefetch = 1;
+    link_log(link, SLUICE_LOG_INFO, "prefetch_reduced",
+             "messages of queue %s are large (one of %zu KiB): no more than %u of them are fetched "
+             "ahead; set prefetch to begin with less",
+             link->config->queues[channel->queue], size >> 10, channel->prefetch);
+    if (!channel->giving_back)
+        channel_give_back(link, channel);
+}
+
+/* Returns whether the host is to have it. */
+static bool keep(struct rabbit_link *link, struct rabbit_channel *channel,
+                 const struct rabbit_message *message)
+{
+    size_t waiting = bytes_waiting(link);
+
+    /* One of any size finds room. */
+    if (!channel->overflowing && waiting && waiting + message->size > link->bytes)
+        begin_overflow(link, channel, message->size);
+    return !channel->overflowing;
+}
+
 static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     struct rabbit_message *message = channel->partial;
@@ -61,13 +104,18 @@ static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel
         free(message);
         return fail(link, "the broker skipped a delivery tag");
     }
+    amqp_maybe_release_buffers_on_channel(link->connection, channel->number);
+    if (!keep(link, channel, message)) {
+        free(message);
+        return 0;
+    }
+    atomic_fetch_add_explicit(&channel->lane->waiting, message->size, memory_order_relaxed);
     if (channel->incoming.last)
         channel->incoming.last->next = message;
     else
         channel->incoming.first = message;
     channel->incoming.last = message;
     channel->incoming.count++;
-    amqp_maybe_release_buffers_on_channel(link->connection, channel->number);
     return 0;
 }
 
@@ -112,9 +160,10 @@ static int on_channel_close(struct rabbit_link *link, struct rabbit_channel *cha
 
     link_copy_text(close->reply_text, why, sizeof why);
     amqp_send_method(link->connection, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
-    link_log(link, SLUICE_LOG_WARNING, "channel_closed",
-             "the broker closed the channel of queue %s: %s; its messages come again",
-             link->config->queues[channel->queue], why);
+    if (channel->phase == RABBIT_OPEN)
+        link_log(link, SLUICE_LOG_WARNING, "channel_closed",
+                 "the broker closed the channel of queue %s: %s; its messages come again",
+                 link->config->queues[channel->queue], why);
     channel_refused(link, channel, close->reply_code, why);
     channel_end(link, channel, false);
     channel_tell_state(link);
@@ -170,14 +219,20 @@ static int on_connection_method(struct rabbit_link *link, const amqp_method_t *m
 static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
 {
     struct rabbit_channel *channel = channel_of(link, frame->channel);
+    int result = 0;
 
     if (!frame->channel)
         return frame->frame_type == AMQP_FRAME_METHOD
                    ? on_connection_method(link, &frame->payload.method)
                    : 0;
-    if (!channel) { /* one that was ended */
-        amqp_maybe_release_buffers_on_channel(link->connection, frame->channel);
-        return 0;
+    if (!channel || channel->phase != RABBIT_OPEN) {
+        if (channel && frame->frame_type == AMQP_FRAME_METHOD)
+            result = frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD
+                         ? on_channel_close(link, channel, frame->payload.method.decoded)
+                         : channel_on_answer(link, channel, &frame->payload.method);
+        if (!result)
+            amqp_maybe_release_buffers_on_channel(link->connection, frame->channel);
+        return result;
     }
     if (frame->frame_type == AMQP_FRAME_HEADER)
         return on_header(link, channel, frame);

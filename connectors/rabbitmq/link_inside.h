@@ -4,25 +4,35 @@
 #ifndef RABBITMQ_LINK_INSIDE_H
 #define RABBITMQ_LINK_INSIDE_H
 
-#include <stdatomic.h>
-
 #include "rabbitmq.h"
 
 #define RABBIT_RETRY_FIRST_US (RABBIT_SECOND / 2)
 #define RABBIT_RETRY_MOST_US  (30 * RABBIT_SECOND)
 
-/* One queue on the present connection. */
+enum rabbit_phase {
+    RABBIT_CLOSED,
+    RABBIT_OPENING, /* requests are under way, one after the other */
+    RABBIT_OPEN,    /* consuming */
+    RABBIT_CLOSING  /* until the broker says that it gave back what was out */
+};
+
+/* One queue on the present connection. Nothing waits for an answer but the phase: other queues go on,
+ * and what comes for them meanwhile does not pile up in librabbitmq. */
 struct rabbit_channel {
     size_t queue;
-    bool open;
-    amqp_channel_t number;    /* while open; never used again on this connection */
+    enum rabbit_phase phase;
+    amqp_channel_t number;    /* while not closed; never used again on this connection */
+    int64_t answer_us;        /* while opening or closing: when the broker must have answered */
     uint64_t generation;
     struct rabbit_lane *lane; /* while open */
+    int64_t depth;            /* while opening */
     struct rabbit_tags tags;
+    unsigned prefetch;  /* smaller than the link's where messages are large */
+    bool overflowing;   /* what still comes stays at the broker, see begin_overflow */
     bool giving_back;   /* the host was asked to let go of it */
     int64_t cut_us;     /* while so: when it is given back in any case */
     int64_t singles_us; /* when to acknowledge what is done behind a gap; 0: nothing is */
-    int64_t retry_us;   /* while not open: when to try again */
+    int64_t retry_us;   /* while closed: when to try again */
     unsigned tries;
     bool asked_depth;
     uint32_t problem;   /* enum sluice_state; 0: none */
@@ -42,6 +52,7 @@ struct rabbit_link {
     int wake_fd;   /* the host's side's */
     int work_fd;   /* ours */
     unsigned prefetch;
+    size_t bytes;
     pthread_t thread;
     bool started;
 
@@ -100,11 +111,17 @@ void link_read_refusal(const amqp_rpc_reply_t *reply, struct link_refusal *ret_r
 void link_copy_text(amqp_bytes_t bytes, char *text, size_t room);
 
 /* link_channel.c */
-/* Begins to consume what is due; -1: the connection failed. */
+/* Begins to consume what is due, and gives up what got no answer; -1: the connection failed. */
 int channel_open_due(struct rabbit_link *link);
-/* Its lane is lost. `close`: tells the broker, too. -1: the connection failed. */
+/* The next step of one that is opening or closing. -1: the connection failed. */
+int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
+                      const amqp_method_t *method);
+/* Its lane is lost. `close`: the broker is told, and answers. -1: the connection failed. */
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close);
 int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all);
+/* Asks the host to let go of the lane; the channel is ended when it has, or when the broker's patience
+ * with the oldest message that is out ends. */
+void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel);
 /* Takes note of what the broker said when it closed the channel, and plans the next try. */
 void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, int code,
                      const char *why);

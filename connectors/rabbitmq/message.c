@@ -176,7 +176,9 @@ static struct rabbit_message *lay_out(const struct builder *builder, const char 
 
     if (!message)
         return NULL;
-    *message = (struct rabbit_message){.headers = (struct sluice_header *)(message + 1),
+    *message = (struct rabbit_message){.size = sizeof *message + headers_size + builder->text.size +
+                                               identity_size + id.len + body_size,
+                                       .headers = (struct sluice_header *)(message + 1),
                                        .header_count = builder->count};
     text = (char *)(message->headers + builder->count);
     memcpy(text, builder->text.data, builder->text.size);

@@ -216,6 +216,7 @@ static struct rabbit_message *take_ready(struct rabbit_lane *lane)
         lane->ready.last = NULL;
     lane->ready.count--;
     lane->held++;
+    atomic_fetch_sub_explicit(&lane->waiting, message->size, memory_order_relaxed);
     return message;
 }
 
@@ -315,14 +316,13 @@ static void start_link(struct rabbit *rabbit, const struct sluice_room *room)
     unsigned prefetch = rabbit->prefetch;
     int failed;
 
-    if (rabbit->started || rabbit->stopping)
+    /* The first room is all that the host has. */
+    if (rabbit->started || rabbit->stopping || !room->messages || !room->bytes)
         return;
     if (!prefetch) {
-        if (!room->messages)
-            return;
         prefetch = room->messages < 32767 ? (unsigned)room->messages * 2 : 65535;
     }
-    failed = rabbit_link_start(rabbit->link, rabbit->fd, prefetch);
+    failed = rabbit_link_start(rabbit->link, rabbit->fd, prefetch, room->bytes);
     rabbit->started = !failed;
     if (failed) {
         char text[RABBIT_TEXT];

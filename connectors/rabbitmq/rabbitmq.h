@@ -13,6 +13,7 @@
 #define RABBITMQ_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #if __has_include(<rabbitmq-c/amqp.h>)
 #include <rabbitmq-c/amqp.h>
@@ -70,6 +71,7 @@ struct rabbit_message {
     struct rabbit_message *next;
     uint64_t tag;
     uint64_t generation; /* of its lane */
+    size_t size;         /* of the block */
     int64_t timestamp_ms;
     uint32_t delivery_count;
     bool has_timestamp;
@@ -150,6 +152,7 @@ struct rabbit_list {
 
 struct rabbit_lane {
     struct rabbit_lane *next; /* the host's side's */
+    atomic_size_t waiting;    /* bytes of messages that the host has not taken yet */
     size_t queue;             /* index into config.queues */
     uint64_t generation;
     struct rabbit_list fetched; /* under the link's lock */
@@ -173,8 +176,9 @@ struct rabbit_link;
 
 /* Takes the configuration over. NULL: no memory. */
 struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *name);
-/* Starts the thread. 0; or an errno. `wake_fd` (not owned) is written to where there is news. */
-int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch);
+/* Starts the thread. 0; or an errno. `wake_fd` (not owned) is written to where there is news. At most
+ * `prefetch` messages of each queue and about `bytes` of all are held that the host has not taken. */
+int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, size_t bytes);
 /* What happened since, in order; the caller's. */
 struct rabbit_event *rabbit_link_events(struct rabbit_link *link);
 /* Moves what the lanes fetched to their `ready`. */
