@@ -411,6 +411,7 @@ struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *na
     link->config = config;
     link->name = strdup(name);
     link->events_end = &link->events;
+    link->wake_fd = -1;
     link->channels = calloc(config->queue_count ? config->queue_count : 1, sizeof *link->channels);
     for (size_t i = 0; i < config->queue_count; i++)
         link->channels[i].queue = i;

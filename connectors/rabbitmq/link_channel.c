@@ -184,12 +184,29 @@ static void lose_lane(struct rabbit_link *link, struct rabbit_channel *channel)
     link_tell(link, RABBIT_LANE_LOST, 0, lane, NULL, NULL);
 }
 
+/* Gives back all that is out. With the end of a channel a quorum queue learns of it a moment later than
+ * of the next consumer, who would get what comes behind it first. */
+static int give_back_all(struct rabbit_link *link, const struct rabbit_channel *channel)
+{
+    amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(link->name), .nowait = 1};
+    amqp_basic_nack_t nack = {.delivery_tag = 0 /* all */, .multiple = 1, .requeue = 1};
+
+    return request(link, channel, AMQP_BASIC_CANCEL_METHOD, &cancel) ||
+                   request(link, channel, AMQP_BASIC_NACK_METHOD, &nack)
+               ? -1
+               : 0;
+}
+
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close)
 {
     amqp_channel_close_t goodbye = {.reply_code = AMQP_REPLY_SUCCESS,
                                     .reply_text = amqp_empty_bytes};
+    bool was_open = channel->phase == RABBIT_OPEN;
 
     lose_lane(link, channel);
+    channel->phase = RABBIT_CLOSED;
+    if (close && was_open && give_back_all(link, channel))
+        return -1;
     channel->phase = close ? RABBIT_CLOSING : RABBIT_CLOSED;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
     return close ? request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;

@@ -415,6 +415,15 @@ static void rabbit_close(void *instance)
     free(rabbit);
 }
 
+static int rabbit_try(void *instance, const struct sluice_check *check)
+{
+    struct rabbit *rabbit = instance;
+    struct rabbit_config *config = rabbit->config;
+
+    rabbit->config = NULL;
+    return rabbit_check(config, check);
+}
+
 static char description[80];
 
 /* With the version of the library that is there, which need not be that of the headers. */
@@ -446,6 +455,7 @@ static const struct sluice_connector rabbit_connector = {
     .lag = rabbit_lag,
     .stop = rabbit_stop,
     .close = rabbit_close,
+    .check = rabbit_try,
 };
 
 SLUICE_CONNECTOR(rabbit_connector)

@@ -197,7 +197,7 @@ void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from);
 void rabbit_list_free(struct rabbit_list *list);
 
 /* ---- check.c ---- */
-int rabbit_check(const struct sluice_host_api *api, const struct rabbit_config *config,
-                 const struct sluice_check *check);
+/* Takes the configuration over. 0: all is well. */
+int rabbit_check(struct rabbit_config *config, const struct sluice_check *check);
 
 #endif

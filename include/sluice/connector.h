@@ -174,6 +174,8 @@ struct sluice_host_api {
 /* What `check` found, for people. `report` may be called several times, in order. */
 struct sluice_check {
     int64_t deadline_us; /* how long the whole check may take, from its start */
+    int64_t hold_us;     /* how long a message may stay unsettled by the mapping's rules; -1: without
+                            end. Longer than the source allows deserves a word */
     void *cookie;
     /* `ok`: what was tried and worked; otherwise what failed and the cure. */
     void (*report)(void *cookie, bool ok, const char *text);

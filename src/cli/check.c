@@ -74,8 +74,13 @@ static void report_found(void *cookie, bool ok, const char *text)
 static bool try_source(struct trying *trying, int64_t timeout_us)
 {
     const struct mapping *mapping = trying->mapping;
+    const struct retry_settings *retry = &mapping->rules.retry;
     const struct sluice_check check = {
-        .deadline_us = timeout_us, .cookie = trying, .report = report_found};
+        .deadline_us = timeout_us,
+        .hold_us = retry->age_us ? retry->age_us + mapping->target.timeout_us : -1,
+        .cookie = trying,
+        .report = report_found,
+    };
     char text[128];
     int result = trial_check(mapping->connector, mapping->values, &check);
 

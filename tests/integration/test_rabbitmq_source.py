@@ -419,3 +419,36 @@ def test_two_share_a_queue(rabbit, queue, function, make_sluice, rabbit_mapping)
     sluices[0].kill9()
     function.wait_done(ids(1000), 60)
     rabbit.wait_settled(queue)
+
+
+# ---- check --connect ----
+
+def check(sluice):
+    done = run_cli("check", "--connect", "--config", sluice.config)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_check_connect(rabbit, queue, function, sluice, rabbit_mapping):
+    rabbit.produce(queue, numbered(3))
+    sluice.mapping("m", rabbit_mapping(rabbit, [queue], retry={"age": "5m"}))
+    code, text = check(sluice)
+    assert code == 0 and f"connected to {rabbit.address()}" in text
+    assert f"queue {queue} holds" in text and "consumer_timeout" not in text
+    sluice.mapping("m", rabbit_mapping(rabbit, queue))
+    code, text = check(sluice)
+    assert code == 0 and "retried without end" in text and "consumer_timeout is 1800 s" in text
+    assert rabbit.unsettled(queue) == 3
+
+
+def test_check_connect_tells_what_is_wrong(rabbit, queue, private_rabbit, sluice, rabbit_mapping):
+    sluice.mapping("m", rabbit_mapping(rabbit, ["not-there", queue]))
+    code, text = check(sluice)
+    assert code != 0 and "queue not-there does not exist" in text
+    assert f"queue {queue} holds" in text, "the others are tried too"
+    sluice.mapping("m", rabbit_mapping(rabbit, queue, source(password="wrong")))
+    code, text = check(sluice)
+    assert code != 0 and "refuses the credentials of user guest" in text
+    away = private_rabbit()
+    sluice.mapping("m", rabbit_mapping(away, queue))
+    code, text = check(sluice)
+    assert code != 0 and f"{away.address()} cannot be reached" in text
