@@ -2,7 +2,7 @@
 #
 #   make           build sluice and its connectors into build/
 #   make demo      see the main job run (installs what is missing, builds, needs no broker)
-#   make test      all tests, against a real Apache Kafka (installs what is missing)
+#   make test      all tests, against a real Kafka and RabbitMQ (installs what is missing)
 #   make check     unit and contract tests only: fast, no broker
 #   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
@@ -34,7 +34,7 @@ B := build$(if $(variant),/variant$(variant))
 
 packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
 ifeq ($(filter help deps clean demo test test-systemd,$(or $(MAKECMDGOALS),all)),)
-missing := $(shell for p in $(packages) rdkafka; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
+missing := $(shell for p in $(packages) rdkafka librabbitmq; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(missing),)
 $(error missing libraries: $(missing) -- `make deps` installs them from Debian)
 endif

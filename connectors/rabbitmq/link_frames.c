@@ -94,12 +94,26 @@ static bool keep(struct rabbit_link *link, struct rabbit_channel *channel,
     return !channel->overflowing;
 }
 
+/* Acknowledging means nothing in a stream: who reads it must keep the offset himself. */
+static int refuse_stream(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    channel_refused(link, channel, AMQP_NOT_IMPLEMENTED,
+                    "it is a stream, which sluice does not read: it would begin at the end with "
+                    "each connection; read a queue that is bound to the same exchange");
+    channel_tell_state(link);
+    return channel_end(link, channel, true);
+}
+
 static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     struct rabbit_message *message = channel->partial;
 
     channel->partial = NULL;
     channel->in_delivery = false;
+    if (message->is_from_stream) {
+        free(message);
+        return refuse_stream(link, channel);
+    }
     if (rabbit_tags_add(&channel->tags, message->tag, rabbit_now())) {
         free(message);
         return fail(link, "the broker skipped a delivery tag");

@@ -151,16 +151,19 @@ static bool is_first_delivery(const amqp_table_entry_t *entry)
            !entry->value.value.i64;
 }
 
-static uint32_t delivery_count(const amqp_basic_properties_t *properties)
+static void read_headers(struct rabbit_message *message, const amqp_table_t *headers)
 {
-    for (int i = 0; i < properties->headers.num_entries; i++) {
-        const amqp_table_entry_t *entry = &properties->headers.entries[i];
+    for (int i = 0; i < headers->num_entries; i++) {
+        const amqp_table_entry_t *entry = &headers->entries[i];
 
-        if (is_text(entry->key, "x-delivery-count") && entry->value.kind == AMQP_FIELD_KIND_I64 &&
-            entry->value.value.i64 > 0 && entry->value.value.i64 < UINT32_MAX)
-            return (uint32_t)entry->value.value.i64;
+        if (entry->value.kind != AMQP_FIELD_KIND_I64)
+            continue;
+        if (is_text(entry->key, "x-stream-offset"))
+            message->is_from_stream = true;
+        if (is_text(entry->key, "x-delivery-count") && entry->value.value.i64 > 0 &&
+            entry->value.value.i64 < UINT32_MAX)
+            message->delivery_count = (uint32_t)entry->value.value.i64;
     }
-    return 0;
 }
 
 /* Lays the message out: itself, its headers, their text, its names, its body. */
@@ -233,7 +236,7 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
         message->timestamp_ms =
             message->has_timestamp ? (int64_t)properties->timestamp * 1000 : 0;
         if (properties->_flags & AMQP_BASIC_HEADERS_FLAG)
-            message->delivery_count = delivery_count(properties);
+            read_headers(message, &properties->headers);
     }
     text_fini(&builder.text);
     if (builder.parts != builder.first)

@@ -75,6 +75,7 @@ struct rabbit_message {
     int64_t timestamp_ms;
     uint32_t delivery_count;
     bool has_timestamp;
+    bool is_from_stream;
     struct sluice_bytes payload, message_id;
     struct sluice_bytes identity; /* no other delivery has it */
     struct sluice_header *headers;

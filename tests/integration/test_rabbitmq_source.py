@@ -262,6 +262,20 @@ def test_a_queue_that_is_not_there_yet(rabbit, function, sluice, rabbit_mapping)
     function.wait_done(ids(10), 40)
 
 
+def test_a_stream_is_refused(rabbit, function, sluice, rabbit_mapping):
+    """It would begin at its end with each connection, and so pass over messages."""
+    stream = rabbit.queue(**{"x-queue-type": "stream"})
+    other = rabbit.queue()
+    sluice.mapping("m", rabbit_mapping(rabbit, [stream, other]))
+    sluice.start()
+    until(lambda: status_of(sluice)["lanes"] == 2, 20, "both lanes")
+    rabbit.produce(stream, numbered(5, prefix="stream"))
+    sluice.wait_for_log(f"queue {stream} cannot be consumed: it is a stream", 20)
+    rabbit.produce(other, numbered(5))
+    function.wait_done(ids(5), 20)
+    assert set(function.seen) == set(ids(5))
+
+
 def test_no_broker_at_the_start(private_rabbit, function, sluice, rabbit_mapping):
     server = private_rabbit()
     sluice.mapping("m", rabbit_mapping(server, "q"))

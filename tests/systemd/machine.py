@@ -11,9 +11,9 @@ from lib.waiting import until
 
 ROOT = pathlib.Path(__file__).parents[2]
 LIBRARIES = {
-    "bookworm": ("librdkafka1 libcurl4 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
+    "bookworm": ("librdkafka1 librabbitmq4 libcurl4 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
                  "libmicrohttpd12 libxxhash0 libssl3"),
-    "trixie": ("librdkafka1 libcurl4t64 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
+    "trixie": ("librdkafka1 librabbitmq4 libcurl4t64 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
                "libmicrohttpd12t64 libxxhash0 libssl3t64"),
 }
 
