@@ -49,12 +49,15 @@ struct rabbit_channel {
 struct rabbit_link {
     struct rabbit_config *config;
     char *name;
-    int wake_fd;   /* the host's side's */
-    int work_fd;   /* ours */
-    unsigned prefetch;
     size_t bytes;
     pthread_t thread;
+    int wake_fd; /* the host's side's */
+    int work_fd; /* ours */
+    unsigned prefetch;
     bool started;
+    bool blocked;     /* the broker takes no publications for now */
+    atomic_bool stop; /* acknowledge, close, end */
+    atomic_bool quit; /* end at once */
 
     /* Under the lock: */
     pthread_mutex_t lock;
@@ -64,22 +67,18 @@ struct rabbit_link {
     size_t settlement_count, settlement_room;
     bool ended, abandoned;
 
-    atomic_bool stop; /* acknowledge, close, end */
-    atomic_bool quit; /* end at once */
-
+    amqp_channel_t next_number;
+    unsigned tries;
     amqp_connection_state_t connection; /* NULL: none */
     struct rabbit_channel *channels;    /* one for each queue */
-    amqp_channel_t next_number;
     uint64_t generation;
-    char session[20]; /* names the connection */
-    size_t host;      /* tried next */
-    unsigned tries;
+    size_t host; /* tried next */
     int64_t retry_us;
     int64_t connected_us;
-    int64_t depth_us; /* when to ask for the queues' depths */
-    bool blocked;
+    int64_t depth_us;                /* when to ask for the queues' depths */
     struct rabbit_settlement *later; /* releases that are not due */
     size_t later_count, later_room;
+    char session[24]; /* names the connection */
 };
 
 /* link.c */

@@ -123,15 +123,14 @@ static void read_token(const struct mapping *mapping, struct token_settings *tok
 
     token->ttl_us = options_number(settings, "idempotency.ttl");
     token->on_conflict = (enum token_conflict)options_choice(settings, "idempotency.on_conflict");
+    token->source = text ? TOKEN_POSITION : default_token(mapping);
     token->on_missing =
         options_is_set(settings, "idempotency.on_missing")
             ? (enum token_missing)options_choice(settings, "idempotency.on_missing")
-        : text ? TOKEN_MISSING_DEAD_LETTER
-               : TOKEN_MISSING_POSITION;
-    if (!text) {
-        token->source = default_token(mapping);
+        : token->source == TOKEN_MESSAGE_ID ? TOKEN_MISSING_POSITION
+                                            : TOKEN_MISSING_DEAD_LETTER;
+    if (!text)
         return;
-    }
     for (i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i].text, text) == 0) {
             token->source = words[i].source;
