@@ -5,10 +5,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <sluice/connector.h>
 
+#include "base/file.h"
 #include "base/units.h"
 #include "io/http_probe.h"
 #include "service/options.h"
@@ -274,6 +276,35 @@ static void check_tls(const struct check *check)
             WARN(check, names[i], names[i], "%s: has no effect with an http:// address", names[i]);
 }
 
+/* Certificates and keys: whoever can change one can pose as the other side. */
+static void check_whose(const struct check *check, const struct sluice_values *values,
+                        const struct sluice_option *option)
+{
+    const char *path = options_text(values, option->name), *ending;
+    struct place place = options_place(values, option->name);
+    struct fault fault = {""};
+    struct stat status;
+
+    if (!path || stat(path, &status) != 0 || !S_ISREG(status.st_mode))
+        return;
+    ending = strrchr(option->name, '.');
+    if (file_check_owner(path, "the file", &fault) != 0)
+        problem_add(check->problems, place, "%s: %s", option->name, fault.text);
+    else if (ending && strcmp(ending, ".key_file") == 0 && (status.st_mode & S_IROTH))
+        problem_warn(check->problems, place, "%s: %s, a private key, can be read by everybody; run "
+                     "chmod o-r %s", option->name, path, path);
+}
+
+static void check_files(const struct check *check, const struct sluice_values *values)
+{
+    const struct sluice_option *option;
+
+    for (option = values ? options_table(values) : NULL; option && option->name; option++)
+        if (option->type == OPTION_PATH ||
+            (option->type == SLUICE_STRING && option->flags & SLUICE_OPTION_FILE))
+            check_whose(check, values, option);
+}
+
 void config_rules_check(const struct mapping *mapping, struct problems *problems)
 {
     const struct check check = {mapping, mapping->settings, problems};
@@ -286,4 +317,6 @@ void config_rules_check(const struct mapping *mapping, struct problems *problems
     check_format(&check);
     check_auth(&check);
     check_tls(&check);
+    check_files(&check, mapping->settings);
+    check_files(&check, mapping->values);
 }

@@ -1,7 +1,10 @@
 """`sluice check`, `connectors` and the rest of the command line, without a broker where possible."""
 
 import json
+import os
+import pathlib
 import re
+import subprocess
 import time
 
 import pytest
@@ -10,7 +13,7 @@ from lib.kafka import PASSWORD
 from lib.machine import free_port
 from lib.oidc import CLIENT, SECRET, TokenEndpoint
 from lib.plugin import numbered
-from lib.sluice import run_cli
+from lib.sluice import PROGRAM, run_cli
 
 GOOD = """\
 source:
@@ -174,6 +177,53 @@ def test_a_secret_that_others_can_change_is_refused(sluice):
     assert done.returncode == 78
     assert f"run chmod o-w {secret}" in done.stderr + done.stdout
     assert PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_directory_above_that_others_can_change_is_refused(sluice, tmp_path, by_link):
+    """Whoever can write there can put another directory in the place of ours."""
+    above = sluice.directory / "above"
+    (above / "config").mkdir(parents=True)
+    (above / "config/orders.yaml").write_text(GOOD)
+    path = above / "config"
+    if by_link:
+        path = sluice.directory / "link"
+        path.symlink_to(above / "config")
+    assert run_cli("check", path / "orders.yaml").returncode == 0
+    above.chmod(0o777)
+    done = run_cli("check", path / "orders.yaml")
+    assert done.returncode == 78
+    assert f"run chmod o-w {above}" in done.stdout + done.stderr
+    above.chmod(0o1777)
+    assert run_cli("check", path / "orders.yaml").returncode == 0
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_certificates_that_others_can_change_are_refused(sluice, mapping_for, cluster, side):
+    tls = {name: str(sluice.directory / name) for name in ("ca_file", "certificate_file", "key_file")}
+    for path in tls.values():
+        pathlib.Path(path).write_text("x")
+    sluice.mapping("m", mapping_for("t", {"source": {"kafka": {"tls": tls}}} if side == "source"
+                                    else {"target": {"http": {"tls": tls, "url": "https://a/"}}}))
+    done = run_cli("check", sluice.config)
+    assert done.returncode == 0 and "a private key, can be read by everybody" in \
+        done.stdout + done.stderr
+    for path in tls.values():
+        os.chmod(path, 0o606)
+        done = run_cli("check", sluice.config)
+        assert done.returncode == 78
+        assert f"run chmod o-w {path}" in done.stdout + done.stderr
+        os.chmod(path, 0o600)
+    assert "warning" not in run_cli("check", sluice.config).stderr
+
+
+def test_a_secret_from_a_pipe(sluice):
+    sluice.mapping("orders", GOOD.replace(
+        "    topic: orders\n", "    topic: orders\n    sasl: {mechanism: PLAIN, username: a, "
+        "password: !file /dev/stdin}\n"))
+    done = subprocess.run([PROGRAM, "check", sluice.config], input="secret", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    assert done.returncode == 0, done.stdout
 
 
 def test_connect_tries_broker_and_function(cluster, function, sluice, mapping_for):

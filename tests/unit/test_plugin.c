@@ -24,6 +24,14 @@ static void refused(const char *name, const char *directory, const char *words)
         fail_msg("%s: found \"%s\", expected \"%s\" in it", name, fault.text, words);
 }
 
+static void accepted(const char *name, const char *directory)
+{
+    struct fault fault = {""};
+
+    if (!plugin_load(name, directory, &fault))
+        fail_msg("%s was refused: %s", name, fault.text);
+}
+
 static void copy_plugin(const char *to)
 {
     char command[600];
@@ -136,6 +144,15 @@ static void test_writable_by_others(void **state)
     chmod("open", 0777);
     refused("fake", "open", "the connector's directory ");
     chmod("open", 0755);
+    copy_plugin("above/below/sluice-fake.so");
+    chmod("above", 0777);
+    refused("fake", "above/below", "above can be written by everybody; run chmod o-w ");
+    assert_int_equal(symlink("above/below", "link"), 0);
+    refused("fake", "link", "above can be written by everybody; run chmod o-w ");
+    chmod("above", 01777);
+    accepted("fake", "link");
+    chmod("above", 0755);
+    accepted("fake", "above/below");
     if (geteuid() == 0) {
         assert_int_equal(chown("open/sluice-fake.so", 4242, 4242), 0);
         refused("fake", "open", "belongs to user 4242, who could change it under sluice");
