@@ -131,7 +131,7 @@ $(contract_plugins): $(B)/tests/plugins/contract/sluice-%.so: tests/contract/plu
 .SECONDEXPANSION:
 $(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildcard tests/contract/$$*_*.c) $(wildcard tests/contract/*.h include/sluice/*.h) $(plugins) | $(contract_plugins)
 	@mkdir -p $(@D)
-	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
+	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract -DTEST_CONTRACT='"$(CURDIR)/tests/contract"' $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
 
 check: all $(unit_programs) $(contract_programs)
 	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)

@@ -14,6 +14,7 @@
 #define CLOSE_WAIT_US (3 * RABBIT_SECOND)
 #define FLUSH_US      (RABBIT_SECOND / 2) /* of a stop's time, for what is settled and the goodbye */
 #define DELIVER_MOST  512
+#define BYTES_LEAST   ((size_t)1 << 20) /* fetched ahead, however little room the host has */
 
 struct rabbit {
     struct sluice_host *host;
@@ -100,6 +101,7 @@ static void open_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
     const struct sluice_lane info = {
         .name = queue, .source = queue, .partition = -1, .cookie = lane};
 
+    lane->known = true;
     lane->next = rabbit->lanes;
     rabbit->lanes = lane;
     lane->cookie = rabbit->api->lane_opened(rabbit->host, &info);
@@ -130,7 +132,7 @@ static void give_back(struct rabbit *rabbit, struct rabbit_lane *lane)
 
 static void close_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
 {
-    if (lane->closing)
+    if (lane->closing || !lane->known)
         return;
     lane->closing = true;
     rabbit->api->lane_closing(rabbit->host, lane->cookie);
@@ -180,7 +182,9 @@ static void on_event(struct rabbit *rabbit, const struct rabbit_event *event)
         rabbit->api->log(rabbit->host, event->number, event->name, event->text);
         break;
     case RABBIT_LANE_OPENED:
-        open_lane(rabbit, event->lane);
+        /* At a stop, and within close, the host hears of no new ones; they are lost soon. */
+        if (!rabbit->stopping)
+            open_lane(rabbit, event->lane);
         break;
     case RABBIT_LANE_CLOSING:
         close_lane(rabbit, event->lane);
@@ -322,7 +326,8 @@ static void start_link(struct rabbit *rabbit, const struct sluice_room *room)
     if (!prefetch) {
         prefetch = room->messages < 32767 ? (unsigned)room->messages * 2 : 65535;
     }
-    failed = rabbit_link_start(rabbit->link, rabbit->fd, prefetch, room->bytes);
+    failed = rabbit_link_start(rabbit->link, rabbit->fd, prefetch,
+                               room->bytes > BYTES_LEAST ? room->bytes : BYTES_LEAST);
     rabbit->started = !failed;
     if (failed) {
         char text[RABBIT_TEXT];

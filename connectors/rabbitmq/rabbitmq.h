@@ -162,7 +162,7 @@ struct rabbit_lane {
     void *cookie;
     struct rabbit_list ready; /* taken over from `fetched` */
     size_t held;              /* delivered and not settled */
-    bool paused, closing, drained;
+    bool known, paused, closing, drained;
 };
 
 /* A wish of the host's side. */
