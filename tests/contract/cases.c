@@ -188,6 +188,7 @@ static void test_no_room_keeps_the_session_and_the_memory(void **state)
     case_produce(source, 0, "first", 1);
     host_run(host, "sluice-contract-0@here");
     host_wait_messages(host, 1);
+    host_wait_state(host, SLUICE_STATE_RUNNING); /* all lanes are open */
     host->room = (struct sluice_room){0, 0};
     lanes = host->lane_count;
     before_kb = memory_kb();
