@@ -33,14 +33,34 @@ void envelope_add_text(struct buffer *buffer, const void *data, size_t size)
     }
 }
 
-/* AWS's event for the kind of source. Connectors whose shape is not written yet get `json`. */
+typedef void (*shape_fn)(struct buffer *buffer, const struct envelope_context *context,
+                         const struct envelope_record *records, size_t count);
+
+/* AWS's event for the kind of source; NULL where AWS has none that is written here. */
+static shape_fn lambda_shape(const char *connector)
+{
+    static const struct {
+        const char *connector;
+        shape_fn write;
+    } shapes[] = {{"kafka", envelope_kafka_write}, {"rabbitmq", envelope_rabbitmq_write}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        if (!strcmp(shapes[i].connector, connector))
+            return shapes[i].write;
+    return NULL;
+}
+
+bool envelope_has_lambda(const char *connector)
+{
+    return lambda_shape(connector);
+}
+
 static void write_lambda(struct buffer *buffer, const struct envelope_context *context,
                          const struct envelope_record *records, size_t count)
 {
-    if (!strcmp(context->connector, "kafka"))
-        envelope_kafka_write(buffer, context, records, count);
-    else
-        envelope_json_write(buffer, context, records, count);
+    shape_fn write = lambda_shape(context->connector);
+
+    (write ? write : envelope_json_write)(buffer, context, records, count);
 }
 
 void envelope_write(struct buffer *buffer, const struct envelope_context *context,

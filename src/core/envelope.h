@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The body of an invocation, written straight into a buffer (no document tree).
  *
- * lambda: AWS's event for the kind of source; for Kafka `SelfManagedKafka` (AWS Lambda developer
- *         guide, "Using Lambda with self-managed Apache Kafka", event shape).
+ * lambda: AWS's event for the kind of source; for Kafka `SelfManagedKafka`, for RabbitMQ `aws:rmq` (AWS
+ *         Lambda developer guide, event shapes).
  * json:   {"mapping":..., "records":[{"token":..., "attempt":..., "source":..., "partition":...,
  *         "position":..., "timestamp":..., "key":..., "value":..., "headers":[...]}]}; a value that is
  *         valid JSON is embedded as such, valid UTF-8 as a string, anything else as
@@ -11,6 +11,7 @@
 #ifndef CORE_ENVELOPE_H
 #define CORE_ENVELOPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,9 @@ struct envelope_context {
     const char *connector; /* `kafka` */
     const char *servers;   /* `h1:9092,h2:9092`, as configured */
 };
+
+/* Whether there is an event of AWS's for this kind of source. */
+bool envelope_has_lambda(const char *connector);
 
 /* Appends the body for `count` messages (for raw exactly 1). Records of one lane stay in their
  * order. Watch buffer->full. */

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/units.h"
+#include "core/envelope.h"
 #include "io/http_probe.h"
 #include "service/options.h"
 
@@ -219,9 +220,9 @@ static void check_format(const struct check *check)
                "target.report_failures: has no meaning with target.format: raw, where the status "
                "tells about the one message; take it out, or use the format json");
     if (rules->format == ENVELOPE_LAMBDA && check->mapping->connector &&
-        strcmp(connector_name(check), "kafka") != 0)
+        !envelope_has_lambda(connector_name(check)))
         REFUSE(check, "target.format", "target.format",
-               "target.format: lambda is AWS's event for Kafka, not for %s; use json or raw",
+               "target.format: lambda is AWS's event, which there is none of for %s; use json or raw",
                connector_name(check));
 }
 

@@ -84,6 +84,32 @@ def test_what_a_message_carries(rabbit, function, sluice, rabbit_mapping):
     assert headers["amqp:priority"] == "3" and headers["amqp:type"] == "kind"
 
 
+def test_the_event_of_lambda(rabbit, function, sluice, rabbit_mapping):
+    queues = [rabbit.queue(), rabbit.queue()]
+    for queue in queues:
+        rabbit.produce(queue, [{"value": b"\x00hi", "content_type": "text/plain",
+                                "timestamp": 2021, "headers": {"h1": "val", "n": 10}}])
+    sluice.mapping("m", rabbit_mapping(rabbit, queues, order="none", target={"format": "lambda"}))
+    sluice.start()
+    rabbit.wait_settled(*queues)
+    found = {}
+    for invocation in function.invocations:
+        event = invocation.event()
+        assert event["eventSource"] == "aws:rmq" and rabbit.address() in event["eventSourceArn"]
+        for name, messages in event["rmqMessagesByQueue"].items():
+            found.setdefault(name, []).extend(messages)
+    assert set(found) == {f"{queue}::/" for queue in queues}
+    for messages in found.values():
+        assert messages == [{
+            "basicProperties": {
+                "contentType": "text/plain", "contentEncoding": None,
+                "headers": {"h1": {"bytes": [118, 97, 108]}, "n": 10}, "deliveryMode": 2,
+                "priority": None, "correlationId": None, "replyTo": None, "expiration": None,
+                "messageId": None, "timestamp": "Jan 1, 1970, 12:33:41 AM", "type": None,
+                "userId": None, "appId": None, "clusterId": None, "bodySize": 3},
+            "redelivered": False, "data": "AGhp"}]
+
+
 def test_sizes(rabbit, queue, function, sluice, rabbit_mapping):
     sizes = [0, 1, 131_064, 131_072, 1_048_576, 5_000_000]
     rabbit.produce(queue, [{"value": bytes(n % 251 for n in range(size))} for size in sizes])

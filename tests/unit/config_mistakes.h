@@ -216,8 +216,8 @@ static const struct mistake {
      "orders.yaml:11:11: target.format: found \"cloudevents\", expected lambda, "
      "json or raw\n"},
     {"  format: json", "  format: lambda",
-     "orders.yaml:11:11: target.format: lambda is AWS's event for Kafka, not "
-     "for fake; use json or raw\n"},
+     "orders.yaml:11:11: target.format: lambda is AWS's event, which "
+     "there is none of for fake; use json or raw\n"},
     {"  format: json", "  format: raw",
      "orders.yaml:6:16: batch.size: found 50, but target.format: raw sends one "
      "message at a time; set it to 1, or use the format json\n"},

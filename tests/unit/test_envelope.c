@@ -106,6 +106,87 @@ static void kafka_event_of_absent_things(void **state)
            "\"headers\":[]}]}}");
 }
 
+static const struct envelope_context rabbitmq = {ENVELOPE_LAMBDA, "orders", "rabbitmq", "h1:5672"};
+
+static void rabbitmq_event(void **state)
+{
+    struct sluice_header headers[] = {
+        {BYTES("h1"), BYTES("val")},
+        {BYTES("high"), BYTES("\xff")},
+        {BYTES("n"), BYTES("10")},
+        {BYTES("amqp:fieldType"), BYTES("l")},
+        {BYTES("table"), BYTES("{\"a\":[1]}")},
+        {BYTES("amqp:fieldType"), BYTES("F")},
+        {BYTES("raw"), BYTES("\x01")},
+        {BYTES("amqp:fieldType"), BYTES("x")},
+        {BYTES("nothing"), ABSENT},
+        {BYTES("amqp:contentType"), BYTES("text/\"plain\"")},
+        {BYTES("amqp:deliveryMode"), BYTES("1")},
+        {BYTES("amqp:priority"), BYTES("34")},
+        {BYTES("amqp:expiration"), BYTES("60000")},
+        {BYTES("amqp:userId"), BYTES("user")},
+    };
+    struct sluice_message message = {.payload = BYTES("hi"),
+                                     .timestamp_ms = 2021000,
+                                     .timestamp_kind = SLUICE_TIMESTAMP_CREATED};
+    struct envelope_record record = record_of(&message);
+
+    record.headers = headers;
+    record.header_count = sizeof headers / sizeof headers[0];
+    expect(&rabbitmq, &record, 1,
+           "{\"eventSource\":\"aws:rmq\",\"eventSourceArn\":\"arn:aws:mq:::broker:h1:5672\","
+           "\"rmqMessagesByQueue\":{\"mytopic::/\":[{\"basicProperties\":{"
+           "\"contentType\":\"text/\\\"plain\\\"\",\"contentEncoding\":null,"
+           "\"headers\":{\"h1\":{\"bytes\":[118,97,108]},\"high\":{\"bytes\":[-1]},\"n\":10,"
+           "\"table\":{\"a\":[1]},\"raw\":{\"bytes\":[1]},\"nothing\":null},"
+           "\"deliveryMode\":1,\"priority\":34,\"correlationId\":null,\"replyTo\":null,"
+           "\"expiration\":\"60000\",\"messageId\":null,"
+           "\"timestamp\":\"Jan 1, 1970, 12:33:41 AM\",\"type\":null,\"userId\":\"user\","
+           "\"appId\":null,\"clusterId\":null,\"bodySize\":2},"
+           "\"redelivered\":false,\"data\":\"aGk=\"}]}}");
+}
+
+static void rabbitmq_event_groups_by_queue(void **state)
+{
+    struct sluice_header again[] = {{BYTES("amqp:redelivered"), BYTES("true")},
+                                    {BYTES("amqp:vhost"), BYTES("shop")}};
+    struct sluice_message messages[] = {{.payload = BYTES("")},
+                                        {.payload = BYTES("x"), .delivery_count = 2},
+                                        {.payload = BYTES("y")}};
+    struct envelope_record records[3];
+    struct buffer buffer;
+    json_t *document, *queues;
+
+    for (size_t i = 0; i < 3; i++) {
+        records[i] = record_of(&messages[i]);
+        records[i].source = i == 1 ? "b" : "a";
+    }
+    for (size_t i = 0; i < 3; i++) {
+        records[i].headers = again + 1;
+        records[i].header_count = 1;
+    }
+    records[2].headers = again;
+    records[2].header_count = 2;
+    buffer_init(&buffer, 1 << 20);
+    envelope_write(&buffer, &rabbitmq, records, 3);
+    document = json_loadb(buffer.data, buffer.size, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(document);
+    queues = json_object_get(document, "rmqMessagesByQueue");
+    assert_int_equal(json_object_size(queues), 2);
+    assert_int_equal(json_array_size(json_object_get(queues, "a::shop")), 2);
+    assert_int_equal(json_array_size(json_object_get(queues, "b::shop")), 1);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *list = json_object_get(queues, i == 1 ? "b::shop" : "a::shop");
+        json_t *message = json_array_get(list, i == 2 ? 1 : 0);
+
+        assert_int_equal(json_is_true(json_object_get(message, "redelivered")), i > 0);
+        assert_string_equal(json_string_value(json_object_get(message, "data")),
+                            i == 0 ? "" : i == 1 ? "eA==" : "eQ==");
+    }
+    json_decref(document);
+    buffer_fini(&buffer);
+}
+
 static void kafka_event_groups_by_partition(void **state)
 {
     static const struct {
@@ -296,6 +377,8 @@ int main(void)
         cmocka_unit_test(kafka_event),
         cmocka_unit_test(kafka_event_of_absent_things),
         cmocka_unit_test(kafka_event_groups_by_partition),
+        cmocka_unit_test(rabbitmq_event),
+        cmocka_unit_test(rabbitmq_event_groups_by_queue),
         cmocka_unit_test(own_event),
         cmocka_unit_test(raw_body),
         cmocka_unit_test(obeys_the_cap),
