@@ -436,6 +436,8 @@ int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, 
         link->channels[i].prefetch = prefetch;
     failed = link->work_fd < 0 ? EMFILE : pthread_create(&link->thread, NULL, run, link);
     link->started = !failed;
+    if (!failed)
+        pthread_setname_np(link->thread, "rabbitmq");
     return failed;
 }
 

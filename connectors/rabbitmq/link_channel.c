@@ -40,7 +40,7 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
         channel->problem = SLUICE_STATE_MISSING;
         snprintf(channel->problem_text, sizeof channel->problem_text,
                  "queue %s does not exist in the virtual host %s at %s; it is looked for again and "
-                 "again: create it or correct source.rabbitmq.queue",
+                 "again: create it, correct source.rabbitmq.queue, or set declare",
                  queue, config->vhost, config->servers);
     } else if (code == AMQP_ACCESS_REFUSED && !strstr(why, "exclusive")) {
         channel->problem = SLUICE_STATE_UNAUTHORISED;
@@ -83,6 +83,24 @@ static int begin(struct rabbit_link *link, struct rabbit_channel *channel)
     return request(link, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
 }
 
+/* Declares passively, or, if asked to, for real: a queue that is there must then be the same. */
+static int declare(struct rabbit_link *link, const struct rabbit_channel *channel)
+{
+    const struct rabbit_config *config = link->config;
+    amqp_table_entry_t type = {.key = amqp_cstring_bytes("x-queue-type")};
+    amqp_queue_declare_t declare = {
+        .queue = amqp_cstring_bytes(config->queues[channel->queue]),
+        .passive = !config->declare,
+        .durable = 1,
+        .arguments = {config->declare != NULL, &type},
+    };
+
+    type.value.kind = AMQP_FIELD_KIND_UTF8;
+    if (config->declare)
+        type.value.value.bytes = amqp_cstring_bytes(config->declare);
+    return request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
+}
+
 static int consume(struct rabbit_link *link, const struct rabbit_channel *channel)
 {
     const struct rabbit_config *config = link->config;
@@ -119,8 +137,6 @@ static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
 int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
                       const amqp_method_t *method)
 {
-    amqp_queue_declare_t declare = {
-        .queue = amqp_cstring_bytes(link->config->queues[channel->queue]), .passive = 1};
     amqp_basic_qos_t qos = {.prefetch_count = (uint16_t)channel->prefetch};
 
     if (channel->phase == RABBIT_CLOSING) {
@@ -132,7 +148,7 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
     case AMQP_CHANNEL_OPEN_OK_METHOD:
         return request(link, channel, AMQP_BASIC_QOS_METHOD, &qos);
     case AMQP_BASIC_QOS_OK_METHOD:
-        return request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
+        return declare(link, channel);
     case AMQP_QUEUE_DECLARE_OK_METHOD:
         channel->depth = ((const amqp_queue_declare_ok_t *)method->decoded)->message_count;
         return consume(link, channel);

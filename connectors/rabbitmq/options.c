@@ -12,6 +12,7 @@
 #define PORT_TLS 5671
 
 static const char *const mechanisms[] = {"PLAIN", "EXTERNAL", NULL};
+static const char *const queue_types[] = {"classic", "quorum", NULL};
 
 const struct sluice_option rabbit_options[] = {
     {.name = "hosts", .type = SLUICE_LIST, .flags = SLUICE_OPTION_SERVERS,
@@ -19,7 +20,9 @@ const struct sluice_option rabbit_options[] = {
     {.name = "url", .type = SLUICE_SECRET,
      .help = "Instead of hosts, vhost, username and password: amqp[s]://user:password@host:port/vhost."},
     {.name = "queue", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
-     .help = "Queue to consume, or a list of queues; they must exist."},
+     .help = "Queue to consume, or a list of queues."},
+    {.name = "declare", .type = SLUICE_ENUM, .choices = queue_types,
+     .help = "Make queues that do not exist, durable and of this type; unset: nothing is declared."},
     {.name = "vhost", .type = SLUICE_STRING, .help = "Virtual host (default: /)."},
     {.name = "username", .type = SLUICE_STRING, .help = "User name (default: guest)."},
     {.name = "password", .type = SLUICE_SECRET, .help = "Password for PLAIN (default: guest)."},
@@ -261,6 +264,7 @@ struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
     config->consumer_timeout_us = number_of(&reader, "consumer_timeout");
     if (config->consumer_timeout_us && config->consumer_timeout_us < 2 * RABBIT_SECOND)
         refuse(&reader, "consumer_timeout", "expected at least 2s, or 0 for none");
+    config->declare = copy_of(&reader, "declare", NULL);
     config->prefetch = (unsigned)number_of(&reader, "prefetch");
     config->has_priority = api->values->is_set(values, "priority");
     config->priority = (int)number_of(&reader, "priority");
@@ -288,6 +292,7 @@ void rabbit_config_free(struct rabbit_config *config)
     for (size_t i = 0; i < config->queue_count; i++)
         free(config->queues[i]);
     free(config->queues);
+    free(config->declare);
     free(config->vhost);
     free(config->username);
     wipe(config->password);

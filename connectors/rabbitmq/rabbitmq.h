@@ -46,6 +46,7 @@ struct rabbit_config {
     char *servers; /* all hosts, for people */
     char **queues;
     size_t queue_count;
+    char *declare; /* type of queue to make where there is none; NULL: none is made */
     char *vhost, *username, *password;
     bool external; /* EXTERNAL instead of PLAIN */
     bool tls, verify;

@@ -1,10 +1,13 @@
 """RabbitMQ in all its ways: kinds of queues, logins, what breaks, and that nothing is lost by it."""
 
 import json
+import socket
+import threading
 
 import pytest
 
 from lib.function import OK, Answer
+from lib.machine import free_port
 from lib.plugin import ids, numbered
 from lib.rabbitmq import PASSWORD, QUORUM
 from lib.sluice import run_cli
@@ -376,6 +379,93 @@ def test_another_host_of_the_cluster(rabbit, private_rabbit, function, sluice, r
     sluice.mapping("m", rabbit_mapping(rabbit, queue, source(hosts=[away, rabbit.address()])))
     sluice.start()
     function.wait_done(ids(5), 20)
+
+
+def test_external(private_rabbit, function, sluice, rabbit_mapping):
+    """Who one is, the certificate says."""
+    server = private_rabbit(plugins=["rabbitmq_auth_mechanism_ssl"], auth_mechanisms__2="EXTERNAL",
+                            ssl_cert_login_from="common_name").start()
+    server.user("client")
+    queue = server.queue()
+    server.produce(queue, numbered(5))
+    tls = {"ca_file": str(server.authority.ca),
+           "certificate_file": str(server.authority.path("client.crt")),
+           "key_file": str(server.authority.path("client.key"))}
+    sluice.mapping("m", rabbit_mapping(server, queue, source(
+        hosts=server.address("TLS", "localhost"), tls=tls, mechanism="EXTERNAL")))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_declare(rabbit, function, sluice, rabbit_mapping, kind):
+    queue = f"declared-{kind}"
+    sluice.mapping("m", rabbit_mapping(rabbit, queue, source(declare=kind)))
+    sluice.start()
+    until(lambda: status_of(sluice)["lanes"] == 1, 20, "the lane")
+    rabbit.queue(queue, **{"x-queue-type": kind})  # the same, or it is refused
+    rabbit.produce(queue, numbered(5))
+    function.wait_done(ids(5), 20)
+    sluice.terminate()
+    other = "classic" if kind == "quorum" else "quorum"
+    sluice.mapping("m", rabbit_mapping(rabbit, queue, source(declare=other)))
+    sluice.start()
+    sluice.wait_for_log(f"queue {queue} cannot be consumed: PRECONDITION_FAILED.*x-queue-type", 20)
+
+
+def test_the_brokers_memory_alarm_stops_nothing(private_rabbit, function, sluice, rabbit_mapping):
+    server = private_rabbit().start()
+    queue = server.queue()
+    server.produce(queue, numbered(100))
+    function.behave = lambda invocation: Answer(200, delay=0.1)
+    sluice.mapping("m", rabbit_mapping(server, queue))
+    sluice.start()
+    function.wait(lambda f: len(f.done) >= 10, 20, "some done")
+    server.eval("rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}), ok")
+    function.wait_done(ids(100), 30)
+    server.wait_settled(queue)
+
+
+class Impostor:
+    """Something else on the broker's port: says `words` to whoever connects, and no more."""
+
+    def __init__(self, words):
+        self.words = words
+        self.listener = socket.create_server(("127.0.0.1", free_port()))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.connections = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                connection = self.listener.accept()[0]
+                self.connections.append(connection)
+                connection.sendall(self.words)
+        except OSError:
+            pass
+
+    def close(self):
+        for one in (self.listener, *self.connections):
+            one.close()
+
+
+@pytest.mark.parametrize("words", [
+    b"", b"HTTP/1.1 400 Bad Request\r\n\r\n<html>", b"AMQP\x00\x01\x00\x00",
+    b"\x01\x00\x00\x00\x00\x00\x05\x00\x0a\x00\x0a\xff\xce",
+    b"\x01\x00\x00\xff\xff\xff\xff" + bytes(1000)],
+    ids=["silence", "http", "another version", "a frame cut short", "a frame of 4 GiB"])
+def test_something_else_on_the_port(words, rabbit, sluice, rabbit_mapping):
+    impostor = Impostor(words)
+    try:
+        sluice.mapping("m", rabbit_mapping(rabbit, "q", source(hosts=impostor.address,
+                                                               connect_timeout="500ms")))
+        sluice.start()
+        sluice.wait_for_log(f"{impostor.address} (does not let us in|cannot be reached)", 20)
+        until(lambda: len(impostor.connections) >= 2, 20, "another try")
+        assert sluice.terminate() == 0
+    finally:
+        impostor.close()
 
 
 def test_lag(rabbit, queue, function, sluice, rabbit_mapping):

@@ -122,7 +122,7 @@ def rabbit():
 
 @pytest.fixture
 def private_rabbit(directory):
-    """Makes RabbitMQ servers that a test may kill: private_rabbit(**settings), to be started."""
+    """Makes RabbitMQ servers that a test may kill, to be started; see RabbitServer for settings."""
     made = []
 
     def make(**settings):
