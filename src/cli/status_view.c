@@ -282,7 +282,7 @@ void status_view_mapping(const struct screen *screen, const json_t *mapping)
 {
     const json_t *breaker = json_object_get(mapping, "breaker");
     char state[SMALL], since[64], span[SCREEN_SPAN];
-    json_t *error;
+    json_t *error, *side;
     size_t i;
 
     print_since(mapping, "since", since, sizeof since);
@@ -295,6 +295,9 @@ void status_view_mapping(const struct screen *screen, const json_t *mapping)
     print_since(breaker, "since", since, sizeof since);
     screen_line(screen, NULL, "  breaker    %s%s", words(text_of(breaker, "state"), state), since);
     print_numbers(screen, mapping);
+    json_array_foreach(json_object_get(mapping, "unverified"), i, side)
+        screen_line(screen, SCREEN_YELLOW, "  tls        the %s's certificate is not checked "
+                                           "(tls.verify: false)", json_string_value(side));
     screen_line(screen, NULL, "  file       %s, revision %s", text_of(mapping, "file"),
                 text_of(mapping, "revision"));
     json_array_foreach(json_object_get(mapping, "errors"), i, error)

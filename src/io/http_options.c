@@ -227,7 +227,7 @@ static long milliseconds(int64_t us)
     return us <= 0 ? 1 : ms > INT32_MAX ? INT32_MAX : (long)ms;
 }
 
-static CURLcode apply_tls(const struct http_settings *settings, CURL *easy)
+CURLcode http_options_apply_tls(const struct http_settings *settings, CURL *easy)
 {
     CURLcode code = curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 
@@ -282,7 +282,7 @@ int http_options_apply(const struct http_options *options, CURL *easy, struct fa
         SET(CURLOPT_UNIX_SOCKET_PATH, settings->unix_socket);
 #undef SET
     if (!code)
-        code = apply_tls(settings, easy);
+        code = http_options_apply_tls(settings, easy);
     if (code)
         return fault_set(fault, "%s: libcurl refuses a setting: %s", options->place,
                          curl_easy_strerror(code));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What is the same for all requests to a target: settings checked once, and put into an easy handle
- * once. Only for http_client.c. */
+ * once. Only for http_client.c and http_probe.c. */
 #ifndef IO_HTTP_OPTIONS_H
 #define IO_HTTP_OPTIONS_H
 
@@ -24,6 +24,9 @@ void http_options_fini(struct http_options *options);
 
 /* Everything but what changes with a request and the callbacks. 0, or -1 with a fault. */
 int http_options_apply(const struct http_options *options, CURL *easy, struct fault *fault);
+
+/* The part of it that is about TLS: 1.2 at least, and whom to trust. */
+CURLcode http_options_apply_tls(const struct http_settings *settings, CURL *easy);
 
 /* Whether the settings have a header of the same name as the line `header`, which then wins. */
 bool http_options_overrides(const struct http_options *options, const char *header);

@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 
 #include "base/clock.h"
+#include "io/http_options.h"
 
 /* A part of a URL: empty where it is missing. Free with curl_free. */
 static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
@@ -84,22 +85,6 @@ bool http_probe_is_private(const char *text)
 
 /* ---- connecting ---- */
 
-static void set_tls(CURL *easy, const struct http_settings *settings)
-{
-    if (settings->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, settings->ca_file);
-    if (settings->certificate_file)
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, settings->certificate_file);
-    if (settings->key_file)
-        curl_easy_setopt(easy, CURLOPT_SSLKEY, settings->key_file);
-    if (settings->key_password)
-        curl_easy_setopt(easy, CURLOPT_KEYPASSWD, settings->key_password);
-    if (settings->insecure) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
-}
-
 /* `host:port`, as far as known. */
 static int explain(const struct http_settings *settings, CURLcode code, const char *detail,
                    struct fault *fault)
@@ -142,8 +127,9 @@ int http_probe_connect(const struct http_settings *settings, int64_t deadline_us
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(limit / CLOCK_MS) + 1);
     if (settings->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, settings->unix_socket);
-    set_tls(easy, settings);
-    code = curl_easy_perform(easy);
+    code = http_options_apply_tls(settings, easy);
+    if (!code)
+        code = curl_easy_perform(easy);
     curl_easy_cleanup(easy);
     return code == CURLE_OK ? 0 : explain(settings, code, detail, fault);
 }

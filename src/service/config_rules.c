@@ -272,6 +272,10 @@ static void check_tls(const struct check *check)
     if (check->mapping->target.insecure)
         WARN(check, "target.http.tls.verify", "target.http.tls.verify",
              "target.http.tls.verify: false, so anybody on the way can pose as the function");
+    if (mapping_trusts_any_source(check->mapping))
+        problem_warn(check->problems, options_place(check->mapping->values, "tls.verify"),
+                     "source.%s.tls.verify: false, so anybody on the way can pose as the broker",
+                     connector_name(check));
     for (i = 0; url && strncmp(url, "http://", 7) == 0 && i < 4; i++)
         if (is_own(check, names[i]))
             WARN(check, names[i], names[i], "%s: has no effect with an http:// address", names[i]);

@@ -191,6 +191,12 @@ static void add_servers(const struct sluice_values *values, const struct sluice_
     }
 }
 
+bool mapping_trusts_any_source(const struct mapping *mapping)
+{
+    return mapping->values && options_known(mapping->values, "tls.verify") &&
+           !options_number(mapping->values, "tls.verify");
+}
+
 char *mapping_servers(const struct mapping *mapping)
 {
     const struct sluice_option *option = options_table(mapping->values);

@@ -60,6 +60,9 @@ bool mapping_same(const struct mapping *one, const struct mapping *other);
 
 void mapping_free(struct mapping *mapping); /* NULL is fine */
 
+/* Whether certificates of the source's brokers go unchecked (`tls.verify: false`). */
+bool mapping_trusts_any_source(const struct mapping *mapping);
+
 /* What the envelope calls the servers: the source's brokers, as configured; "" where it has none. To be
  * freed. */
 char *mapping_servers(const struct mapping *mapping);

@@ -128,6 +128,18 @@ static json_t *errors_json(const struct poller_error *errors)
     return list;
 }
 
+/* Which sides may be anybody. */
+static json_t *unverified_json(const struct mapping *mapping)
+{
+    json_t *list = json_array();
+
+    if (mapping_trusts_any_source(mapping))
+        json_array_append_new(list, json_string("source"));
+    if (mapping->target.insecure)
+        json_array_append_new(list, json_string("target"));
+    return list;
+}
+
 static json_t *mapping_json(const struct supervisor_view *view, const struct recorder_stats *stores)
 {
     const struct mapping *mapping = view->mapping;
@@ -161,6 +173,7 @@ static json_t *mapping_json(const struct supervisor_view *view, const struct rec
                         "breaker", breaker_json(now),                      //
                         "counts", counts_json(&now->counts),               //
                         "errors", errors_json(now->errors));
+    json_object_set_new(json, "unverified", unverified_json(mapping));
     json_object_set_new(json, "concurrency_set", view->cap ? json_integer(view->cap) : json_null());
     json_object_update(json, numbers);
     json_decref(numbers);

@@ -1,14 +1,19 @@
 """Secrets and files: what others on the machine can see of them."""
 
 import os
+import re
+import socket
 import stat
+import subprocess
 
 import pytest
 
 from lib.function import poison
+from lib.machine import free_port, stop_process
 from lib.oidc import TokenEndpoint
 from lib.plugin import numbered
 from lib.sluice import run_cli
+from lib.waiting import until
 
 CANARY = "canary-7f3a91"
 FIELDS = ("sasl", "oauth", "basic", "bearer", "header", "key")
@@ -126,3 +131,63 @@ def test_what_it_makes_is_for_its_own_user(cluster, function, sluice, mapping_fo
     assert found.pop("control.sock") == 0o660
     assert any("tokens" in name for name in found) and any("dead" in name for name in found)
     assert {name: mode for name, mode in found.items() if mode != 0o600} == {}
+
+
+# ---- TLS ----
+
+def test_certificates_that_are_not_checked_are_seen(cluster, function, sluice, mapping_for):
+    """Whoever looks at the service is told, not only who wrote the file."""
+    topic = cluster.topic(1)
+    sluice.mapping("m", mapping_for(topic, {
+        "source": {"kafka": {"brokers": cluster.address("TLS"), "tls": {"verify": False}}},
+        "target": {"http": {"tls": {"verify": False}}}}))
+    done = run_cli("check", sluice.config)
+    assert done.returncode == 0
+    assert "source.kafka.tls.verify: false" in done.stdout + done.stderr
+    assert "target.http.tls.verify: false" in done.stdout + done.stderr
+    sluice.start()
+    assert sluice.control("GET", "/v1/status")[1]["mappings"][0]["unverified"] == \
+        ["source", "target"]
+    text = run_cli("status", "m", "--state", sluice.state).stdout
+    assert "the source's certificate is not checked" in text
+    assert "the target's certificate is not checked" in text
+
+
+def test_a_function_that_speaks_only_tls_1_1_is_not_spoken_to(cluster, sluice, mapping_for,
+                                                              directory):
+    port = free_port()
+    old = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_1", "-www",
+         "-cipher", "ALL:@SECLEVEL=0", "-cert", cluster.authority.path("server.crt"),
+         "-key", cluster.authority.path("server.key")],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: is_open(port), 20, "the old server")
+        target = {"target": {"http": {"url": f"https://localhost:{port}/",
+                                      "tls": {"ca_file": str(cluster.authority.ca)}}}}
+        sluice.mapping("m", mapping_for(cluster.topic(1), target))
+        done = run_cli("check", "--connect", sluice.config, timeout=60)
+        assert done.returncode != 0
+        assert re.search("protocol version", done.stdout + done.stderr), done.stdout + done.stderr
+        topic = cluster.topic(1)
+        cluster.produce(topic, numbered(1))
+        sluice.mapping("m", mapping_for(topic, target))
+        sluice.start()
+        sluice.wait_for_log("protocol version")
+    finally:
+        stop_process(old)
+
+
+def is_open(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def test_no_property_undoes_what_tls_must_be(cluster, sluice, mapping_for):
+    sluice.mapping("m", mapping_for(cluster.topic(1), {"source": {"kafka": {
+        "tls": {"enabled": True}, "properties": {"ssl.cipher.suites": "ALL:@SECLEVEL=0"}}}}))
+    done = run_cli("check", sluice.config)
+    assert done.returncode == 78 and "ssl.cipher.suites" in done.stdout + done.stderr
