@@ -3,7 +3,7 @@
 #   make           build sluice and its connectors into build/
 #   make demo      see the main job run (installs what is missing, builds, needs no broker)
 #   make test      all tests, against a real Kafka and RabbitMQ (installs what is missing)
-#   make check     unit and contract tests only: fast, no broker
+#   make check     unit and contract tests only: fast; starts RabbitMQ where it is installed
 #   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
@@ -68,7 +68,7 @@ contracts := $(sort $(wildcard tests/contract/test_*.c))
 contract_programs := $(filter-out $(if $(findstring thread,$(SAN)),%/contract_test_kafka), \
 	$(contracts:tests/contract/%.c=$(B)/tests/contract_%))
 
-.PHONY: all help deps demo test check lint bench install uninstall clean
+.PHONY: all help deps demo test check lint bench install install-dev uninstall clean
 all: $(B)/sluice $(B)/sluice-demo-kafka $(plugins)
 
 # Objects are rebuilt when flags change, through this stamp.
@@ -190,14 +190,20 @@ units_installed := $(notdir $(wildcard config/systemd/*.service))
 man1 := $(wildcard src/*.1)
 man5 := $(wildcard src/*.5)
 man7 := $(wildcard src/*.7 connectors/*/*.7)
-install: all
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(CONNECTORDIR) $(DESTDIR)$(PREFIX)/include/sluice \
+# What connectors from elsewhere are built against.
+install-dev:
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/include/sluice $(DESTDIR)$(PREFIX)/share/pkgconfig
+	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@CONNECTORDIR@|$(CONNECTORDIR)|; s|@VERSION@|$(VERSION)|' \
+		config/sluice.pc.in > $(DESTDIR)$(PREFIX)/share/pkgconfig/sluice.pc
+
+install: all install-dev
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(CONNECTORDIR) \
 		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 		$(DESTDIR)$(SYSCONFDIR)/sluice/mappings.d $(DESTDIR)$(PREFIX)/share/sluice/examples
 	$(INSTALL) -m 755 $(B)/sluice $(DESTDIR)$(BINDIR)/sluice
 	$(INSTALL) -m 755 $(B)/sluice-demo-kafka $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka
 	$(INSTALL) -m 644 $(plugins) $(DESTDIR)$(CONNECTORDIR)
-	$(INSTALL) -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
 	$(INSTALL) -m 644 config/prometheus/sluice.rules.yaml $(DESTDIR)$(PREFIX)/share/sluice
 	$(INSTALL) -m 644 config/grafana/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/sluice-grafana.json
@@ -230,6 +236,7 @@ uninstall:
 		$(DESTDIR)$(CATALOGDIR)/sluice.catalog \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
 		$(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/sluice/*.h)) \
+		$(DESTDIR)$(PREFIX)/share/pkgconfig/sluice.pc \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man1/%,$(man1)) \
 		$(patsubst src/%,$(DESTDIR)$(MANDIR)/man5/%,$(man5)) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(man7)))

@@ -23,7 +23,7 @@ enum token_source {
     TOKEN_HEADER,  /* the first header of name `argument` */
     TOKEN_POINTER, /* JSON Pointer `argument` (RFC 6901) into the payload */
     TOKEN_HASH,    /* SHA-256 of the payload */
-    TOKEN_IDENTITY /* what the source says it is: a replay's letters bring theirs */
+    TOKEN_IDENTITY /* the source's name for it (sluice_message.identity); a replay's letters bring theirs */
 };
 enum token_missing { TOKEN_MISSING_DEAD_LETTER, TOKEN_MISSING_POSITION };
 enum token_conflict { TOKEN_CONFLICT_DEAD_LETTER, TOKEN_CONFLICT_INVOKE, TOKEN_CONFLICT_DROP };

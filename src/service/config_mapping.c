@@ -107,6 +107,19 @@ static enum token_source default_token(const struct mapping *mapping)
                                                                               : TOKEN_POSITION;
 }
 
+/* Positions that are not recorded (see poller_keeps_positions) say nothing after a crash; the source's
+ * own name for the message does, recorded as any other token. */
+static void by_identity(const struct mapping *mapping, struct token_settings *token)
+{
+    uint32_t can = mapping->connector ? mapping->connector->capabilities : 0;
+
+    if (token->source != TOKEN_POSITION || !(can & SLUICE_HAS_STABLE_IDENTITY) ||
+        can & SLUICE_CAN_SETTLE_UP_TO)
+        return;
+    token->source = TOKEN_IDENTITY;
+    token->on_missing = TOKEN_MISSING_POSITION;
+}
+
 static void read_token(const struct mapping *mapping, struct token_settings *token,
                        struct problems *problems)
 {
@@ -129,8 +142,10 @@ static void read_token(const struct mapping *mapping, struct token_settings *tok
             ? (enum token_missing)options_choice(settings, "idempotency.on_missing")
         : token->source == TOKEN_MESSAGE_ID ? TOKEN_MISSING_POSITION
                                             : TOKEN_MISSING_DEAD_LETTER;
-    if (!text)
+    if (!text || strcmp(text, "position") == 0) {
+        by_identity(mapping, token);
         return;
+    }
     for (i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i].text, text) == 0) {
             token->source = words[i].source;

@@ -258,7 +258,7 @@ static void describe_token(const struct token_settings *token, char *text, size_
         snprintf(text, size, "the hash of its payload");
         break;
     case TOKEN_IDENTITY:
-        snprintf(text, size, "its own token");
+        snprintf(text, size, "the name that its source gives it");
         break;
     }
 }
