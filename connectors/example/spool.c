@@ -157,7 +157,8 @@ static int is_message(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
 
-    return entry->d_name[0] != '.' && (size < 4 || strcmp(entry->d_name + size - 4, ".tmp") != 0) &&
+    return entry->d_name[0] != '.' && strcmp(entry->d_name, "done") != 0 &&
+           (size < 4 || strcmp(entry->d_name + size - 4, ".tmp") != 0) &&
            (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN);
 }
 

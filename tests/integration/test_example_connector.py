@@ -102,6 +102,21 @@ def test_kill_9_loses_no_file(spool, function, sluice):
     assert sluice.dead() == []
 
 
+def test_what_was_done_is_not_invoked_again(spool, function, sluice):
+    """Files that could not be moved come again after a crash, and are known by their identity."""
+    (spool / "done").write_text("in the way")
+    drop_numbered(spool, 10)
+    sluice.start()
+    function.wait_done(ids(10), 20)
+    sluice.wait_for_log("cannot move finished files")
+    sluice.kill9()
+    (spool / "done").unlink()
+    sluice.start()
+    wait_empty(spool)
+    assert function.seen == dict.fromkeys(ids(10), 1)
+    assert sluice.metric("sluice_messages_duplicate_total") == 10
+
+
 def test_a_bad_file_becomes_a_dead_letter(spool, function, sluice):
     drop_numbered(spool, 20)
     function.behave = lambda invocation: Answer(400 if "m-3" in invocation.ids else 200)
