@@ -251,11 +251,12 @@ def test_a_broker_that_stands_still(private_rabbit, function, sluice, rabbit_map
 def test_connections_cut(rabbit, queue, function, sluice, rabbit_mapping):
     rabbit.produce(queue, with_ids(numbered(500)))
     function.behave = lambda invocation: Answer(200, delay=0.01)
-    sluice.mapping("m", rabbit_mapping(rabbit, queue))
+    mapping = f"cut-{queue}"  # others are connected to this broker too
+    sluice.mapping(mapping, rabbit_mapping(rabbit, queue))
     sluice.start()
     for goal in (50, 150, 250):
         function.wait(lambda f: len(f.done) >= goal, 30, "some done")
-        name = sluice_connection(rabbit, "m")
+        name = sluice_connection(rabbit, mapping)
         rabbit.close_connection(name)
     function.wait_done(ids(500), 60)
     rabbit.wait_settled(queue)
