@@ -11,11 +11,14 @@
 #include <amqp_tcp_socket.h>
 #endif
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SYSTEM_CA     "/etc/ssl/certs/ca-certificates.crt"
@@ -236,6 +239,17 @@ static void explain_login(struct rabbit_link *link, const struct rabbit_host *ho
              host->port, refusal.text, config->tls ? "" : "out");
 }
 
+/* librabbitmq writes without a time limit, and looks for heartbeats only when it reads: the kernel ends
+ * what a broker that stands still does not take. */
+static void limit_writing(amqp_connection_state_t connection)
+{
+    unsigned limit_ms = 2000u * (unsigned)amqp_get_heartbeat(connection);
+
+    if (limit_ms)
+        setsockopt(amqp_get_sockfd(connection), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms,
+                   sizeof limit_ms);
+}
+
 static int connect_to(struct rabbit_link *link, const struct rabbit_host *host,
                       struct failure *failure)
 {
@@ -252,6 +266,7 @@ static int connect_to(struct rabbit_link *link, const struct rabbit_host *host,
     if (!open_socket(link, connection, host, failure)) {
         reply = log_in(link, connection);
         if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+            limit_writing(connection);
             link->connection = connection;
             return 0;
         }

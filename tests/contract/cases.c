@@ -104,6 +104,15 @@ static void drop_keys(struct record *records, size_t count)
     }
 }
 
+static void print_headers(const struct record *record)
+{
+    for (size_t i = 0; i < record->header_count; i++)
+        print_message("header %.*s: %zu bytes %.*s\n", (int)record->headers[i].name.size,
+                      (const char *)record->headers[i].name.data, record->headers[i].value.size,
+                      (int)record->headers[i].value.size,
+                      (const char *)record->headers[i].value.data);
+}
+
 /* ---- receiving ---- */
 
 static void test_bytes_arrive_unchanged(void **state)
@@ -136,8 +145,10 @@ static void test_bytes_arrive_unchanged(void **state)
     host_run(host, "sluice-contract-0@here");
     host_wait_messages(host, count);
     for (size_t i = 0; i < count; i++)
-        if (!record_same(&host->messages[i].record, &records[i]))
+        if (!record_same(&host->messages[i].record, &records[i])) {
+            print_headers(&host->messages[i].record);
             fail_msg("message %zu arrived otherwise than it was sent", i);
+        }
     finish(source, host);
 }
 
