@@ -141,6 +141,8 @@ static void test_bytes_arrive_unchanged(void **state)
     /* What the source cannot carry is not the connector's to change. */
     if (!(host->connector->capabilities & SLUICE_HAS_KEY))
         drop_keys(records, count);
+    if (!the_kind->headers_repeat)
+        headers[1].name = text("another");
     the_kind->produce(source, 0, records, count);
     host_run(host, "sluice-contract-0@here");
     host_wait_messages(host, count);

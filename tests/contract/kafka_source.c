@@ -207,6 +207,7 @@ static void up(struct source *source)
 const struct source_kind kafka_kind = {
     .connector = "kafka",
     .lanes = KAFKA_PARTITIONS,
+    .headers_repeat = true,
     .start = start,
     .stop = stop,
     .options = options,

@@ -10,6 +10,7 @@ struct source; /* a server, and one topic or queue with a consumer group or the 
 struct source_kind {
     const char *connector;
     unsigned lanes; /* how many a source has */
+    bool headers_repeat; /* a message may have two of the same name */
     /* Starts a server of its own for the case. */
     struct source *(*start)(void);
     void (*stop)(struct source *source);
