@@ -159,7 +159,7 @@ test-sanitized:
 	@tests/dependencies test
 	@SLUICE_TEST_TIMEOUT=600 SLUICE_TEST_PATIENCE=4 $(MAKE) --no-print-directory SAN=address,undefined check
 	@SLUICE_BUILD=build/variant-address-undefined SLUICE_TEST_PATIENCE=4 tests/integration/run \
-		$(addprefix tests/integration/test_,$(addsuffix .py,path tokens partial order rebalance))
+		$(addprefix tests/integration/test_,$(addsuffix .py,path tokens partial order rebalance rabbitmq_source))
 
 .PHONY: test-systemd
 test-systemd:

@@ -1,6 +1,7 @@
 """RabbitMQ in all its ways: kinds of queues, logins, what breaks, and that nothing is lost by it."""
 
 import json
+import pathlib
 import socket
 import threading
 
@@ -500,9 +501,11 @@ def test_large_messages_do_not_fill_the_memory(rabbit, queue, function, sluice, 
     function.wait_done(ids(200), 60)
     rabbit.wait_settled(queue)
     peak = memory_peak(sluice.pid)
-    assert peak < 100 << 20, f"{peak >> 20} MiB"
     order = [record.id for invocation in function.invocations for record in invocation.records]
     assert list(dict.fromkeys(order)) == ids(200), "in order, whatever came twice"
+    if b"libasan" in pathlib.Path(f"/proc/{sluice.pid}/maps").read_bytes():
+        pytest.skip("the address sanitizer takes memory of its own")
+    assert peak < 100 << 20, f"{peak >> 20} MiB"
 
 
 def memory_peak(pid):
