@@ -112,15 +112,12 @@ static void put_off(struct rabbit_link *link, const struct rabbit_settlement *se
 static int give_back_message(struct rabbit_link *link, struct rabbit_channel *channel,
                              const struct rabbit_settlement *settlement)
 {
-    int status;
+    amqp_basic_reject_t reject = {.delivery_tag = settlement->tag,
+                                  .requeue = settlement->action == SLUICE_RELEASE};
 
     if (!rabbit_tags_gone(&channel->tags, settlement->tag))
         return 0;
-    status = amqp_basic_reject(link->connection, channel->number, settlement->tag,
-                               settlement->action == SLUICE_RELEASE);
-    if (status)
-        link_failed(link, amqp_error_string2(status));
-    return status ? -1 : 0;
+    return channel_request(link, channel, AMQP_BASIC_REJECT_METHOD, &reject);
 }
 
 static int settle(struct rabbit_link *link, const struct rabbit_settlement *settlement)
@@ -134,10 +131,7 @@ static int settle(struct rabbit_link *link, const struct rabbit_settlement *sett
         rabbit_tags_done(&channel->tags, settlement->tag);
         return 0;
     case RABBIT_GIVE_BACK:
-        if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
-            return -1;
-        channel->retry_us = 0;
-        return 0;
+        return channel_let_go(link, channel);
     case SLUICE_RELEASE:
         if (settlement->due_us > rabbit_now()) {
             put_off(link, settlement);
@@ -212,12 +206,8 @@ static int watch_consumer_timeout(struct rabbit_link *link, struct rabbit_channe
                  link->config->queues[channel->queue]);
         channel_give_back(link, channel);
     }
-    if (channel->giving_back && now_us >= channel->cut_us) {
-        if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
-            return -1;
-        channel->retry_us = 0;
-        return 0;
-    }
+    if (channel->giving_back && now_us >= channel->cut_us)
+        return channel_let_go(link, channel);
     *ret_at_us = earlier(*ret_at_us, channel->giving_back ? channel->cut_us
                                                            : oldest_us + limit_us / 10 * 8);
     return 0;
@@ -232,17 +222,12 @@ static int ask_depths(struct rabbit_link *link)
         struct rabbit_channel *channel = &link->channels[i];
         amqp_queue_declare_t declare = {
             .queue = amqp_cstring_bytes(link->config->queues[i]), .passive = 1};
-        int status;
 
         if (channel->phase != RABBIT_OPEN || channel->asked_depth)
             continue;
         channel->asked_depth = true;
-        status = amqp_send_method(link->connection, channel->number, AMQP_QUEUE_DECLARE_METHOD,
-                                  &declare);
-        if (status) {
-            link_failed(link, amqp_error_string2(status));
+        if (channel_request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare))
             return -1;
-        }
     }
     return 0;
 }
@@ -339,10 +324,9 @@ static void finish(struct rabbit_link *link)
     for (size_t i = 0; i < link->config->queue_count && link->connection; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
-        if (channel->phase == RABBIT_OPEN && channel_acknowledge(link, channel, true))
+        if (channel->phase == RABBIT_OPEN && channel_let_go(link, channel))
             return;
-        if (channel->phase != RABBIT_CLOSED && channel->phase != RABBIT_CLOSING &&
-            channel_end(link, channel, true))
+        if (channel->phase == RABBIT_OPENING && channel_end(link, channel, true))
             return;
     }
     while (link->connection && is_closing(link) && !atomic_load(&link->quit) &&
@@ -430,7 +414,6 @@ int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, 
     int failed;
 
     link->wake_fd = wake_fd;
-    link->prefetch = prefetch;
     link->bytes = bytes;
     for (size_t i = 0; i < link->config->queue_count; i++)
         link->channels[i].prefetch = prefetch;

@@ -57,9 +57,8 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
 
 /* ---- consuming ---- */
 
-/* 0; -1: the connection failed. */
-static int request(struct rabbit_link *link, const struct rabbit_channel *channel,
-                   amqp_method_number_t id, void *method)
+int channel_request(struct rabbit_link *link, const struct rabbit_channel *channel,
+                    amqp_method_number_t id, void *method)
 {
     int status = amqp_send_method(link->connection, channel->number, id, method);
 
@@ -80,7 +79,7 @@ static int begin(struct rabbit_link *link, struct rabbit_channel *channel)
     channel->number = link->next_number++;
     channel->phase = RABBIT_OPENING;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
-    return request(link, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
+    return channel_request(link, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
 }
 
 /* Declares passively, or, if asked to, for real: a queue that is there must then be the same. */
@@ -98,7 +97,7 @@ static int declare(struct rabbit_link *link, const struct rabbit_channel *channe
     type.value.kind = AMQP_FIELD_KIND_UTF8;
     if (config->declare)
         type.value.value.bytes = amqp_cstring_bytes(config->declare);
-    return request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
+    return channel_request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
 }
 
 static int consume(struct rabbit_link *link, const struct rabbit_channel *channel)
@@ -113,7 +112,7 @@ static int consume(struct rabbit_link *link, const struct rabbit_channel *channe
 
     priority.value.kind = AMQP_FIELD_KIND_I32;
     priority.value.value.i32 = config->priority;
-    return request(link, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
+    return channel_request(link, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
 }
 
 static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
@@ -146,7 +145,7 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
     }
     switch (method->id) {
     case AMQP_CHANNEL_OPEN_OK_METHOD:
-        return request(link, channel, AMQP_BASIC_QOS_METHOD, &qos);
+        return channel_request(link, channel, AMQP_BASIC_QOS_METHOD, &qos);
     case AMQP_BASIC_QOS_OK_METHOD:
         return declare(link, channel);
     case AMQP_QUEUE_DECLARE_OK_METHOD:
@@ -207,8 +206,8 @@ static int give_back_all(struct rabbit_link *link, const struct rabbit_channel *
     amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(link->name), .nowait = 1};
     amqp_basic_nack_t nack = {.delivery_tag = 0 /* all */, .multiple = 1, .requeue = 1};
 
-    return request(link, channel, AMQP_BASIC_CANCEL_METHOD, &cancel) ||
-                   request(link, channel, AMQP_BASIC_NACK_METHOD, &nack)
+    return channel_request(link, channel, AMQP_BASIC_CANCEL_METHOD, &cancel) ||
+                   channel_request(link, channel, AMQP_BASIC_NACK_METHOD, &nack)
                ? -1
                : 0;
 }
@@ -225,7 +224,7 @@ int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool c
         return -1;
     channel->phase = close ? RABBIT_CLOSING : RABBIT_CLOSED;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
-    return close ? request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;
+    return close ? channel_request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;
 }
 
 void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel)
@@ -243,11 +242,9 @@ void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel)
 static int acknowledge(struct rabbit_link *link, const struct rabbit_channel *channel, uint64_t tag,
                        bool multiple)
 {
-    int status = amqp_basic_ack(link->connection, channel->number, tag, multiple);
+    amqp_basic_ack_t ack = {.delivery_tag = tag, .multiple = multiple};
 
-    if (status)
-        link_failed(link, amqp_error_string2(status));
-    return status ? -1 : 0;
+    return channel_request(link, channel, AMQP_BASIC_ACK_METHOD, &ack);
 }
 
 int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all)
@@ -268,5 +265,13 @@ int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel
     for (tag = 0; (tag = rabbit_tags_take_single(&channel->tags, tag));)
         if (acknowledge(link, channel, tag, false))
             return -1;
+    return 0;
+}
+
+int channel_let_go(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    if (channel_acknowledge(link, channel, true) || channel_end(link, channel, true))
+        return -1;
+    channel->retry_us = 0;
     return 0;
 }

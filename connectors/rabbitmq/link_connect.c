@@ -284,7 +284,6 @@ static void begin_session(struct rabbit_link *link)
         number = (uint64_t)rabbit_now() ^ (uint64_t)getpid() << 40;
     snprintf(link->session, sizeof link->session, "%016" PRIx64, number);
     link->next_number = 1;
-    link->blocked = false;
     link->depth_us = 0;
     link->connected_us = rabbit_now();
     for (size_t i = 0; i < link->config->queue_count; i++)

@@ -215,10 +215,8 @@ static int on_connection_method(struct rabbit_link *link, const amqp_method_t *m
         link_copy_text(blocked->reason, why, sizeof why);
         link_log(link, SLUICE_LOG_WARNING, "connection_blocked",
                  "the broker takes no more messages for now (%s); consuming goes on", why);
-        link->blocked = true;
     } else if (method->id == AMQP_CONNECTION_UNBLOCKED_METHOD) {
         link_log(link, SLUICE_LOG_INFO, "connection_unblocked", "the broker takes messages again");
-        link->blocked = false;
     } else if (method->id == AMQP_CONNECTION_CLOSE_METHOD) {
         const amqp_connection_close_t *close = method->decoded;
         amqp_connection_close_ok_t ok = {0};

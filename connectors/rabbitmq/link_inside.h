@@ -27,7 +27,7 @@ struct rabbit_channel {
     struct rabbit_lane *lane; /* while open */
     int64_t depth;            /* while opening */
     struct rabbit_tags tags;
-    unsigned prefetch;  /* smaller than the link's where messages are large */
+    unsigned prefetch;  /* becomes smaller where messages are large */
     bool overflowing;   /* what still comes stays at the broker, see begin_overflow */
     bool giving_back;   /* the host was asked to let go of it */
     int64_t cut_us;     /* while so: when it is given back in any case */
@@ -53,9 +53,7 @@ struct rabbit_link {
     pthread_t thread;
     int wake_fd; /* the host's side's */
     int work_fd; /* ours */
-    unsigned prefetch;
     bool started;
-    bool blocked;     /* the broker takes no publications for now */
     atomic_bool stop; /* acknowledge, close, end */
     atomic_bool quit; /* end at once */
 
@@ -118,6 +116,12 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
 /* Its lane is lost. `close`: the broker is told, and answers. -1: the connection failed. */
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close);
 int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all);
+/* Acknowledges what is done and gives the rest back; consumed anew as soon as the broker has it. -1: the
+ * connection failed. */
+int channel_let_go(struct rabbit_link *link, struct rabbit_channel *channel);
+/* Sends a method. -1: the connection failed. */
+int channel_request(struct rabbit_link *link, const struct rabbit_channel *channel,
+                    amqp_method_number_t id, void *method);
 /* Asks the host to let go of the lane; the channel is ended when it has, or when the broker's patience
  * with the oldest message that is out ends. */
 void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel);
