@@ -126,8 +126,7 @@ static void read_token(const struct mapping *mapping, struct token_settings *tok
     static const struct {
         const char *text;
         enum token_source source;
-    } words[] = {{"position", TOKEN_POSITION},
-                 {"message_id", TOKEN_MESSAGE_ID},
+    } words[] = {{"message_id", TOKEN_MESSAGE_ID},
                  {"key", TOKEN_KEY},
                  {"hash", TOKEN_HASH}};
     const struct sluice_values *settings = mapping->settings;
