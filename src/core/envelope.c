@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/envelope.h"
 
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/memory.h"
 #include "core/envelope_shapes.h"
 
 char *envelope_put_unsigned(char *out, uint64_t number)
@@ -31,6 +35,44 @@ void envelope_add_text(struct buffer *buffer, const void *data, size_t size)
         json_text_write(buffer->data + buffer->size, data, size);
         buffer->size += escaped;
     }
+}
+
+void envelope_add_base64(struct buffer *buffer, const struct sluice_bytes *bytes)
+{
+    size_t size = BASE64_SIZE(bytes->size);
+
+    if (size && buffer_reserve(buffer, size)) {
+        base64_write(buffer->data + buffer->size, bytes->data, bytes->size);
+        buffer->size += size;
+    }
+}
+
+int envelope_compare_places(const struct envelope_record *a, const struct envelope_record *b)
+{
+    int order = a->source == b->source ? 0 : strcmp(a->source, b->source);
+
+    return order ? order : (a->partition > b->partition) - (a->partition < b->partition);
+}
+
+/* By topic and partition, within that as they were given. */
+static int compare_places(const void *left, const void *right)
+{
+    const struct envelope_record *a = *(const struct envelope_record *const *)left;
+    const struct envelope_record *b = *(const struct envelope_record *const *)right;
+    int order = envelope_compare_places(a, b);
+
+    return order ? order : (a > b) - (a < b);
+}
+
+const struct envelope_record **envelope_sort_by_place(const struct envelope_record *records,
+                                                      size_t count)
+{
+    const struct envelope_record **sorted = memory_new(count * sizeof *sorted);
+
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &records[i];
+    qsort(sorted, count, sizeof *sorted, compare_places);
+    return sorted;
 }
 
 typedef void (*shape_fn)(struct buffer *buffer, const struct envelope_context *context,

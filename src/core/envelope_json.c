@@ -6,19 +6,13 @@
  * partition and timestamp are null where there is none. key and header values are strings where
  * they are UTF-8, {"base64":"..."} where not, null where absent; value is embedded where it is
  * JSON. */
-#include "base/base64.h"
 #include "base/json_scan.h"
 #include "core/envelope_shapes.h"
 
 static void add_base64(struct buffer *buffer, const struct sluice_bytes *bytes)
 {
-    size_t size = BASE64_SIZE(bytes->size);
-
     buffer_add_text(buffer, "{\"base64\":\"");
-    if (size && buffer_reserve(buffer, size)) {
-        base64_write(buffer->data + buffer->size, bytes->data, bytes->size);
-        buffer->size += size;
-    }
+    envelope_add_base64(buffer, bytes);
     buffer_add_text(buffer, "\"}");
 }
 

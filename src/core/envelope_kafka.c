@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
-#include "base/memory.h"
 #include "core/envelope_shapes.h"
 
 /* All of a record's member names, punctuation and numbers, the `,` before it included. */
@@ -122,23 +121,6 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
     buffer->size = (size_t)(out - buffer->data);
 }
 
-static int compare_partitions(const struct envelope_record *a, const struct envelope_record *b)
-{
-    int order = a->source == b->source ? 0 : strcmp(a->source, b->source);
-
-    return order ? order : (a->partition > b->partition) - (a->partition < b->partition);
-}
-
-/* By topic and partition, within that as they were given. */
-static int compare_places(const void *left, const void *right)
-{
-    const struct envelope_record *a = *(const struct envelope_record *const *)left;
-    const struct envelope_record *b = *(const struct envelope_record *const *)right;
-    int order = compare_partitions(a, b);
-
-    return order ? order : (a > b) - (a < b);
-}
-
 static void add_group_start(struct buffer *buffer, const struct envelope_record *record, bool first)
 {
     buffer_add_text(buffer, first ? "\"" : "],\"");
@@ -159,13 +141,10 @@ static void add_in_order(struct buffer *buffer, const struct envelope_record *re
 static void add_by_partition(struct buffer *buffer, const struct envelope_record *records,
                              size_t count)
 {
-    const struct envelope_record **sorted = memory_new(count * sizeof *sorted);
+    const struct envelope_record **sorted = envelope_sort_by_place(records, count);
 
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &records[i];
-    qsort(sorted, count, sizeof *sorted, compare_places);
     for (size_t i = 0; i < count; i++) {
-        bool first = i == 0 || compare_partitions(sorted[i - 1], sorted[i]);
+        bool first = i == 0 || envelope_compare_places(sorted[i - 1], sorted[i]);
 
         if (first)
             add_group_start(buffer, sorted[i], i == 0);
@@ -180,7 +159,7 @@ void envelope_kafka_write(struct buffer *buffer, const struct envelope_context *
     const char *servers = context->servers ? context->servers : "";
     size_t same = 0;
 
-    while (same < count && !compare_partitions(&records[0], &records[same]))
+    while (same < count && !envelope_compare_places(&records[0], &records[same]))
         same++;
     buffer_add_text(buffer, "{\"eventSource\":\"SelfManagedKafka\",\"bootstrapServers\":\"");
     envelope_add_text(buffer, servers, strlen(servers));

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/base64.h"
-#include "base/memory.h"
 #include "core/envelope_shapes.h"
 
 #define OWN "amqp:"
@@ -168,27 +166,13 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
 {
     const struct sluice_bytes *payload = &record->message->payload;
     bool again = find(record, OWN "redelivered") || record->message->delivery_count;
-    size_t size = BASE64_SIZE(payload->size);
 
     buffer_add_text(buffer, "{\"basicProperties\":");
     add_properties(buffer, record);
     buffer_add_text(buffer, again ? ",\"redelivered\":true" : ",\"redelivered\":false");
     buffer_add_text(buffer, ",\"data\":\"");
-    if (size && buffer_reserve(buffer, size)) {
-        base64_write(buffer->data + buffer->size, payload->data, payload->size);
-        buffer->size += size;
-    }
+    envelope_add_base64(buffer, payload);
     buffer_add_text(buffer, "\"}");
-}
-
-/* By queue, within that as they were given. */
-static int compare_places(const void *left, const void *right)
-{
-    const struct envelope_record *a = *(const struct envelope_record *const *)left;
-    const struct envelope_record *b = *(const struct envelope_record *const *)right;
-    int order = a->source == b->source ? 0 : strcmp(a->source, b->source);
-
-    return order ? order : (a > b) - (a < b);
 }
 
 static void add_group_start(struct buffer *buffer, const struct envelope_record *record, bool first)
@@ -208,17 +192,14 @@ static void add_group_start(struct buffer *buffer, const struct envelope_record 
 void envelope_rabbitmq_write(struct buffer *buffer, const struct envelope_context *context,
                              const struct envelope_record *records, size_t count)
 {
-    const struct envelope_record **sorted = memory_new(count * sizeof *sorted);
+    const struct envelope_record **sorted = envelope_sort_by_place(records, count);
     const char *servers = context->servers ? context->servers : "";
 
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &records[i];
-    qsort(sorted, count, sizeof *sorted, compare_places);
     buffer_add_text(buffer, "{\"eventSource\":\"aws:rmq\",\"eventSourceArn\":\"arn:aws:mq:::broker:");
     envelope_add_text(buffer, servers, strlen(servers));
     buffer_add_text(buffer, "\",\"rmqMessagesByQueue\":{");
     for (size_t i = 0; i < count && !buffer->full; i++) {
-        if (i == 0 || strcmp(sorted[i - 1]->source, sorted[i]->source) != 0)
+        if (i == 0 || envelope_compare_places(sorted[i - 1], sorted[i]))
             add_group_start(buffer, sorted[i], i == 0);
         else
             buffer_add_text(buffer, ",");

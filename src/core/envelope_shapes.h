@@ -34,5 +34,13 @@ static inline char *envelope_put(char *out, const char *text, size_t size)
 
 /* Appends the inside of a JSON string. */
 void envelope_add_text(struct buffer *buffer, const void *data, size_t size);
+/* The same, in base64. */
+void envelope_add_base64(struct buffer *buffer, const struct sluice_bytes *bytes);
+
+/* By source and partition: < 0, 0, > 0. */
+int envelope_compare_places(const struct envelope_record *a, const struct envelope_record *b);
+/* The records by source and partition, within that as they were given; the caller's, for free(). */
+const struct envelope_record **envelope_sort_by_place(const struct envelope_record *records,
+                                                      size_t count);
 
 #endif
