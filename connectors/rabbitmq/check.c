@@ -58,6 +58,11 @@ static int check_queue(const struct sluice_check *check, struct rabbit_link *lin
     }
     reply = amqp_get_rpc_reply(link->connection);
     link_read_refusal(&reply, &refusal);
+    if (refusal.code == AMQP_NOT_FOUND && link->config->declare) {
+        report(check, true, "queue %s does not exist and will be made (declare: %s)", queue,
+               link->config->declare);
+        return 0;
+    }
     channel_refused(link, channel, refusal.code, refusal.text);
     report(check, false, "%s", channel->problem_text);
     *ret_broken = reply.reply_type != AMQP_RESPONSE_SERVER_EXCEPTION ||
