@@ -32,12 +32,35 @@ def kill(sluice, function):
     function.wait(lambda f: f.in_flight == 0, 10, "loss of the connections")
 
 
+def dice_of_today():
+    seed = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(10 ** 6))
+    print(f"SLUICE_SEED={seed}")
+    return random.Random(seed)
+
+
+def kill_at_random(sluice, function, dice, messages, count, commits=lambda number: {}):
+    """Starts and kills, and starts at last: [(when, invocations until then, commits just before)]."""
+    kills = []
+    step = messages * 0.9 / count
+    sluice.start()
+    for number in range(count):
+        # At a random point of the work, plus a random moment: 0-20 ms.
+        goal = int(step * number + dice.random() * step)
+        function.wait(lambda f, goal=goal: len(f.done) >= goal, 120,
+                      lambda goal=goal: f"{goal} messages done")
+        threading.Event().wait(dice.random() * 0.02)
+        committed = commits(number)
+        kill(sluice, function)
+        with function.changes:
+            kills.append((time.monotonic(), len(function.invocations), committed))
+        sluice.start()
+    return kills
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("order", ["lane", "none"])
 def test_kill_9_at_random_moments(cluster, function, sluice, mapping_for, order):
-    seed = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(10 ** 6))
-    print(f"SLUICE_SEED={seed}")
-    dice = random.Random(seed)
+    dice = dice_of_today()
     topic = cluster.topic(PARTITIONS)
     group = group_of(topic)
     for begin in range(0, MESSAGES, 10_000):
@@ -50,19 +73,9 @@ def test_kill_9_at_random_moments(cluster, function, sluice, mapping_for, order)
         idempotency={"token": "/token", "ttl": "1h"},
         target={"http": {"concurrency": "1..16"}}))
 
-    kills = []  # (when, invocations until then, commits just before)
-    step = MESSAGES * 0.9 / KILLS
-    sluice.start()
-    for number in range(KILLS):
-        # At a random point of the work, plus a random moment: 0-20 ms.
-        goal = int(step * number + dice.random() * step)
-        function.wait(lambda f: len(f.done) >= goal, 120, lambda: f"{goal} messages done")
-        threading.Event().wait(dice.random() * 0.02)
-        commits = cluster.committed(group, topic) if number % 5 == 0 else {}
-        kill(sluice, function)
-        with function.changes:
-            kills.append((time.monotonic(), len(function.invocations), commits))
-        sluice.start()
+    kills = kill_at_random(
+        sluice, function, dice, MESSAGES, KILLS,
+        lambda number: cluster.committed(group, topic) if number % 5 == 0 else {})
     function.wait_done(ids(MESSAGES), 300)
     cluster.wait_committed(group, topic, PARTITIONS, timeout=120)
     # Some of them once more, as producers do: all are recorded now.

@@ -1,30 +1,16 @@
 """kill -9 of sluice and of RabbitMQ at random moments: nothing lost; what was recorded is not invoked
 again; what was in flight comes again with the same token."""
 
-import os
-import random
-import threading
-import time
-
 import pytest
 
 from lib.function import Answer
 from lib.machine import LONG
-from lib.plugin import ids, numbered
+from lib.plugin import ids, numbered, with_message_ids
 from lib.rabbitmq import QUORUM
-from test_crash import UNRECORDED_S, age_of_unrecorded_successes, check_same_token, kill
+from test_crash import (UNRECORDED_S, age_of_unrecorded_successes, check_same_token, dice_of_today,
+                        kill, kill_at_random)
 
 MESSAGES, KILLS = (20_000, 60) if LONG else (4_000, 12)
-
-
-def with_ids(count):
-    return ({**message, "message_id": f"token-{n}"} for n, message in enumerate(numbered(count)))
-
-
-def dice_of_today():
-    seed = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(10 ** 6))
-    print(f"SLUICE_SEED={seed}")
-    return random.Random(seed)
 
 
 @pytest.mark.alone
@@ -33,22 +19,12 @@ def dice_of_today():
 def test_kill_9_at_random_moments(rabbit, function, sluice, rabbit_mapping, kind, order):
     dice = dice_of_today()
     queue = rabbit.queue(**(QUORUM if kind == "quorum" else {}))
-    rabbit.produce(queue, with_ids(MESSAGES))
+    rabbit.produce(queue, with_message_ids(numbered(MESSAGES)))
     # Slow enough that the kills fall among invocations.
     function.behave = lambda invocation: Answer(200, delay=dice.random() * 0.01)
     sluice.mapping("m", rabbit_mapping(rabbit, queue, order=order,
                                        batch={"size": 20, "window": "5ms"}))
-    kills = []
-    step = MESSAGES * 0.9 / KILLS
-    sluice.start()
-    for number in range(KILLS):
-        goal = int(step * number + dice.random() * step)
-        function.wait(lambda f: len(f.done) >= goal, 120, lambda: f"{goal} messages done")
-        threading.Event().wait(dice.random() * 0.02)
-        kill(sluice, function)
-        with function.changes:
-            kills.append((time.monotonic(), len(function.invocations), {}))
-        sluice.start()
+    kills = kill_at_random(sluice, function, dice, MESSAGES, KILLS)
     function.wait_done(ids(MESSAGES), 120)
     rabbit.wait_settled(queue, timeout=60)
     check_same_token(function)
@@ -63,8 +39,7 @@ def test_kill_9_of_both(private_rabbit, function, sluice, rabbit_mapping):
     queues = [server.queue(), server.queue(**QUORUM)]
     count = MESSAGES // 2
     for number, queue in enumerate(queues):
-        server.produce(queue, ({**message, "message_id": f"q{number}-{n}"} for n, message
-                               in enumerate(numbered(count, prefix=f"q{number}"))))
+        server.produce(queue, with_message_ids(numbered(count, prefix=f"q{number}")))
     function.behave = lambda invocation: Answer(200, delay=dice.random() * 0.02)
     sluice.mapping("m", rabbit_mapping(server, queues, order="none"))
     sluice.start()

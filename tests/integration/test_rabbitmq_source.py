@@ -9,7 +9,7 @@ import pytest
 
 from lib.function import OK, Answer
 from lib.machine import free_port
-from lib.plugin import ids, numbered
+from lib.plugin import ids, numbered, with_message_ids
 from lib.rabbitmq import PASSWORD, QUORUM
 from lib.sluice import run_cli
 from lib.waiting import stays, until
@@ -19,12 +19,6 @@ KINDS = {"classic": {}, "quorum": QUORUM}
 
 def source(**options):
     return {"source": {"rabbitmq": options}}
-
-
-def with_ids(messages):
-    """The same with their ids as message_id."""
-    for message in messages:
-        yield {**message, "message_id": json.loads(message["value"])["id"]}
 
 
 @pytest.fixture(params=KINDS)
@@ -147,7 +141,7 @@ def test_out_of_order(rabbit, queue, function, sluice, rabbit_mapping):
 
 
 def test_a_bad_message_becomes_a_dead_letter(rabbit, queue, function, sluice, rabbit_mapping):
-    rabbit.produce(queue, with_ids(numbered(50)))
+    rabbit.produce(queue, with_message_ids(numbered(50)))
     function.behave = lambda invocation: Answer(500) if "m-7" in invocation.ids else OK
     sluice.mapping("m", rabbit_mapping(rabbit, queue))
     sluice.start()
@@ -164,7 +158,7 @@ def test_a_bad_message_becomes_a_dead_letter(rabbit, queue, function, sluice, ra
 # ---- tokens ----
 
 def test_a_message_id_is_a_token(rabbit, queue, function, sluice, rabbit_mapping):
-    rabbit.produce(queue, [*with_ids(numbered(20)), *with_ids(numbered(20))])
+    rabbit.produce(queue, [*with_message_ids(numbered(20)), *with_message_ids(numbered(20))])
     sluice.mapping("m", rabbit_mapping(rabbit, queue, idempotency=None))
     sluice.start()
     rabbit.wait_settled(queue)
@@ -202,7 +196,7 @@ def test_check_tells_about_tokens(rabbit, sluice, rabbit_mapping):
 # ---- what breaks ----
 
 def test_stop_gives_back_what_was_not_invoked(rabbit, queue, function, sluice, rabbit_mapping):
-    rabbit.produce(queue, with_ids(numbered(300)))
+    rabbit.produce(queue, with_message_ids(numbered(300)))
     function.behave = lambda invocation: Answer(200, delay=0.05)
     sluice.mapping("m", rabbit_mapping(rabbit, queue))
     sluice.start()
@@ -220,7 +214,7 @@ def test_a_broker_killed_and_started_again(private_rabbit, function, sluice, rab
     server = private_rabbit().start()
     queues = [server.queue(), server.queue(**QUORUM)]
     for number, queue in enumerate(queues):
-        server.produce(queue, with_ids(numbered(2000, prefix=f"q{number}")))
+        server.produce(queue, with_message_ids(numbered(2000, prefix=f"q{number}")))
     function.behave = lambda invocation: Answer(200, delay=0.005)
     sluice.mapping("m", rabbit_mapping(server, queues))
     sluice.start()
@@ -237,20 +231,20 @@ def test_a_broker_killed_and_started_again(private_rabbit, function, sluice, rab
 def test_a_broker_that_stands_still(private_rabbit, function, sluice, rabbit_mapping):
     server = private_rabbit().start()
     queue = server.queue()
-    server.produce(queue, with_ids(numbered(10)))
+    server.produce(queue, with_message_ids(numbered(10)))
     sluice.mapping("m", rabbit_mapping(server, queue, source(heartbeat="1s")))
     sluice.start()
     function.wait_done(ids(10), 20)
     server.freeze()
     sluice.wait_for_log("no sign of life|cannot be reached|no answer", 20)
     server.thaw()
-    server.produce(queue, with_ids(numbered(10, prefix="after")))
+    server.produce(queue, with_message_ids(numbered(10, prefix="after")))
     function.wait_done(ids(10, "after"), 30)
     server.wait_settled(queue)
 
 
 def test_connections_cut(rabbit, queue, function, sluice, rabbit_mapping):
-    rabbit.produce(queue, with_ids(numbered(500)))
+    rabbit.produce(queue, with_message_ids(numbered(500)))
     function.behave = lambda invocation: Answer(200, delay=0.01)
     mapping = f"cut-{queue}"  # others are connected to this broker too
     sluice.mapping(mapping, rabbit_mapping(rabbit, queue))
@@ -403,6 +397,8 @@ def test_external(private_rabbit, function, sluice, rabbit_mapping):
 def test_declare(rabbit, function, sluice, rabbit_mapping, kind):
     queue = f"declared-{kind}"
     sluice.mapping("m", rabbit_mapping(rabbit, queue, source(declare=kind)))
+    code, text = check(sluice)
+    assert code == 0 and f"queue {queue} does not exist and will be made" in text
     sluice.start()
     until(lambda: status_of(sluice)["lanes"] == 1, 20, "the lane")
     rabbit.queue(queue, **{"x-queue-type": kind})  # the same, or it is refused
@@ -491,8 +487,7 @@ def test_prefetch_bounds_what_is_held(rabbit, queue, function, sluice, rabbit_ma
 
 def test_large_messages_do_not_fill_the_memory(rabbit, queue, function, sluice, rabbit_mapping):
     """The prefetch counts messages, the buffer bytes: 400 MB are fetched through 8 MiB."""
-    rabbit.produce(queue, ({**message, "message_id": f"m-{n}"}
-                           for n, message in enumerate(numbered(200, size=2_000_000))))
+    rabbit.produce(queue, with_message_ids(numbered(200, size=2_000_000)))
     sluice.mapping("m", rabbit_mapping(rabbit, queue, source(prefetch=200), batch={"bytes": "4 MiB"},
                                        target={"http": {"concurrency": "1..2"}},
                                        buffer={"bytes": "8 MiB"}))
@@ -515,7 +510,7 @@ def memory_peak(pid):
 
 def test_consumer_timeout(rabbit, queue, function, sluice, rabbit_mapping):
     """What is held nearly as long as the broker allows goes back and comes again."""
-    rabbit.produce(queue, with_ids(numbered(20)))
+    rabbit.produce(queue, with_message_ids(numbered(20)))
     function.behave = lambda invocation: Answer(503)
     sluice.mapping("m", rabbit_mapping(rabbit, queue, source(consumer_timeout="3s")))
     sluice.start()
@@ -529,7 +524,7 @@ def test_consumer_timeout(rabbit, queue, function, sluice, rabbit_mapping):
 
 def test_deliveries_that_the_broker_counted_are_attempts(rabbit, function, sluice, rabbit_mapping):
     queue = rabbit.queue(**QUORUM)
-    rabbit.produce(queue, with_ids(numbered(1)))
+    rabbit.produce(queue, with_message_ids(numbered(1)))
     with rabbit.channel() as channel:
         for _ in range(2):
             method, _, _ = until(lambda: channel.basic_get(queue) if rabbit.ready(queue) else None,
@@ -543,7 +538,7 @@ def test_deliveries_that_the_broker_counted_are_attempts(rabbit, function, sluic
 
 
 def test_two_share_a_queue(rabbit, queue, function, make_sluice, rabbit_mapping):
-    rabbit.produce(queue, with_ids(numbered(1000)))
+    rabbit.produce(queue, with_message_ids(numbered(1000)))
     function.behave = lambda invocation: Answer(200, delay=0.01)
     sluices = [make_sluice(), make_sluice()]
     for sluice in sluices:

@@ -223,6 +223,17 @@ def sluice(make_sluice):
     return make_sluice()
 
 
+def quick_rules(function):
+    """What the mappings of all sources have in common."""
+    return {
+        "batch": {"size": 10, "window": "20ms"},
+        "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
+                            "concurrency": "1..8"},
+                   "format": "json"},
+        "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
+    }
+
+
 @pytest.fixture
 def mapping_for(cluster, function):
     """A working mapping as a dict, with quick retries: mapping_for(topic, {changes})."""
@@ -231,15 +242,10 @@ def mapping_for(cluster, function):
             "source": {"kafka": {"brokers": cluster.address(), "topic": topic,
                                  "group": f"g-{topic}", "start": "earliest",
                                  "session_timeout": "6s", "commit_interval": "200ms"}},
-            "batch": {"size": 10, "window": "20ms"},
             "order": "lane",
             "idempotency": {"token": "position"},
-            "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
-                                "concurrency": "1..8"},
-                       "format": "json"},
-            "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
         }
-        return merge(merge(base, changes or {}), sections)
+        return merge(merge({**quick_rules(function), **base}, changes or {}), sections)
 
     return make
 
@@ -252,14 +258,9 @@ def rabbit_mapping(function):
         base = {
             "source": {"rabbitmq": {"hosts": server.address(), "queue": queue,
                                     "connect_timeout": "3s", "heartbeat": "5s"}},
-            "batch": {"size": 10, "window": "20ms"},
             "idempotency": {"token": "message_id", "on_missing": "position"},
-            "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
-                                "concurrency": "1..8"},
-                       "format": "json"},
-            "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
         }
-        return merge(merge(base, changes or {}), sections)
+        return merge(merge({**quick_rules(function), **base}, changes or {}), sections)
 
     return make
 
@@ -314,6 +315,12 @@ def numbered(count, keys=None, size=0, prefix="m", partitions=None):
         if partitions:
             message["partition"] = n % partitions
         yield message
+
+
+def with_message_ids(messages):
+    """The same, each with its id as message_id."""
+    for message in messages:
+        yield {**message, "message_id": json.loads(message["value"])["id"]}
 
 
 def ids(count, prefix="m"):

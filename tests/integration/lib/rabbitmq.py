@@ -201,16 +201,6 @@ class RabbitServer:
         with self.channel(vhost) as channel:
             return channel.queue_declare(queue, passive=True).method.message_count
 
-    def read(self, queue, vhost="/"):
-        """Takes all messages: [(properties, body)]."""
-        found = []
-        with self.channel(vhost) as channel:
-            while True:
-                method, properties, body = channel.basic_get(queue, auto_ack=True)
-                if method is None:
-                    return found
-                found.append((properties, body))
-
     # -- as its operator --
 
     def eval(self, expression):
