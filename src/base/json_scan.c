@@ -166,27 +166,27 @@ void json_scan_unescape(struct buffer *buffer, const struct json_scan_value *str
     }
 }
 
-static bool same_name(const struct json_scan_value *string, const struct json_scan_step *step)
+bool json_scan_same(const struct json_scan_value *string, const char *name, size_t size)
 {
     const unsigned char *at = (const unsigned char *)string->text, *end = at + string->size;
-    const char *name = step->name, *name_end = name + step->name_size;
+    const char *name_end = name + size;
 
     if (!memchr(at, '\\', string->size))
-        return string->size == step->name_size && !memcmp(at, name, string->size);
+        return string->size == size && !memcmp(at, name, size);
     while (at < end) {
         uint32_t character;
         char bytes[4] = {(char)*at};
-        size_t size = 1;
+        size_t length = 1;
 
         if (*at == '\\') {
             at += read_escape(at, end, &character);
-            size = encode(character, bytes);
+            length = encode(character, bytes);
         } else {
             at++;
         }
-        if ((size_t)(name_end - name) < size || memcmp(name, bytes, size))
+        if ((size_t)(name_end - name) < length || memcmp(name, bytes, length))
             return false;
-        name += size;
+        name += length;
     }
     return name == name_end;
 }
@@ -286,7 +286,8 @@ static bool begin_member(struct scan *scan)
     skip_space(scan);
     if (!pass_string(scan, &name))
         return false;
-    scan->on_path = scan->on_path && same_name(&name, &scan->path[level]);
+    scan->on_path = scan->on_path && json_scan_same(&name, scan->path[level].name,
+                                                     scan->path[level].name_size);
     skip_space(scan);
     if (!at_byte(scan, ':'))
         return false;

@@ -43,6 +43,9 @@ struct json_scan_value {
 bool json_scan(const void *data, size_t size, const struct json_scan_step *path, size_t steps,
                struct json_scan_value *ret_value);
 
+/* Whether the text of a STRING, its escapes resolved, is `name`. */
+bool json_scan_same(const struct json_scan_value *string, const char *name, size_t size);
+
 /* Appends the text of a STRING with its escapes resolved. */
 void json_scan_unescape(struct buffer *buffer, const struct json_scan_value *string);
 

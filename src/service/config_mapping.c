@@ -16,6 +16,7 @@
 #include "base/suggest.h"
 #include "io/http_probe.h"
 #include "io/plugin.h"
+#include "service/config_filter.h"
 #include "service/config_rules.h"
 #include "service/option_value.h"
 #include "service/options.h"
@@ -27,7 +28,7 @@
 
 /* Parts of a mapping that replace the defaults whole: a mapping with bearer authentication does not
  * inherit a password. `source` is merged by itself, by connector. */
-static const char *const whole_parts[] = {"source", "auth", NULL};
+static const char *const whole_parts[] = {"source", "auth", "filter", NULL};
 
 /* ---- name ---- */
 
@@ -310,10 +311,10 @@ static void read_settings(struct mapping *mapping, struct problems *problems)
     mapping->drain_us = options_is_set(settings, "drain")
                             ? options_number(settings, "drain")
                             : clamp(mapping->target.timeout_us, 30 * CLOCK_SECOND, CLOCK_HOUR);
-    if (options_is_written(settings, "filter"))
-        problem_add(problems, options_place(settings, "filter"),
-                    "filter: filters come with a later version of sluice; take this out, and let "
-                    "the function ignore what it does not want");
+    if (options_is_set(settings, "filter"))
+        mapping->filter = config_filter_read(options_node(settings, "filter"),
+                                             &mapping->filter_text, problems);
+    mapping->keeps_filtered = options_choice(settings, "on_filtered") == 1;
 }
 
 /* ---- source ---- */
@@ -399,6 +400,8 @@ static void set_revision(struct mapping *mapping)
     options_print_all(mapping->settings, &text);
     if (mapping->values)
         options_print_all(mapping->values, &text);
+    if (mapping->filter_text)
+        buffer_add_text(&text, mapping->filter_text);
     snprintf(mapping->revision, sizeof mapping->revision, "%016" PRIx64,
              (uint64_t)XXH3_64bits(text.data, text.size));
     buffer_fini(&text);
@@ -419,6 +422,8 @@ static void set_identity(struct mapping *mapping)
     options_identify(mapping->settings, add_identity, state);
     if (mapping->values)
         options_identify(mapping->values, add_identity, state);
+    if (mapping->filter_text)
+        add_identity(state, mapping->filter_text, strlen(mapping->filter_text));
     hash = XXH3_128bits_digest(state);
     mapping->identity[0] = hash.low64;
     mapping->identity[1] = hash.high64;

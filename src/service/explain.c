@@ -9,6 +9,7 @@
 #include <sluice/connector.h>
 
 #include "base/units.h"
+#include "core/filter.h"
 #include "service/options.h"
 
 #define WIDTH  96
@@ -110,6 +111,21 @@ static void explain_source(struct writer *writer, const struct mapping *mapping)
         mapping->connector->name, buffer_text(&values), mapping->pollers, plural(mapping->pollers));
     buffer_fini(&values);
     end_paragraph(writer, "Source");
+}
+
+static void explain_filter(struct writer *writer, const struct mapping *mapping)
+{
+    const struct filter *filter = mapping->filter;
+
+    if (!filter)
+        return;
+    say(writer, "It takes what matches %s: %.900s.",
+        filter_patterns(filter) == 1 ? "this pattern" : "one of these patterns",
+        mapping->filter_text);
+    say(writer, "What does not is %s, without being invoked; what it cannot tell, because it is not "
+                "JSON, becomes a dead letter.",
+        mapping->keeps_filtered ? "kept as a dead letter" : "dropped");
+    end_paragraph(writer, "Filter");
 }
 
 static void explain_target(struct writer *writer, const struct mapping *mapping)
@@ -339,6 +355,7 @@ void explain_mapping(const struct mapping *mapping, struct buffer *text)
     buffer_init(&writer.paragraph, 16 * 1024);
     buffer_format(text, "%s (%s, revision %s)\n", mapping->name, mapping->file, mapping->revision);
     explain_source(&writer, mapping);
+    explain_filter(&writer, mapping);
     explain_target(&writer, mapping);
     explain_batches(&writer, mapping);
     explain_order(&writer, mapping);

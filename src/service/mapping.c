@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "core/filter.h"
 #include "service/options.h"
 #include "service/secret.h"
 
@@ -22,6 +23,7 @@ static const char *const missing[] = {"dead_letter", "position", NULL};
 static const char *const conflicts[] = {"dead_letter", "invoke", "drop", NULL};
 static const char *const formats[] = {"lambda", "json", "raw", NULL};
 static const char *const stores[] = {"local", NULL};
+static const char *const filtered[] = {"drop", "dead_letter", NULL};
 static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 
 #define REQUIRED SLUICE_OPTION_REQUIRED
@@ -30,8 +32,11 @@ static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 const struct sluice_option mapping_table[] = {
     {"source", OPTION_ELSEWHERE, REQUIRED, NULL, 0, 0, NULL,
      "Where messages come from: one connector and its options, as `kafka: { brokers: ... }`."},
-    {"filter", OPTION_ELSEWHERE, ADVANCED, NULL, 0, 0, NULL,
-     "Which messages to take; not in this version."},
+    {"filter", OPTION_ELSEWHERE, 0, NULL, 0, 0, NULL,
+     "Which messages to take: a pattern, or a list of which one must match, as "
+     "`- value: { status: [paid] }`; all if unset."},
+    {"on_filtered", SLUICE_ENUM, 0, "drop", 0, 0, filtered,
+     "What becomes of a message that the filter leaves out: it is dropped, or kept as a dead letter."},
 
     {"batch.size", SLUICE_INT, 0, "100", 1, 10000, NULL,
      "Messages in a batch at most; 1 where target.format is raw."},
@@ -168,6 +173,8 @@ void mapping_free(struct mapping *mapping)
     free(target->certificate_file);
     free(target->key_file);
     secret_free(target->key_password);
+    filter_free(mapping->filter);
+    free(mapping->filter_text);
     free(mapping->rules.token.argument);
     free(mapping->name);
     free(mapping->file);

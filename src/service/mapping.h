@@ -14,6 +14,7 @@
 #include "io/http_client.h"
 #include "service/recorder_limits.h"
 
+struct filter;
 struct sluice_connector;
 struct sluice_values;
 
@@ -29,6 +30,9 @@ struct mapping {
         source_group; /* what no other mapping may share: `kafka brokers topic group`; NULL: none */
     uint32_t pollers;
     struct rules rules;
+    struct filter *filter;  /* NULL: it takes all */
+    char *filter_text;      /* as compact JSON; NULL with it */
+    bool keeps_filtered;    /* `on_filtered: dead_letter` */
     struct http_settings target;
     int64_t dead_letter_keep_us; /* 0: for ever */
     struct recorder_limits dead_letter_limits;

@@ -99,6 +99,7 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
         .servers = poller->servers,
     };
     buffer_init(&poller->tokens, (size_t)64 << 20);
+    buffer_init(&poller->unescaped, (size_t)1 << 30);
     buffer_init(&poller->finished.values, (size_t)1 << 30);
     buffer_init(&poller->dead.values, (size_t)1 << 30);
     pthread_mutex_init(&poller->status_lock, NULL);
@@ -359,6 +360,7 @@ void poller_free(struct poller *poller)
     poller_free_recordings(poller);
     claims_leave(poller->context.claims, &poller->mailbox);
     token_rule_free(poller->token_rule);
+    buffer_fini(&poller->unescaped);
     if (poller->mailbox.fd >= 0)
         mailbox_fini(&poller->mailbox);
     loop_free(poller->loop);

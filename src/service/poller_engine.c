@@ -140,6 +140,7 @@ static void on_event(void *argument, enum engine_event event, const struct batch
 }
 
 const struct engine_ops poller_engine_ops = {
+    .filter = poller_filter,
     .invoke = poller_invoke,
     .claim = poller_claim,
     .unclaim = poller_unclaim,

@@ -75,6 +75,7 @@ struct poller {
     struct sluice_header *headers; /* scratch */
     size_t header_room;
     struct buffer tokens; /* scratch */
+    struct buffer unescaped; /* scratch of the filter */
     bool *named;          /* scratch, with record_room */
 
     struct recording finished, dead;
@@ -136,6 +137,12 @@ bool poller_recorded(struct poller *poller, struct mailbox_item *item, int64_t n
 int64_t poller_record_again_us(const struct poller *poller);
 bool poller_recording(const struct poller *poller);
 void poller_free_recordings(struct poller *poller);
+
+/* Writes the message's headers to poller->headers from `used` on, and returns how many. */
+size_t poller_collect_headers(struct poller *poller, const struct message *message, size_t used);
+
+/* poller_filter.c */
+enum filter_answer poller_filter(void *argument, const struct message *message, struct fault *why);
 
 /* poller_claim.c */
 enum claim poller_claim(void *argument, struct message *message);

@@ -25,7 +25,7 @@ static void reserve_records(struct poller *poller, size_t count)
     poller->named = memory_resize(poller->named, poller->record_room, sizeof *poller->named);
 }
 
-static size_t collect_headers(struct poller *poller, const struct message *message, size_t used)
+size_t poller_collect_headers(struct poller *poller, const struct message *message, size_t used)
 {
     size_t count, room = poller->header_room - used;
 
@@ -70,7 +70,7 @@ static size_t make_records(struct poller *poller, const struct batch *batch, boo
                        (message->history ? message->history->count : 0) + 1,
         };
         if (with_headers && message->source.has_headers && message->held)
-            used += record->header_count = collect_headers(poller, message, used);
+            used += record->header_count = poller_collect_headers(poller, message, used);
         if (with_tokens)
             add_token(poller, message);
         record->token_size = poller->tokens.size - token_at;

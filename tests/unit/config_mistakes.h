@@ -18,7 +18,7 @@ static const struct mistake {
     {"order: key",
      "zzzzzz: 3\n"
      "order: key",
-     "orders.yaml:7:1: zzzzzz: no such key; known here: source, filter, batch, "
+     "orders.yaml:7:1: zzzzzz: no such key; known here: source, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"},
     {"order: key",
      "batch.size: 3\n"
@@ -256,8 +256,28 @@ static const struct mistake {
     {"order: key",
      "filter: [{ value: {} }]\n"
      "order: key",
-     "orders.yaml:7:9: filter: filters come with a later version of sluice; "
-     "take this out, and let the function ignore what it does not want\n"},
+     "orders.yaml:7:19: filter: found 0 fields, expected 1 to 64\n"},
+    {"order: key",
+     "filter:\n"
+     "  - value: { status: paid }\n"
+     "order: key",
+     "orders.yaml:8:12: filter: status: expected a list of what it may be, as status: [\"paid\"], "
+     "or a map of fields\n"},
+    {"order: key",
+     "filter: { body: { a: [1] } }\n"
+     "order: key",
+     "orders.yaml:7:9: filter: body: the payload is called value here\n"},
+    {"order: key",
+     "filter:\n"
+     "  - value: { total: [{ numeric: [\"=>\", 1] }] }\n"
+     "order: key",
+     "orders.yaml:8:21: filter: total: numeric: expected [\"=\", 5], [\">\", 0] or [\">=\", 1, "
+     "\"<\", 10]\n"},
+    {"order: key",
+     "filter: { key: [!env HOME] }\n"
+     "order: key",
+     "orders.yaml:7:17: filter: found a reference to a value elsewhere, expected the value "
+     "itself\n"},
     {"store: local", "store: s3",
      "orders.yaml:13:23: dead_letter.store: found \"s3\", expected local\n"},
     {"keep: 7d", "keep: 7 days",
@@ -409,9 +429,9 @@ static const struct mistake {
      "a: &a [x]\n"
      "b: *a\n"
      "order: key",
-     "orders.yaml:7:1: a: no such key; known here: source, filter, batch, "
+     "orders.yaml:7:1: a: no such key; known here: source, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"
-     "orders.yaml:8:1: b: no such key; known here: source, filter, batch, "
+     "orders.yaml:8:1: b: no such key; known here: source, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"},
     {"order: key", "order: *nothing",
      "orders.yaml:7:8: *nothing: no such anchor before it; mark one with "
@@ -562,8 +582,7 @@ static const char *const service_mistakes[][2] = {
     {"defaults: { retri: {} }\n",
      "etc/sluice.yaml:1:13: retri: no such key; did you mean \"retry\"?\n"},
     {"defaults: { filter: [] }\n",
-     "etc/sluice.yaml:1:21: filter: filters come with a later version of "
-     "sluice; take this out, and let the function ignore what it does not want\n"},
+     "etc/sluice.yaml:1:21: filter: found 0 patterns, expected 1 to 32\n"},
     {"- a\n", "etc/sluice.yaml:1:1: found a list, expected a map of state_directory, "
               "connector_directory, mappings, listen, control, log, store_size, defaults\n"},
     {"mappings: nowhere\n", "etc/nowhere: cannot be read: No such file or directory\n"},
