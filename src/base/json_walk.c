@@ -10,42 +10,45 @@ static const char *skip_space(const char *at, const char *end)
     return at;
 }
 
-/* The quote that ends the string whose inside begins at `at`. */
+#define ONES UINT64_C(0x0101010101010101)
+
+/* The quote that ends the string whose inside begins at `at`. Most strings are short, so that calling
+ * memchr costs more than looking. */
 static const char *string_end(const char *at, const char *end)
 {
     for (;;) {
-        const char *quote = memchr(at, '"', (size_t)(end - at)), *back = quote;
+        while (end - at >= 8) {
+            uint64_t word, quotes, escapes;
 
-        if (!quote)
-            return end;
-        while (back > at && back[-1] == '\\')
-            back--;
-        if ((quote - back) % 2 == 0)
-            return quote;
-        at = quote + 1;
+            memcpy(&word, at, 8);
+            quotes = word ^ '"' * ONES;
+            escapes = word ^ '\\' * ONES;
+            if (((quotes - ONES) & ~quotes) & 0x80 * ONES || ((escapes - ONES) & ~escapes) & 0x80 * ONES)
+                break;
+            at += 8;
+        }
+        while (at < end && *at != '"' && *at != '\\')
+            at++;
+        if (at >= end || *at == '"')
+            return at < end ? at : end;
+        at += 2;
     }
 }
 
 static const char *container_end(const char *at, const char *end)
 {
-    size_t depth = 0;
+    static const signed char steps[256] = {['{'] = 1, ['['] = 1, ['}'] = -1, [']'] = -1, ['"'] = 2};
+    int depth = 0;
 
     while (at < end) {
-        switch (*at++) {
-        case '"':
+        signed char step = steps[(unsigned char)*at++];
+
+        if (step == 2) {
             at = string_end(at, end) + 1;
-            break;
-        case '{':
-        case '[':
-            depth++;
-            break;
-        case '}':
-        case ']':
-            if (!--depth)
+        } else if (step) {
+            depth += step;
+            if (!depth)
                 return at;
-            break;
-        default:
-            break;
         }
     }
     return end;

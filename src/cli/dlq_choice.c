@@ -13,6 +13,7 @@
 #include "base/suggest.h"
 #include "base/units.h"
 #include "cli/dlq_inside.h"
+#include "service/config_filter.h"
 
 #define CANDIDATES 10
 #define TEXT_MOST  4096
@@ -72,6 +73,17 @@ static int choose_error(const struct arguments *arguments, struct dead_letter_qu
     }
     regfree(&regex);
     query->error = arguments->value;
+    return EX_OK;
+}
+
+static int choose_where(const struct arguments *arguments, struct dlq_choice *choice)
+{
+    struct fault fault = {.text = ""};
+
+    free(choice->where);
+    choice->query.where = choice->where = config_filter_payload(arguments->value, &fault);
+    if (!choice->where)
+        return arguments_refuse(arguments, "--where: %s", fault.text);
     return EX_OK;
 }
 
@@ -182,6 +194,8 @@ int dlq_choice_option(struct dlq_choice *choice, const struct arguments *argumen
         return choose_status(arguments, query);
     case DLQ_ERROR:
         return choose_error(arguments, query);
+    case DLQ_WHERE:
+        return choose_where(arguments, choice);
     case DLQ_KEY:
         return choose_key(arguments, choice);
     case DLQ_TOKEN:
@@ -253,6 +267,8 @@ void dlq_choice_fini(struct dlq_choice *choice)
 {
     free(choice->key);
     choice->key = NULL;
+    free(choice->where);
+    choice->query.where = choice->where = NULL;
 }
 
 /* ---- as text ---- */

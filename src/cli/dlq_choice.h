@@ -15,6 +15,7 @@ enum {
     DLQ_CLASS,
     DLQ_STATUS,
     DLQ_ERROR,
+    DLQ_WHERE,
     DLQ_KEY,
     DLQ_TOKEN,
     DLQ_SINCE,
@@ -34,6 +35,7 @@ enum {
     [DLQ_CLASS] = {"class", 'c', "CLASS", "Only letters of this class, such as poison."},          \
     [DLQ_STATUS] = {"status", 's', "CODE", "Only with this last HTTP status: 500, 4xx, none."},    \
     [DLQ_ERROR] = {"error", 'e', "REGEX", "Only where the reason matches (extended regex)."},      \
+    [DLQ_WHERE] = {"where", 'w', "PATTERN", "Only where the payload matches: '{status: [paid]}'."},    \
     [DLQ_KEY] = {"key", 'k', "KEY", "Only messages with this key; hex:6b00 for binary ones."},     \
     [DLQ_TOKEN] = {"token", 't', "TOKEN", "Only the message with this idempotency token."},        \
     [DLQ_SINCE] = {"since", 0, "TIME", "Only letters that died since: 2h, 2026-11-23 14:00."},     \
@@ -53,6 +55,7 @@ struct dlq_choice {
     bool json;
     bool filtered;     /* by anything but --limit and --sort */
     char *key;         /* decoded */
+    char *where;       /* as JSON */
     char *const *ids;  /* operands */
     int id_count;
 };

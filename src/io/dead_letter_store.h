@@ -20,6 +20,7 @@ struct dead_letter_query {
     uint32_t status, status_to; /* status <= last HTTP status <= status_to; 0: exactly `status` */
     bool no_status;             /* no HTTP answer came */
     const char *error;          /* POSIX extended regular expression somewhere in the reason */
+    const char *where;          /* pattern of a filter for the payload, as JSON, see core/filter.h */
     struct sluice_bytes key;
     const char *token;
     uint32_t attempts_from, attempts_to; /* attempts_to 0: no bound */
@@ -83,7 +84,7 @@ struct dead_letter_store_ops {
                struct fault *fault);
     /* Newest first unless sorted otherwise. `each` returns non-zero to stop. Letters are borrowed
      * within the callback; `with_payload` 0 leaves key, payload, original and headers absent. -1
-     * with a fault, also for a regular expression that is none. */
+     * with a fault, also for a regular expression or a pattern that is none. */
     int (*list)(struct dead_letter_store *store, const struct dead_letter_query *query,
                 int with_payload, dead_letter_each_fn each, void *argument, struct fault *fault);
     /* The letter of that number, whole. 1, or 0 where there is none, or -1 with a fault. */

@@ -87,6 +87,8 @@ struct dead_letter_sqlite {
     struct buffer text; /* attempts and headers on their way in */
     regex_t error;      /* of the query that is being read */
     bool has_error;
+    struct filter *where; /* likewise; NULL: none */
+    struct buffer unescaped; /* scratch for it */
 };
 
 /* dead_letter_store_sqlite_schema.c */

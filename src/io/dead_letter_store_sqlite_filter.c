@@ -2,6 +2,7 @@
  * By what letters are chosen, as SQL. */
 #include <string.h>
 
+#include "core/filter.h"
 #include "io/dead_letter_store_id.h"
 #include "io/dead_letter_store_sqlite.h"
 
@@ -16,6 +17,43 @@ static void matches(sqlite3_context *context, int count, sqlite3_value **values)
                        text && store->has_error && regexec(&store->error, text, 0, NULL, 0) == 0);
 }
 
+/* SQL function passes(payload): whether the query's pattern matches; what it cannot tell does not. */
+static void passes(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    struct dead_letter_sqlite *store = sqlite3_user_data(context);
+    struct filter_message message = {.partition = -1};
+    struct fault why;
+
+    (void)count;
+    if (sqlite3_value_type(values[0]) != SQLITE_NULL) {
+        /* An empty blob has no address of its own, and is not absent. */
+        const void *data = sqlite3_value_blob(values[0]);
+
+        message.payload =
+            (struct sluice_bytes){data ? data : "", (size_t)sqlite3_value_bytes(values[0])};
+    }
+    sqlite3_result_int(context, store->where && filter_try(store->where, &message,
+                                                           &store->unescaped, &why) == FILTER_YES);
+}
+
+static int begin_where(struct dead_letter_sqlite *store, const char *text, struct fault *fault)
+{
+    json_t *pattern = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *whole = pattern ? json_pack("{s:o}", "value", pattern) : NULL;
+
+    if (!whole)
+        return fault_set(fault, "the pattern for the payload is not JSON");
+    store->where = filter_compile(whole, fault, NULL);
+    json_decref(whole);
+    if (!store->where)
+        return fault_prefix(fault, "the pattern for the payload");
+    buffer_init(&store->unescaped, (size_t)1 << 30);
+    if (sqlite3_create_function(store->db, "passes", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, store,
+                                passes, NULL, NULL) != SQLITE_OK)
+        return dead_letter_sqlite_fault(store, "cannot read", fault);
+    return 0;
+}
+
 int dead_letter_sqlite_filter_begin(struct dead_letter_sqlite *store,
                                     const struct dead_letter_query *query, struct fault *fault)
 {
@@ -23,11 +61,14 @@ int dead_letter_sqlite_filter_begin(struct dead_letter_sqlite *store,
     int code;
 
     dead_letter_sqlite_filter_end(store);
+    if (query->where && begin_where(store, query->where, fault) != 0)
+        return -1;
     if (!query->error)
         return 0;
     code = regcomp(&store->error, query->error, REG_EXTENDED | REG_NOSUB);
     if (code) {
         regerror(code, &store->error, why, sizeof why);
+        dead_letter_sqlite_filter_end(store);
         return fault_set(fault, "\"%s\" is no regular expression: %s", query->error, why);
     }
     store->has_error = true;
@@ -42,11 +83,15 @@ void dead_letter_sqlite_filter_end(struct dead_letter_sqlite *store)
     if (store->has_error)
         regfree(&store->error);
     store->has_error = false;
+    if (store->where)
+        buffer_fini(&store->unescaped);
+    filter_free(store->where);
+    store->where = NULL;
 }
 
 bool dead_letter_sqlite_filter_is_tallied(const struct dead_letter_query *query)
 {
-    return !query->error && !query->key.data && !query->token && !query->attempts_from &&
+    return !query->error && !query->where && !query->key.data && !query->token && !query->attempts_from &&
            !query->attempts_to && !query->replayed && !query->id_prefix;
 }
 
@@ -86,6 +131,10 @@ void dead_letter_sqlite_filter_letters(struct buffer *sql, const struct dead_let
     if (query->key.data)
         buffer_add_text(sql, " AND (SELECT body.key FROM body WHERE body.number = letter.number)"
                              " = :key");
+    /* The costly one last. */
+    if (query->where)
+        buffer_add_text(sql, " AND passes((SELECT body.payload FROM body WHERE body.number = "
+                             "letter.number))");
 }
 
 static void bind_text(sqlite3_stmt *statement, const char *name, const char *text)

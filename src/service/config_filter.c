@@ -100,3 +100,23 @@ struct filter *config_filter_read(const struct node *node, char **ret_text,
     json_decref(json);
     return filter;
 }
+
+char *config_filter_payload(const char *text, struct fault *fault)
+{
+    struct config_pool *pool = config_pool_new();
+    struct problems problems = {0};
+    const struct node *node = config_tree_parse(pool, "", text, strlen(text), &problems);
+    json_t *pattern = node ? json_of(node) : NULL;
+    json_t *whole = pattern ? json_pack("{s:O}", "value", pattern) : NULL;
+    struct filter *filter = whole ? filter_compile(whole, fault, NULL) : NULL;
+    char *compact = filter ? json_dumps(pattern, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+    if (!node)
+        fault_set(fault, "%s", problems.count ? problems.items[0].text : "not YAML");
+    filter_free(filter);
+    json_decref(whole);
+    json_decref(pattern);
+    problem_free_all(&problems);
+    config_pool_free(pool);
+    return compact;
+}

@@ -11,4 +11,8 @@
 struct filter *config_filter_read(const struct node *node, char **ret_text,
                                   struct problems *problems);
 
+/* A pattern for the payload alone, as somebody typed it: YAML or JSON. As compact JSON, to be freed;
+ * NULL with a fault. */
+char *config_filter_payload(const char *text, struct fault *fault);
+
 #endif

@@ -29,6 +29,7 @@ static const struct member query_members[] = {
     {"status_to", NUMBER32, QUERY(status_to), NULL},
     {"no_status", BOOL, QUERY(no_status), NULL},
     {"error", TEXT, QUERY(error), NULL},
+    {"where", TEXT, QUERY(where), NULL},
     {"key", KEY, QUERY(key), NULL},
     {"token", TEXT, QUERY(token), NULL},
     {"attempts_from", NUMBER32, QUERY(attempts_from), NULL},

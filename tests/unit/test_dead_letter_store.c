@@ -807,11 +807,17 @@ static int bench(const char *directory, bool mess, bool keep)
         tokens[BATCH][32];
     struct fixture fixture = {0};
     int64_t began;
+    size_t size;
 
     snprintf(fixture.directory, sizeof fixture.directory, "%s%s", directory,
              keep ? "" : "/bench-XXXXXX");
     assert_true(keep || mkdtemp(fixture.directory));
-    memset(payload, 'p', sizeof payload);
+    size = (size_t)snprintf(payload, sizeof payload, "{\"id\":\"o-1\",\"lines\":[{\"n\":0}");
+    for (int n = 0; size < sizeof payload - 120; n++)
+        size += (size_t)snprintf(payload + size, sizeof payload - size,
+                                 ",{\"article\":\"a-%d\",\"title\":\"A title of some length\"}", n);
+    size += (size_t)snprintf(payload + size, sizeof payload - size,
+                             "],\"status\":\"paid\",\"total\":12.50,\"customer\":{\"id\":7}}");
     open_store(&fixture, DEAD_LETTER_WRITE);
     began = clock_now();
     for (int done = 0; done < LETTERS; done += BATCH) {
@@ -828,7 +834,7 @@ static int bench(const char *directory, bool mess, bool keep)
             letters[i].token = tokens[i];
             letters[i].reason = reasons[i];
             letters[i].status = n % 3 ? 500 : 503;
-            letters[i].payload = (struct sluice_bytes){payload, sizeof payload};
+            letters[i].payload = (struct sluice_bytes){payload, size};
         }
         add_n(&fixture, letters, BATCH);
         if ((done + BATCH) % (LETTERS / 5) == 0)
