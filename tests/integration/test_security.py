@@ -1,5 +1,6 @@
 """Secrets and files: what others on the machine can see of them."""
 
+import json
 import os
 import re
 import socket
@@ -9,14 +10,24 @@ import subprocess
 import pytest
 
 from lib.function import poison
-from lib.machine import free_port, stop_process
+from lib.machine import BUILD, free_port, stop_process
 from lib.oidc import TokenEndpoint
 from lib.plugin import numbered
 from lib.sluice import run_cli
 from lib.waiting import until
 
 CANARY = "canary-7f3a91"
-FIELDS = ("sasl", "oauth", "basic", "bearer", "header", "key")
+# How each secret of the test is given.
+FIELDS = {"sasl": "!file", "oauth": "!file", "basic": "!file", "bearer": "!credential",
+          "header": "!file", "key": "!file", "target_key": "!env", "rabbit": "!env",
+          "rabbit_url": "!credential", "rabbit_key": "!file"}
+# Where they stand: all options that hold a secret, of mappings and of both connectors.
+SECRET_OPTIONS = {
+    "mapping": {"target.http.auth.basic.password", "target.http.auth.bearer",
+                "target.http.tls.key_password"},
+    "kafka": {"sasl.password", "sasl.oauth.client_secret", "tls.key_password"},
+    "rabbitmq": {"url", "password", "tls.key_password"},
+}
 
 
 def canary(field):
@@ -26,11 +37,14 @@ def canary(field):
 @pytest.fixture
 def secret(sluice):
     """Text in a mapping that stands for a secret, and the file that holds it."""
-    def make(field):
+    def make(field, broker=None):
         path = sluice.directory / "secrets" / field
         path.parent.mkdir(exist_ok=True)
-        path.write_text(canary(field))
+        path.write_text(f"amqp://nobody:{canary(field)}@{broker}/" if broker else canary(field))
         path.chmod(0o600)
+        sluice.environment["CREDENTIALS_DIRECTORY"] = str(path.parent)
+        if FIELDS[field] == "!env":
+            sluice.environment[f"SECRET_{field}"] = canary(field)
         return f"SECRET-{field}"
     return make
 
@@ -40,21 +54,29 @@ def write(sluice, name, text):
     sluice.mapping(name, text)
     path = sluice.mappings / f"{name}.yaml"
     content = path.read_text()
-    for field in FIELDS:
-        content = content.replace(f'"SECRET-{field}"',
-                                  f"!file {sluice.directory}/secrets/{field}")
+    for field, reference in FIELDS.items():
+        place = {"!file": f"{sluice.directory}/secrets/{field}", "!env": f"SECRET_{field}",
+                 "!credential": field}[reference]
+        content = content.replace(f'"SECRET-{field}"', f"{reference} {place}")
     path.write_text(content)
 
 
 def searched(sluice):
     """{where: bytes} of all that others may get to see."""
     found = {"log": "\n".join(sluice.lines).encode(), "metrics": sluice.get("/metrics")[1].encode()}
-    for name in ("cmdline", "environ"):
-        with open(f"/proc/{sluice.pid}/{name}", "rb") as file:
-            found[name] = file.read()
-    status, answer = sluice.control("GET", "/v1/mappings/basic")
-    assert status == 200
-    found["mapping"] = str(answer).encode()
+    with open(f"/proc/{sluice.pid}/cmdline", "rb") as file:
+        found["cmdline"] = file.read()
+    # What `!env` names is there because somebody put it there; nothing else may be.
+    with open(f"/proc/{sluice.pid}/environ", "rb") as file:
+        found["environ"] = b"\0".join(entry for entry in file.read().split(b"\0")
+                                      if not entry.startswith(b"SECRET_"))
+    for path in ("/livez", "/readyz"):
+        found[path] = sluice.get(path)[1].encode()
+    names = [path.stem for path in sluice.mappings.glob("*.yaml")]
+    for path in ("/v1/status", *(f"/v1/mappings/{name}" for name in names)):
+        status, answer = sluice.control("GET", path)
+        assert status == 200, path
+        found[path] = str(answer).encode()
     for path in sluice.state.rglob("*"):
         if path.is_file():
             found[str(path)] = path.read_bytes()
@@ -65,13 +87,26 @@ def searched(sluice):
                       ("dlq", "ls", "--json", "--state", sluice.state),
                       ("dlq", "stats", "--state", sluice.state),
                       ("dlq", "show", letter, "--curl", "--state", sluice.state),
-                      ("dlq", "show", letter, "--state", sluice.state)):
-        done = run_cli(*arguments, timeout=60)
+                      ("dlq", "show", letter, "--state", sluice.state),
+                      ("dlq", "log", "--state", sluice.state)):
+        done = run_cli(*arguments, timeout=60, env={**os.environ, **sluice.environment})
         found[" ".join(map(str, arguments))] = (done.stdout + done.stderr).encode()
     return found
 
 
-def test_no_secret_is_seen_anywhere(cluster, function, sluice, mapping_for, secret):
+def test_the_secrets_searched_for_are_all_there_are():
+    def secrets(*arguments):
+        listed = json.loads(run_cli(*arguments, "--json").stdout)
+        options = listed if isinstance(listed, list) else listed["options"]
+        return {option["name"] for option in options if option["type"] == "secret"}
+    assert secrets("keys") == SECRET_OPTIONS["mapping"]
+    for connector in ("kafka", "rabbitmq"):
+        assert secrets("connectors", connector, "--connectors", BUILD / "connectors") == \
+            SECRET_OPTIONS[connector]
+
+
+def test_no_secret_is_seen_anywhere(cluster, rabbit, function, make_function, sluice, mapping_for,
+                                    rabbit_mapping, secret):
     topic = cluster.topic(1)
     function.behave = poison(["m-0"], 400)
     endpoint = TokenEndpoint(cluster.issuer)
@@ -92,6 +127,24 @@ def test_no_secret_is_seen_anywhere(cluster, function, sluice, mapping_for, secr
             "ca_file": str(cluster.authority.ca),
             "certificate_file": cluster.authority.path("client.crt"),
             "key_file": cluster.authority.path("client.key"), "key_password": secret("key")}})
+        secured = make_function(certificate=cluster.authority.path("server.pem"))
+        kafka("target", {}, target={"http": {
+            "url": secured.url, "tls": {
+                "ca_file": str(cluster.authority.ca),
+                "certificate_file": cluster.authority.path("client.crt"),
+                "key_file": cluster.authority.path("client.key"),
+                "key_password": secret("target_key")}}})
+        queue = rabbit.queue()
+
+        def queues(name, **source):
+            write(sluice, name, rabbit_mapping(rabbit, queue, {"source": {"rabbitmq": source}}))
+        queues("amqp", username="nobody", password=secret("rabbit"))
+        queues("url", hosts=None, url=secret("rabbit_url", broker=rabbit.address()))
+        queues("amqps", hosts=rabbit.address("TLS", "localhost"), username="nobody",
+               tls={"ca_file": str(rabbit.authority.ca),
+                    "certificate_file": rabbit.authority.path("client.crt"),
+                    "key_file": rabbit.authority.path("client.key"),
+                    "key_password": secret("rabbit_key")})
         cluster.produce(topic, numbered(3))
         sluice.settings(log={"format": "json", "level": "debug"})
         sluice.start()
@@ -99,6 +152,10 @@ def test_no_secret_is_seen_anywhere(cluster, function, sluice, mapping_for, secr
         sluice.wait_dead(3)
         sluice.wait_for_log("login.*(authentic|refused|failed)")
         sluice.wait_for_log("oidc.*answers 401")
+        for name in ("amqp", "url"):
+            until(lambda: "refused" in str(sluice.control("GET", f"/v1/mappings/{name}")[1]), 20,
+                  f"{name}: the broker's refusal")
+        secured.wait_done(["m-0", "m-1", "m-2"], 20)
         # The secrets were really used, or there would be nothing to find.
         sent = {i.headers.get("authorization", "") for i in function.invocations}
         assert f"Bearer {canary('bearer')}" in sent and any(h.startswith("Basic ") for h in sent)

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import threading
 
-from lib.function import always
+from lib.function import always, poison
 from lib.machine import PATIENCE
 from lib.plugin import ids, numbered
 from lib.sluice import PROGRAM, run_cli
@@ -178,6 +178,47 @@ def test_watch_goes_on_while_the_service_is_away(cluster, function, sluice, mapp
     terminal.wait(rb"orders .*q quits", before)
     os.write(terminal.master, b"q")
     assert terminal.end()[1]
+
+
+# Sets the title, clears, writes over the line, as C0, as C1 in UTF-8 and as C1 bytes.
+EVIL = b"evil\x1b]0;title\x07\x1b[2Jgone\rover\n\xc2\x9b31m\x9b2J\x7f"
+
+
+def orders_to(output):
+    """What in a terminal's output only a message or an answer can have brought there."""
+    return re.findall(rb"\x1b\]|\x07|\x1b\[2Jgone|\xc2[\x80-\x9f]|\x9b|\x7f", output)
+
+
+def test_watch_shows_no_order_of_a_function_to_the_terminal(cluster, function, sluice,
+                                                            mapping_for):
+    topic = cluster.topic(1)
+    function.behave = always(401, body=EVIL)
+    cluster.produce(topic, numbered(3))
+    sluice.mapping("orders", mapping_for(topic))
+    sluice.start()
+    for arguments in ((), ("orders",)):
+        terminal = Terminal("status", *arguments, "--watch", "--state", sluice.state)
+        terminal.wait(rb"evil.*q quits")
+        os.write(terminal.master, b"q")
+        terminal.end()
+        assert orders_to(terminal.output) == []
+
+
+def test_a_replay_shows_no_order_of_a_function_to_the_terminal(cluster, function, sluice,
+                                                               mapping_for):
+    topic = cluster.topic(1)
+    function.behave = poison(ids(3), 400)
+    cluster.produce(topic, numbered(4))
+    sluice.mapping("orders", mapping_for(topic))
+    sluice.start()
+    sluice.wait_dead(3)
+    function.behave = always(503, body=EVIL)
+    terminal = Terminal("dlq", "replay", "--all", "--yes", "--config", sluice.config)
+    terminal.wait(rb"waiting: .*evil")
+    function.behave = always(200)
+    terminal.wait(rb"3 replayed")
+    terminal.end()
+    assert orders_to(terminal.output) == []
 
 
 def test_watch_needs_a_terminal(sluice):
