@@ -10,11 +10,14 @@
 #include "base/json_walk.h"
 #include "core/filter_inside.h"
 
+#define BUDGET_BYTES INT64_C(50000000) /* about as many nanoseconds; and four times the payload */
+
 struct attempt_at {
     const struct filter_message *message;
     struct buffer *scratch;
     /* Whether the payload and the key are JSON; 0: not looked at yet, -1: no. */
     int payload_is_json, key_is_json;
+    int64_t budget; /* bytes that may still be gone through */
     struct fault *why;
 };
 
@@ -22,47 +25,57 @@ static const struct json_scan_value absent = {.kind = JSON_SCAN_ABSENT};
 
 /* ---- JSON ---- */
 
+/* Arrays within arrays, and many alternatives, go through the same bytes again and again: no payload
+ * may hold up the others for that. */
+static bool afford(struct attempt_at *at, const struct json_scan_value *value)
+{
+    at->budget -= at->budget > 0 ? (int64_t)value->size + 16 : 0;
+    return at->budget > 0;
+}
+
 static bool object_matches(const struct filter_object *object, const struct json_scan_value *value,
-                           struct buffer *scratch);
+                           struct attempt_at *at);
 
 /* Tests against a value: of an array one element is enough, and an empty one counts as absent. */
 static bool leaf_matches(const struct filter_field *field, const struct json_scan_value *value,
-                         struct buffer *scratch)
+                         struct attempt_at *at)
 {
     struct json_scan_value element;
     struct json_walk walk;
     bool empty = true;
 
     if (value->kind != JSON_SCAN_ARRAY)
-        return filter_tests_match(field->tests, field->test_count, value, false, scratch);
+        return filter_tests_match(field->tests, field->test_count, value, false, at->scratch);
+    if (!afford(at, value))
+        return false;
     walk = json_walk_begin(value);
-    while (json_walk_next(&walk, NULL, &element)) {
+    while (at->budget > 0 && json_walk_next(&walk, NULL, &element)) {
         empty = false;
-        if (leaf_matches(field, &element, scratch))
+        if (leaf_matches(field, &element, at))
             return true;
     }
-    return empty && filter_tests_match(field->tests, field->test_count, &absent, false, scratch);
+    return empty && filter_tests_match(field->tests, field->test_count, &absent, false, at->scratch);
 }
 
 static bool field_matches(const struct filter_field *field, const struct json_scan_value *whole,
-                          const struct json_scan_value *value, struct buffer *scratch)
+                          const struct json_scan_value *value, struct attempt_at *at)
 {
     if (value->kind == JSON_SCAN_ABSENT && field->path)
-        return object_matches(field->path, whole, scratch);
-    return field->object ? object_matches(field->object, value, scratch)
-                         : leaf_matches(field, value, scratch);
+        return object_matches(field->path, whole, at);
+    return field->object ? object_matches(field->object, value, at)
+                         : leaf_matches(field, value, at);
 }
 
 /* Finds the object's members; of members of the same name the last counts. */
 static void find_fields(const struct filter_object *object, const struct json_scan_value *value,
-                        struct json_scan_value found[FILTER_FIELDS_MOST])
+                        struct json_scan_value found[FILTER_FIELDS_MOST], struct attempt_at *at)
 {
     struct json_scan_value name, member;
     struct json_walk walk;
 
     for (size_t i = 0; i < object->field_count; i++)
         found[i] = absent;
-    if (value->kind != JSON_SCAN_OBJECT)
+    if (value->kind != JSON_SCAN_OBJECT || !afford(at, value))
         return;
     walk = json_walk_begin(value);
     while (json_walk_next(&walk, &name, &member))
@@ -72,14 +85,14 @@ static void find_fields(const struct filter_object *object, const struct json_sc
 }
 
 static bool groups_match(const struct filter_object *object, const struct json_scan_value *value,
-                         struct buffer *scratch)
+                         struct attempt_at *at)
 {
     for (size_t i = 0; i < object->group_count; i++) {
         const struct filter_group *group = &object->groups[i];
         bool any = false;
 
         for (size_t j = 0; j < group->object_count && !any; j++)
-            any = object_matches(&group->objects[j], value, scratch);
+            any = object_matches(&group->objects[j], value, at);
         if (!any)
             return false;
     }
@@ -87,34 +100,36 @@ static bool groups_match(const struct filter_object *object, const struct json_s
 }
 
 static bool single_object_matches(const struct filter_object *object,
-                                  const struct json_scan_value *value, struct buffer *scratch)
+                                  const struct json_scan_value *value, struct attempt_at *at)
 {
     struct json_scan_value found[FILTER_FIELDS_MOST];
 
-    find_fields(object, value, found);
+    find_fields(object, value, found, at);
     for (size_t i = 0; i < object->field_count; i++)
-        if (!field_matches(&object->fields[i], value, &found[i], scratch))
+        if (!field_matches(&object->fields[i], value, &found[i], at))
             return false;
-    return groups_match(object, value, scratch);
+    return groups_match(object, value, at);
 }
 
 /* Of an array one element has to match as a whole. What is no object has no members. */
 static bool object_matches(const struct filter_object *object, const struct json_scan_value *value,
-                           struct buffer *scratch)
+                           struct attempt_at *at)
 {
     struct json_scan_value element;
     struct json_walk walk;
     bool empty = true;
 
     if (value->kind != JSON_SCAN_ARRAY)
-        return single_object_matches(object, value, scratch);
+        return single_object_matches(object, value, at);
+    if (!afford(at, value))
+        return false;
     walk = json_walk_begin(value);
-    while (json_walk_next(&walk, NULL, &element)) {
+    while (at->budget > 0 && json_walk_next(&walk, NULL, &element)) {
         empty = false;
-        if (object_matches(object, &element, scratch))
+        if (object_matches(object, &element, at))
             return true;
     }
-    return empty && single_object_matches(object, &absent, scratch);
+    return empty && single_object_matches(object, &absent, at);
 }
 
 /* ---- the parts of a message ---- */
@@ -142,7 +157,7 @@ static enum filter_match bytes_match(struct attempt_at *at, const struct filter_
         return told(
             filter_tests_match(field->tests, field->test_count, &value, true, at->scratch));
     if (!bytes->data)
-        return told(object_matches(field->object, &absent, at->scratch));
+        return told(object_matches(field->object, &absent, at));
     if (!*is_json)
         *is_json = json_scan(bytes->data, bytes->size, NULL, 0, NULL) ? 1 : -1;
     if (*is_json < 0) {
@@ -150,7 +165,7 @@ static enum filter_match bytes_match(struct attempt_at *at, const struct filter_
         return FILTER_UNTOLD;
     }
     value = json_walk_text(bytes->data, bytes->size);
-    return told(object_matches(field->object, &value, at->scratch));
+    return told(object_matches(field->object, &value, at));
 }
 
 static bool header_matches(const struct attempt_at *at, const struct filter_field *field)
@@ -259,13 +274,19 @@ static enum filter_match pattern_matches(struct attempt_at *at, const struct fil
 enum filter_match filter_try(const struct filter *filter, const struct filter_message *message,
                              struct buffer *scratch, struct fault *why)
 {
-    struct attempt_at at = {.message = message, .scratch = scratch, .why = why};
+    struct attempt_at at = {
+        .message = message, .scratch = scratch, .why = why, .budget = BUDGET_BYTES + 4 * (int64_t)message->payload.size};
     enum filter_match best = FILTER_NO;
 
     for (size_t i = 0; i < filter->count && best != FILTER_YES; i++) {
         enum filter_match one = pattern_matches(&at, &filter->patterns[i]);
 
         best = one == FILTER_NO ? best : one;
+    }
+    if (at.budget <= 0) {
+        fault_set(why, "the filter would have to go through too much of the message: it is large, "
+                       "deep, or there are many alternatives");
+        return FILTER_UNTOLD;
     }
     return best;
 }

@@ -43,7 +43,8 @@ struct filter_message {
 enum filter_match {
     FILTER_NO,
     FILTER_YES,
-    FILTER_UNTOLD /* a pattern looks into a payload or key as JSON, and it is none */
+    FILTER_UNTOLD /* a pattern looks into a payload or key as JSON, and it is none, or to tell would
+                     take too long */
 };
 
 /* Compiles one pattern or a list of them. NULL with a fault, and `ret_where` (may be NULL) the part of

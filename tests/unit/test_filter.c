@@ -243,6 +243,34 @@ static void tells_what_is_no_json(void **state)
     expect(FILTER_UNTOLD, "{\"value\":{\"a\":[1]}}", deep);
 }
 
+/* What nests or repeats would be gone through again and again. */
+static void bounds_its_work(void **state)
+{
+    enum { SIZE = 1 << 20, FIELDS = 63 };
+    char *payload = malloc(SIZE), pattern[8192];
+    struct filter_message message = {.payload = {payload, SIZE}, .partition = -1};
+    size_t at = (size_t)snprintf(pattern, sizeof pattern, "{\"value\":{");
+    struct timespec begin, end;
+
+    for (int i = 0; i < FIELDS; i++)
+        at += (size_t)snprintf(pattern + at, sizeof pattern - at,
+                               "\"a%d.b\":[{\"exists\":false}],", i);
+    snprintf(pattern + at, sizeof pattern - at, "\"z\":[1]}}");
+    payload[0] = '[';
+    for (size_t i = 1; i + 3 <= SIZE; i += 3)
+        memcpy(payload + i, "{},", 3);
+    payload[SIZE - 3] = '{';
+    payload[SIZE - 2] = '}';
+    payload[SIZE - 1] = ']';
+    for (size_t i = SIZE - 4; payload[i] != ','; i--)
+        payload[i] = ' ';
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    assert_int_equal(try(pattern, &message), FILTER_UNTOLD);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_in_range(end.tv_sec - begin.tv_sec, 0, 20); /* seconds, also under sanitizers */
+    free(payload);
+}
+
 static void refuses(void **state)
 {
     static const struct {
@@ -498,6 +526,7 @@ int main(void)
         cmocka_unit_test(knows_alternatives),
         cmocka_unit_test(looks_at_parts),
         cmocka_unit_test(tells_what_is_no_json),
+        cmocka_unit_test(bounds_its_work),
         cmocka_unit_test(refuses),
         cmocka_unit_test(bounds_paths),
         cmocka_unit_test(agrees_with_a_plain_evaluator),
