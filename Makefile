@@ -4,6 +4,7 @@
 #   make demo      see the main job run (installs what is missing, builds, needs no broker)
 #   make test      all tests, against a real Kafka and RabbitMQ (installs what is missing)
 #   make check     unit and contract tests only: fast; starts RabbitMQ where it is installed
+#   make test-docker    the image of docker/Dockerfile, built without an engine; needs root
 #   make test-systemd   as a service of a real systemd on a bare Debian; needs root
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
@@ -33,7 +34,7 @@ variant := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(notdir
 B := build$(if $(variant),/variant$(variant))
 
 packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
-ifeq ($(filter help deps clean demo test test-systemd,$(or $(MAKECMDGOALS),all)),)
+ifeq ($(filter help deps clean demo test test-systemd test-docker,$(or $(MAKECMDGOALS),all)),)
 missing := $(shell for p in $(packages) rdkafka librabbitmq; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(missing),)
 $(error missing libraries: $(missing) -- `make deps` installs them from Debian)
@@ -166,6 +167,12 @@ test-systemd:
 	@tests/dependencies systemd
 	@$(MAKE) --no-print-directory all
 	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/systemd/test_systemd.py tests/systemd/test_package.py
+
+.PHONY: test-docker
+test-docker:
+	@tests/dependencies systemd
+	@$(MAKE) --no-print-directory all
+	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/docker/test_image.py
 
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
