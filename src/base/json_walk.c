@@ -23,7 +23,8 @@ static const char *string_end(const char *at, const char *end)
             memcpy(&word, at, 8);
             quotes = word ^ '"' * ONES;
             escapes = word ^ '\\' * ONES;
-            if (((quotes - ONES) & ~quotes) & 0x80 * ONES || ((escapes - ONES) & ~escapes) & 0x80 * ONES)
+            /* Whether a byte is 0, that is one of the two. */
+            if ((((quotes - ONES) & ~quotes) | ((escapes - ONES) & ~escapes)) & 0x80 * ONES)
                 break;
             at += 8;
         }

@@ -275,7 +275,11 @@ enum filter_match filter_try(const struct filter *filter, const struct filter_me
                              struct buffer *scratch, struct fault *why)
 {
     struct attempt_at at = {
-        .message = message, .scratch = scratch, .why = why, .budget = BUDGET_BYTES + 4 * (int64_t)message->payload.size};
+        .message = message,
+        .scratch = scratch,
+        .why = why,
+        .budget = BUDGET_BYTES + 4 * (int64_t)message->payload.size,
+    };
     enum filter_match best = FILTER_NO;
 
     for (size_t i = 0; i < filter->count && best != FILTER_YES; i++) {

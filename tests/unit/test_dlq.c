@@ -490,7 +490,9 @@ static void filters_are_shared(void **state)
     has(fixture->output, fixture->ids[0]);
     has_not(fixture->output, fixture->ids[1]);
     has_not(fixture->output, fixture->ids[2]);
-    assert_int_equal(run(fixture, "stats --by mapping --where {\"at\":{\"x\":[{\"exists\":false}]}} --json"), EX_OK);
+    assert_int_equal(
+        run(fixture, "stats --by mapping --where {\"at\":{\"x\":[{\"exists\":false}]}} --json"),
+        EX_OK);
     has(fixture->output, "\"mapping\":\"orders\",\"count\":2");
     assert_int_equal(run(fixture, "ls --where [{\"prefix\":\"plain\"}]"), EX_OK);
     has(fixture->output, fixture->ids[3]);
