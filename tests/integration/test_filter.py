@@ -1,6 +1,7 @@
 """Filters: what a mapping takes, what it leaves out, and what it cannot tell."""
 
 from lib.plugin import group_of, numbered
+from lib.waiting import until
 
 EVEN = [{"value": {"n": [n for n in range(0, 100, 2)]}}]
 
@@ -14,8 +15,8 @@ def test_left_out_is_settled_and_not_invoked(cluster, function, sluice, mapping_
     function.wait_done(wanted, 20)
     cluster.wait_committed(group_of(topic), topic, 2)
     assert set(function.done) == wanted
-    assert sluice.metric("sluice_messages_filtered_total", mapping="m") == 50
-    assert sluice.metric("sluice_messages_done_total", mapping="m") == 50
+    until(lambda: [sluice.metric(f"sluice_messages_{what}_total", mapping="m")
+                   for what in ("filtered", "done")] == [50, 50], 10, "both counts")
     assert not sluice.dead()
 
 
