@@ -56,7 +56,8 @@ def test_the_life_of_a_package(cluster, function, machine, packages, mapping_for
     def dpkg(*arguments):
         return machine.run("dpkg", *arguments)
 
-    assert set(packages) == {"sluice", "sluice-kafka", "sluice-rabbitmq", "sluice-dev"}
+    assert set(packages) == {"sluice", "sluice-kafka", "sluice-rabbitmq", "sluice-http",
+                             "sluice-dev"}
     for path in packages.values():
         shutil.copy(path, machine.root / "root")
     debs = [f"/root/{packages[name].name}" for name in ("sluice", "sluice-kafka")]

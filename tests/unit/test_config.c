@@ -774,7 +774,7 @@ static void test_paths_that_are_not_there(void **state)
     expect("no directory", "etc", "etc/mappings.d: cannot be read: No such file or directory\n");
 }
 
-/* All of config/ as it is installed, by the real connectors. */
+/* All of config/ as it is installed, by the real connectors; the secrets that it names are here. */
 static void test_samples(void **state)
 {
     const char *path = TEST_SOURCE "/config";
@@ -782,10 +782,15 @@ static void test_samples(void **state)
     struct problems problems = {0};
     struct configuration *configuration;
 
+    assert_int_equal(system("rm -rf credentials && mkdir -m 700 credentials"), 0);
+    write_text("credentials/cloudflare-token", "t");
+    write_text("credentials/postgrest-jwt", "t");
+    setenv("CREDENTIALS_DIRECTORY", "credentials", 1);
     configuration = configuration_load(&path, 1, &over, &problems);
+    unsetenv("CREDENTIALS_DIRECTORY");
     if (!configuration || problems.count)
         fail_msg("%s", print_problems(&problems));
-    assert_true(configuration->mapping_count >= 5);
+    assert_true(configuration->mapping_count >= 8);
     configuration_free(configuration);
     problem_free_all(&problems);
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Trying the real thing: a message is asked for, and given back. */
+#include <poll.h>
+#include <stdio.h>
+
+#include "http.h"
+
+#define TRY_MOST_US (5 * HTTP_SECOND) /* a server that holds a receive open is not waited for longer */
+
+struct trial {
+    struct http *http;
+    bool answered;
+    struct http_fault fault;
+    struct http_list list;
+};
+
+static void on_trial(void *argument, const struct http_reply *reply)
+{
+    struct trial *trial = argument;
+    const struct http_config *config = trial->http->config;
+
+    trial->answered = true;
+    if (!http_judge(trial->http, reply, &trial->fault))
+        config->dialect->received(config->instance, &reply->answer, &trial->list, &trial->fault);
+}
+
+/* Turns until the time is over or `done` holds. */
+static void turn(struct http *http, int64_t until_us, const bool *done)
+{
+    struct pollfd fd = {http_wire_descriptor(http->wire), POLLIN, 0};
+
+    while (!*done && (http->now_us = http_now()) < until_us) {
+        int64_t due_us = http_wire_turn(http->wire, http->now_us) - http->now_us;
+
+        http_settle_turn(http);
+        if (!*done)
+            poll(&fd, 1, due_us < HTTP_SECOND / 20 ? (int)(due_us < 0 ? 0 : due_us / 1000) : 50);
+    }
+}
+
+static bool get_credentials(struct http *http, int64_t until_us)
+{
+    bool done = false;
+
+    http->now_us = http_now();
+    while (!http_may_ask(http) && !http->credentials.bad && http_now() < until_us)
+        turn(http, http_now() + HTTP_SECOND / 50, &done);
+    return !http->credentials.bad && http_may_ask(http);
+}
+
+static void give_back(struct http *http, struct trial *trial, int64_t until_us)
+{
+    bool done = false;
+
+    for (struct http_message *message = trial->list.first, *next; message; message = next) {
+        next = message->next;
+        message->released = true;
+        if (http->config->can.releases)
+            http_settle_add(http, message, HTTP_RELEASE, 0);
+        http_message_done(message);
+    }
+    trial->list = (struct http_list){.backlog = -1};
+    while (!http_settle_flushed(http) && http_now() < until_us && !http->settling.bad)
+        turn(http, http_now() + HTTP_SECOND / 50, &done);
+}
+
+static void tell_hold(const struct http *http, const struct sluice_check *check)
+{
+    const struct http_config *config = http->config;
+    char text[HTTP_TEXT];
+
+    if (config->can.extends || (check->hold_us >= 0 && check->hold_us <= config->lease_us))
+        return;
+    snprintf(text, sizeof text,
+             "a message may be worked on longer than its lease of %lld s, which this API cannot renew: it "
+             "then comes again, and counts as delivered once more. Raise lease, or bound retry.age",
+             (long long)(config->lease_us / HTTP_SECOND));
+    check->report(check->cookie, true, text);
+}
+
+int http_check(struct http *http, const struct sluice_check *check)
+{
+    const struct http_config *config = http->config;
+    int64_t deadline_us = http_now() + check->deadline_us, until_us = http_now() + TRY_MOST_US;
+    struct trial trial = {.http = http, .list = {.backlog = -1}};
+    struct http_request request = {0};
+    char text[HTTP_TEXT + 100];
+
+    http->stopping = true; /* no states are told */
+    if (until_us > deadline_us)
+        until_us = deadline_us;
+    if (!get_credentials(http, deadline_us)) {
+        check->report(check->cookie, false,
+                      http->credentials.bad ? http->credentials.fault.text
+                                            : "no credentials in time");
+        return -1;
+    }
+    if (config->dialect->receive(config->instance, 1, &request) ||
+        http_ask(http, &request, config->timeout_us + config->can.wait_us, on_trial, &trial))
+        http_fault(&trial.fault, SLUICE_STATE_FAILED, "no memory for a request");
+    else
+        turn(http, config->can.wait_us ? until_us : deadline_us, &trial.answered);
+    http_request_free(&request);
+    if (!trial.answered)
+        http_wire_cancel(http->wire, on_trial, &trial);
+    if (!trial.answered && !config->can.wait_us)
+        http_fault(&trial.fault, SLUICE_STATE_UNREACHABLE, "%.200s does not answer in time",
+                   config->can.where);
+    if (trial.fault.text[0]) {
+        check->report(check->cookie, false, trial.fault.text);
+        return -1;
+    }
+    snprintf(text, sizeof text, "%.300s %s", config->can.where,
+             !trial.answered       ? "takes the request; no message came meanwhile"
+             : trial.list.count ? "gives messages; the one that came is given back"
+                                : "answers; no message waits");
+    give_back(http, &trial, deadline_us);
+    check->report(check->cookie, true, text);
+    tell_hold(http, check);
+    return 0;
+}

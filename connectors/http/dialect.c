@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ * What dialects share: building requests, keeping messages, telling faults. */
+#define _GNU_SOURCE
+#include "dialect.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#define SHOWN 80 /* bytes of an answer that a text tells */
+
+/* ---- requests ---- */
+
+int http_request_header(struct http_request *request, const char *format, ...)
+{
+    struct curl_slist *longer;
+    va_list arguments;
+    char *line;
+    int size;
+
+    va_start(arguments, format);
+    size = vasprintf(&line, format, arguments);
+    va_end(arguments);
+    if (size < 0)
+        return -1;
+    longer = curl_slist_append(request->headers, line);
+    explicit_bzero(line, (size_t)size);
+    free(line);
+    if (!longer)
+        return -1;
+    request->headers = longer;
+    return 0;
+}
+
+int http_request_url(struct http_request *request, const char *format, ...)
+{
+    va_list arguments;
+    int size;
+
+    va_start(arguments, format);
+    size = vasprintf(&request->url, format, arguments);
+    va_end(arguments);
+    if (size < 0)
+        request->url = NULL;
+    return size < 0 ? -1 : 0;
+}
+
+int http_request_json(struct http_request *request, char *text)
+{
+    if (!text)
+        return -1;
+    request->method = "POST";
+    request->body = text;
+    request->body_size = strlen(text);
+    return http_request_header(request, "Content-Type: application/json");
+}
+
+void http_request_free(struct http_request *request)
+{
+    /* Credentials are among the headers. */
+    for (struct curl_slist *line = request->headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(request->headers);
+    free(request->url);
+    free(request->body);
+    *request = (struct http_request){0};
+}
+
+/* ---- faults ---- */
+
+int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...)
+{
+    va_list arguments;
+
+    fault->state = state;
+    va_start(arguments, format);
+    vsnprintf(fault->text, sizeof fault->text, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+int http_fault_answer(struct http_fault *fault, const struct http_answer *answer, const char *expected)
+{
+    char shown[SHOWN + 1];
+    size_t size = answer->size < SHOWN ? answer->size : SHOWN;
+
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)answer->body[i];
+
+        shown[i] = c < 0x20 || c > 0x7e ? '.' : (char)c;
+    }
+    shown[size] = '\0';
+    return http_fault(fault, SLUICE_STATE_FAILED,
+                      "the answer is %s%s%s%s, expected %s: check that the address is that of the queue "
+                      "and not of something in between; it is tried again",
+                      size ? "\"" : "empty", shown, size ? "\"" : "", answer->size > size ? "..." : "",
+                      expected);
+}
+
+/* ---- messages ---- */
+
+struct http_keep {
+    struct http_keep *next;
+    void *taken; /* memory from elsewhere, or NULL: the bytes that follow */
+    char bytes[];
+};
+
+struct http_message *http_message_new(void)
+{
+    return calloc(1, sizeof(struct http_message));
+}
+
+void *http_message_keep(struct http_message *message, const void *data, size_t size)
+{
+    struct http_keep *keep = malloc(sizeof *keep + size + 1);
+
+    if (!keep)
+        return NULL;
+    keep->next = message->kept;
+    keep->taken = NULL;
+    if (data)
+        memcpy(keep->bytes, data, size);
+    keep->bytes[size] = '\0';
+    message->kept = keep;
+    return keep->bytes;
+}
+
+int http_message_take(struct http_message *message, void *memory)
+{
+    struct http_keep *keep = malloc(sizeof *keep);
+
+    if (!keep) {
+        free(memory);
+        return -1;
+    }
+    keep->next = message->kept;
+    keep->taken = memory;
+    message->kept = keep;
+    return 0;
+}
+
+void http_message_free(struct http_message *message)
+{
+    struct http_keep *next;
+
+    if (!message)
+        return;
+    for (struct http_keep *keep = message->kept; keep; keep = next) {
+        next = keep->next;
+        free(keep->taken);
+        free(keep);
+    }
+    free(message);
+}
+
+void http_list_add(struct http_list *list, struct http_message *message)
+{
+    message->next = NULL;
+    message->previous = list->last;
+    if (list->last)
+        list->last->next = message;
+    else
+        list->first = message;
+    list->last = message;
+    list->count++;
+}
+
+void http_list_free(struct http_list *list)
+{
+    struct http_message *next;
+
+    for (struct http_message *message = list->first; message; message = next) {
+        next = message->next;
+        http_message_free(message);
+    }
+    *list = (struct http_list){.backlog = -1};
+}
+
+/* ---- options ---- */
+
+const char *http_text(const struct http_reader *reader, const char *name)
+{
+    return reader->api->values->text(reader->values, name);
+}
+
+int64_t http_number(const struct http_reader *reader, const char *name)
+{
+    return reader->api->values->number(reader->values, name);
+}
+
+bool http_is_set(const struct http_reader *reader, const char *name)
+{
+    return reader->api->values->is_set(reader->values, name);
+}
+
+void http_refuse(struct http_reader *reader, const char *name, const char *format, ...)
+{
+    char text[HTTP_TEXT];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    reader->api->values->refuse(reader->values, name, text);
+    reader->refused = true;
+}
+
+bool http_check_url(struct http_reader *reader, const char *name, const char *url)
+{
+    size_t size = strlen(url);
+    const char *host = !strncmp(url, "https://", 8)  ? url + 8
+                       : !strncmp(url, "http://", 7) ? url + 7
+                                                     : NULL;
+
+    if (host && *host && *host != '/' && url[size - 1] != '/' && !strpbrk(url, " \"<>\\^`|@"))
+        return true;
+    http_refuse(reader, name,
+                "expected an address that begins with https:// or http://, without blanks, user or a "
+                "slash at its end");
+    return false;
+}
+
+const char *http_demand(struct http_reader *reader, const char *name, const char *what)
+{
+    const char *text = http_text(reader, name);
+
+    if (text && *text)
+        return text;
+    http_refuse(reader, name, "is missing: expected %s", what);
+    return NULL;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ * A dialect: how one kind of HTTP queue is asked, and what its answers mean. Dialects build requests
+ * and read answers; they do no I/O and keep no time. When to ask, leases, repetitions, order and all
+ * that sluice is told are the same for all of them: see http.h. All functions of one instance are
+ * called from one thread. */
+#ifndef DIALECT_H
+#define DIALECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/connector.h>
+
+#define HTTP_SECOND   INT64_C(1000000)
+#define HTTP_TEXT     700 /* bytes of a text for people */
+#define HTTP_MESSAGES 1000 /* in one answer, at most */
+#define HTTP_BODY_MOST ((size_t)64 << 20) /* of a request */
+
+/* ---- requests and answers ---- */
+
+struct curl_slist;
+
+/* A request; all but `method` is its own. Begins as all zero. */
+struct http_request {
+    const char *method;
+    char *url;
+    struct curl_slist *headers;
+    char *body; /* NULL: none */
+    size_t body_size;
+};
+
+/* Adds the header `Name: value`. 0, -1: no memory. */
+int http_request_header(struct http_request *request, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same of the URL, which must be unset. */
+int http_request_url(struct http_request *request, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* A POST of JSON: takes the text over and sets its headers. -1 where it is NULL or no memory. */
+int http_request_json(struct http_request *request, char *text);
+void http_request_free(struct http_request *request);
+
+struct http_answer {
+    long status;
+    const char *body; /* NUL-terminated behind `size` */
+    size_t size;
+};
+
+/* What is wrong: a state as sluice knows them, and a text that says what was found and what to do. */
+struct http_fault {
+    uint32_t state; /* enum sluice_state */
+    char text[HTTP_TEXT];
+};
+
+/* Sets a fault and returns -1. */
+int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same where an answer of status 2xx is not what it should be: the text tells its beginning. */
+int http_fault_answer(struct http_fault *fault, const struct http_answer *answer, const char *expected);
+
+/* ---- messages ---- */
+
+struct http_keep;
+
+/* A message as an answer had it. What it points to is its own memory, from `http_message_keep`. */
+struct http_message {
+    struct sluice_bytes payload; /* present */
+    struct sluice_bytes id;      /* the server's name of the message, the same whenever it comes */
+    struct sluice_bytes key;     /* what keeps it in order with others; absent: nothing */
+    const char *receipt;         /* names this delivery; for a dialect alone to read */
+    struct sluice_header *headers;
+    size_t header_count;
+    int64_t timestamp_ms; /* 0: unknown */
+    uint32_t delivery_count; /* earlier deliveries */
+
+    struct http_keep *kept;
+    /* The connector's own, see http.h. */
+    struct http_lane *lane;
+    struct http_message *next, *previous; /* among all whose lease is ours */
+    struct http_message *after;           /* in the lane's row of those not delivered */
+    uint64_t position;
+    int64_t lease_us; /* when the lease ends */
+    unsigned items;   /* that are about it */
+    bool delivered, settled, released, extending;
+};
+
+struct http_message *http_message_new(void); /* NULL: no memory */
+/* Copies bytes into memory that lasts as long as the message, a NUL behind them; NULL: no memory.
+ * `data` NULL: the memory alone. */
+void *http_message_keep(struct http_message *message, const void *data, size_t size);
+/* Makes memory of malloc's the message's own. -1: no memory; then it is freed. */
+int http_message_take(struct http_message *message, void *memory);
+void http_message_free(struct http_message *message);
+
+/* What an answer brought. */
+struct http_list {
+    struct http_message *first, *last;
+    size_t count;
+    int64_t backlog; /* messages that wait at the server; -1: it does not tell */
+};
+
+void http_list_add(struct http_list *list, struct http_message *message);
+void http_list_free(struct http_list *list);
+
+/* ---- settling ---- */
+
+enum http_action { HTTP_ACKNOWLEDGE = 1, HTTP_RELEASE, HTTP_EXTEND };
+
+enum http_result {
+    HTTP_OPEN,  /* not asked yet, or to be asked again */
+    HTTP_DONE,
+    HTTP_STALE  /* the server knows the receipt no more: the message comes again, or is gone */
+};
+
+struct http_item {
+    struct http_message *message;
+    int64_t seconds; /* delay of a release, lease of an extension; rounded up */
+    uint8_t action;  /* enum http_action */
+    uint8_t result;  /* enum http_result */
+    bool taken;      /* in a request */
+    bool alone;      /* asked in a request of its own, since one together with others was refused */
+    struct http_item *next; /* the connector's own */
+};
+
+/* ---- options ---- */
+
+struct http_reader {
+    const struct sluice_host_api *api;
+    const struct sluice_values *values;
+    bool refused;
+};
+
+/* Values of options as `struct sluice_values_api` has them. */
+const char *http_text(const struct http_reader *reader, const char *name);
+int64_t http_number(const struct http_reader *reader, const char *name);
+bool http_is_set(const struct http_reader *reader, const char *name);
+void http_refuse(struct http_reader *reader, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Refuses where it is not an http:// or https:// address without a trailing slash. */
+bool http_check_url(struct http_reader *reader, const char *name, const char *url);
+/* The text of an option that must be there with this dialect; refuses and returns NULL if not. */
+const char *http_demand(struct http_reader *reader, const char *name, const char *what);
+
+/* ---- the dialect ---- */
+
+/* What an instance can do, filled in by `open`. */
+struct http_abilities {
+    const char *source; /* the queue's name, for lanes; the dialect's memory */
+    const char *where;  /* the server's address, for people; the dialect's memory */
+    unsigned receive_most; /* messages in one answer */
+    unsigned settle_most;  /* items in one request */
+    int64_t first_lease_us; /* of a message that was received; 0: as asked for */
+    int64_t lease_most_us, delay_most_us;
+    int64_t wait_us; /* the server holds a receive this long until there is a message */
+    bool extends, releases, publishes;
+};
+
+struct http_dialect {
+    const char *name; /* as in `dialect: NAME` */
+
+    /* Reads its options. Refuses what cannot work; then the result is not used. NULL: no memory. */
+    void *(*open)(struct http_reader *reader, int64_t lease_us, struct http_abilities *ret_abilities);
+    void (*close)(void *dialect);
+
+    /* Credentials, NULL where they never change. `authorise`: 0 they are there and last a while, 1 a
+     * request is to be made first, whose answer `authorised` takes (0, or -1 with a fault), -1 with a
+     * fault. `now_s`: wall clock. `forget` is called when the server refused them. */
+    int (*authorise)(void *dialect, int64_t now_s, struct http_request *ret_request,
+                     struct http_fault *fault);
+    int (*authorised)(void *dialect, const struct http_answer *answer, int64_t now_s,
+                      struct http_fault *fault);
+    void (*forget)(void *dialect);
+    /* Adds credentials to a request just before it is sent. */
+    int (*sign)(void *dialect, int64_t now_s, struct http_request *request);
+
+    /* Asks for at most `count` messages. 0, -1: no memory. */
+    int (*receive)(void *dialect, unsigned count, struct http_request *ret_request);
+    /* Reads an answer of status 2xx. On failure nothing is in the list. */
+    int (*received)(void *dialect, const struct http_answer *answer, struct http_list *ret_list,
+                    struct http_fault *fault);
+
+    /* Builds one request of some of the items, the first among them, and marks those as `taken`.
+     * Items with `alone` are taken one at a time. 0, -1 with a fault. */
+    int (*settle)(void *dialect, struct http_item *const *items, size_t count,
+                  struct http_request *ret_request, struct http_fault *fault);
+    /* Reads an answer of status 2xx for the items that were taken: sets their results. -1 with a fault:
+     * as if the status had been an error. */
+    int (*settled)(void *dialect, const struct http_answer *answer, struct http_item *const *items,
+                   size_t count, struct http_fault *fault);
+
+    /* Publishing one message; NULL where it cannot. -1 with a fault: it never can. */
+    int (*publish)(void *dialect, const struct sluice_publication *publication,
+                   struct http_request *ret_request, struct http_fault *fault);
+    int (*published)(void *dialect, const struct http_answer *answer, struct http_fault *fault);
+
+    /* Makes the best of an answer that is no success: the fault is filled in by its status and may be
+     * made better. May be NULL. */
+    void (*explain)(void *dialect, const struct http_answer *answer, struct http_fault *fault);
+};
+
+extern const struct http_dialect cloudflare_dialect, pubsub_dialect, generic_dialect;
+
+#endif

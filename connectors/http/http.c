@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ * The connector for HTTP queues: descriptor, and the host's side of an instance. */
+#define _GNU_SOURCE
+#include "http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <curl/curl.h>
+
+#define TICK_US       (HTTP_SECOND / 2)
+#define STOP_TICK_US  (HTTP_SECOND / 50)
+#define FLUSH_MOST_US (2 * HTTP_SECOND) /* of a stop's time, for what is given back */
+
+static int http_open(struct sluice_host *host, const struct sluice_host_api *api,
+                     const struct sluice_values *values, void **ret_instance)
+{
+    struct http *http = calloc(1, sizeof *http);
+
+    if (!http)
+        return -1;
+    http->host = host;
+    http->api = api;
+    http->config = http_config_new(api, values);
+    http->wire = http->config ? http_wire_new(&http->config->wire) : NULL;
+    if (!http->wire) {
+        http_config_free(http->config);
+        free(http);
+        return -1;
+    }
+    http->items_end = &http->items;
+    http->fetch_most = 1;
+    http->poll_us = http->config->poll_least_us;
+    http->backlog = -1;
+    *ret_instance = http;
+    return 0;
+}
+
+static int http_start(void *instance, const char *name)
+{
+    struct http *http = instance;
+
+    (void)name; /* no API asks who it is */
+    http->api->state(http->host, SLUICE_STATE_CONNECTING, NULL);
+    return 0;
+}
+
+static int http_descriptor(void *instance)
+{
+    return http_wire_descriptor(((struct http *)instance)->wire);
+}
+
+/* ---- settling ---- */
+
+static int64_t seconds_of(int64_t time_us, int64_t most_us)
+{
+    if (time_us > most_us)
+        time_us = most_us;
+    return time_us > 0 ? (time_us - 1) / HTTP_SECOND + 1 : 0;
+}
+
+static void http_settle(void *instance, struct sluice_settle_item *items, size_t count)
+{
+    struct http *http = instance;
+
+    for (size_t i = 0; i < count; i++) {
+        struct http_message *message = items[i].handle;
+
+        items[i].result = 0;
+        message->settled = true;
+        http_let_go(http, message);
+        if (items[i].action != SLUICE_RELEASE)
+            http_settle_add(http, message, HTTP_ACKNOWLEDGE, 0);
+        else if (http->config->can.releases) /* else its lease ends, and it comes again */
+            http_settle_add(http, message, HTTP_RELEASE,
+                            seconds_of(items[i].delay_us, http->config->can.delay_most_us));
+    }
+    http_wire_wake(http->wire);
+}
+
+static void http_release(void *instance, void *const *handles, size_t count)
+{
+    struct http *http = instance;
+
+    for (size_t i = 0; i < count; i++) {
+        struct http_message *message = handles[i];
+
+        message->released = true;
+        if (!message->settled) {
+            http_let_go(http, message);
+            if (http->config->can.releases)
+                http_settle_add(http, message, HTTP_RELEASE, 0);
+        }
+        http_message_done(message);
+    }
+}
+
+static size_t http_headers(void *instance, void *handle, struct sluice_header *ret, size_t room)
+{
+    const struct http_message *message = handle;
+
+    (void)instance;
+    for (size_t i = 0; i < message->header_count && i < room; i++)
+        ret[i] = message->headers[i];
+    return message->header_count;
+}
+
+static void http_pause_lane(void *instance, void *lane_pointer, bool paused)
+{
+    struct http *http = instance;
+    struct http_lane *lane = lane_pointer;
+
+    if (lane->paused == paused)
+        return;
+    lane->paused = paused;
+    http->paused_count = paused ? http->paused_count + lane->waiting : http->paused_count - lane->waiting;
+    if (!paused)
+        http_wire_wake(http->wire);
+}
+
+static void http_lane_drained(void *instance, void *lane)
+{
+    ((struct http_lane *)lane)->drained = true;
+    http_wire_wake(((struct http *)instance)->wire);
+}
+
+static void http_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
+{
+    const struct http *http = instance;
+    const struct http_lane *lane = lane_pointer;
+
+    *ret_lag = (struct sluice_lag){-1, -1};
+    if (http->backlog >= 0 && !lane->keyed)
+        ret_lag->messages = http->backlog;
+}
+
+static int http_publish_one(void *instance, const struct sluice_publication *publication)
+{
+    struct http *http = instance;
+
+    http->now_us = http_now();
+    return http_publish(http, publication);
+}
+
+/* ---- progress ---- */
+
+/* Lanes go when nothing of them is in flight, or when it is time; then all that is not settled goes
+ * back to the server, and with the last answer the connector has stopped. */
+static void continue_stop(struct http *http)
+{
+    struct http_lane *lane, *next;
+    bool late = http->now_us >= http->stop_deadline_us - FLUSH_MOST_US;
+
+    http_fetch_end(http, late);
+    HASH_ITER(hh, http->lanes, lane, next)
+    {
+        http_lane_give_back(http, lane);
+        if (!lane->closing) {
+            lane->closing = true;
+            http->api->lane_closing(http->host, lane->cookie);
+        }
+        if (lane->drained || late)
+            http_lane_lose(http, lane);
+    }
+    if (http->now_us >= http->stop_deadline_us ||
+        (!http->lanes && !http->fetches && http_settle_flushed(http))) {
+        http->stopped = true;
+        http->api->stopped(http->host);
+    }
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t http_receive(void *instance, const struct sluice_room *room)
+{
+    struct http *http = instance;
+    int64_t due_us;
+    bool more = false;
+
+    http->now_us = http_now();
+    http_wire_turn(http->wire, http->now_us);
+    http_publish_turn(http);
+    due_us = http_watch(http);
+    if (!http->stopping) {
+        more = room->messages && room->bytes && http_deliver(http, room);
+        due_us = sooner(due_us, http_fetch(http, room));
+    } else if (!http->stopped) {
+        continue_stop(http);
+    }
+    due_us = sooner(due_us, http_settle_turn(http));
+    /* What was begun just now starts at once. */
+    due_us = sooner(due_us, http_wire_turn(http->wire, http->now_us));
+    if (more)
+        return 0;
+    due_us = due_us - http->now_us;
+    due_us = due_us < 0 ? 0 : due_us;
+    return sooner(due_us, http->stopping ? STOP_TICK_US : TICK_US);
+}
+
+static void http_stop(void *instance, int64_t deadline_us)
+{
+    struct http *http = instance;
+    int64_t deadline = http_now() + deadline_us;
+
+    if (!http->stopping || deadline < http->stop_deadline_us)
+        http->stop_deadline_us = deadline;
+    http->stopping = true;
+    http_wire_wake(http->wire);
+}
+
+static void http_close(void *instance)
+{
+    struct http *http = instance;
+    struct http_lane *lane, *next;
+
+    http->stopping = true;
+    http_fetch_end(http, true);
+    http_publish_give_up(http);
+    HASH_ITER(hh, http->lanes, lane, next)
+    {
+        http_lane_lose(http, lane);
+    }
+    http_settle_free(http);
+    http_wire_free(http->wire);
+    http_config_free(http->config);
+    free(http);
+}
+
+static int http_try(void *instance, const struct sluice_check *check)
+{
+    return http_check(instance, check);
+}
+
+static char description[80];
+
+__attribute__((constructor)) static void describe(void)
+{
+    snprintf(description, sizeof description, "HTTP queues, by libcurl %s",
+             curl_version_info(CURLVERSION_NOW)->version);
+}
+
+static const struct sluice_connector http_connector = {
+    .magic = SLUICE_ABI_MAGIC,
+    .struct_size = sizeof(struct sluice_connector),
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .capabilities = SLUICE_CAN_DELAY | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE |
+                    SLUICE_HAS_DELIVERY_COUNT | SLUICE_HAS_MESSAGE_ID | SLUICE_HAS_KEY |
+                    SLUICE_HAS_STABLE_IDENTITY,
+    .name = "http",
+    .version = SLUICE_VERSION,
+    .description = description,
+    .options = http_options,
+    .open = http_open,
+    .start = http_start,
+    .descriptor = http_descriptor,
+    .receive = http_receive,
+    .settle = http_settle,
+    .release = http_release,
+    .headers = http_headers,
+    .pause_lane = http_pause_lane,
+    .lane_drained = http_lane_drained,
+    .publish = http_publish_one,
+    .lag = http_lag,
+    .stop = http_stop,
+    .close = http_close,
+    .check = http_try,
+};
+
+SLUICE_CONNECTOR(http_connector)

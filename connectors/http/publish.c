@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ * Publishing: one request for each message, a few at a time; sluice itself tries again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http.h"
+
+#define PUBLISHINGS_MOST 16
+
+struct http_publishing {
+    struct http *http;
+    struct http_publishing *next;
+    void *cookie;
+    bool refused; /* cannot be sent: told in the next turn */
+    struct http_fault refusal;
+};
+
+static void end_publishing(struct http_publishing *publishing, const char *error)
+{
+    struct http *http = publishing->http;
+    struct http_publishing **at = &http->publishings;
+
+    while (*at != publishing)
+        at = &(*at)->next;
+    *at = publishing->next;
+    http->publishing_count--;
+    http->api->published(http->host, publishing->cookie, error);
+    free(publishing);
+}
+
+static void on_published(void *argument, const struct http_reply *reply)
+{
+    struct http_publishing *publishing = argument;
+    struct http *http = publishing->http;
+    const struct http_config *config = http->config;
+    struct http_fault fault;
+    int status = http_judge(http, reply, &fault);
+
+    if (status && fault.state == SLUICE_STATE_UNAUTHORISED && config->dialect->forget)
+        config->dialect->forget(config->instance);
+    if (!status)
+        status = config->dialect->published(config->instance, &reply->answer, &fault);
+    end_publishing(publishing, status ? fault.text : NULL);
+}
+
+int http_publish(struct http *http, const struct sluice_publication *publication)
+{
+    const struct http_config *config = http->config;
+    struct http_publishing *publishing;
+    struct http_request request = {0};
+    struct http_fault *fault;
+
+    if (http->publishing_count == PUBLISHINGS_MOST || !http_may_ask(http) ||
+        !(publishing = calloc(1, sizeof *publishing)))
+        return -1;
+    publishing->http = http;
+    publishing->next = http->publishings;
+    publishing->cookie = publication->cookie;
+    http->publishings = publishing;
+    http->publishing_count++;
+    fault = &publishing->refusal;
+    if (!config->can.publishes)
+        http_fault(fault, SLUICE_STATE_FAILED,
+                   "%.200s cannot be published to: the mapping has no generic.publish.url",
+                   config->can.source);
+    else if (!config->dialect->publish(config->instance, publication, &request, fault)) {
+        if (!http_ask(http, &request, config->timeout_us, on_published, publishing))
+            return 0;
+        http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request");
+    }
+    http_request_free(&request);
+    publishing->refused = true;
+    http_wire_wake(http->wire);
+    return 0;
+}
+
+void http_publish_turn(struct http *http)
+{
+    struct http_publishing *next;
+
+    for (struct http_publishing *publishing = http->publishings; publishing; publishing = next) {
+        next = publishing->next;
+        if (publishing->refused)
+            end_publishing(publishing, publishing->refusal.text);
+    }
+}
+
+void http_publish_give_up(struct http *http)
+{
+    while (http->publishings) {
+        struct http_publishing *publishing = http->publishings;
+
+        http_wire_cancel(http->wire, on_published, publishing);
+        end_publishing(publishing, "the connector is closed; the message may have been published");
+    }
+}
