@@ -1,0 +1,491 @@
+"""The dialects cloudflare, pubsub and generic of the connector for HTTP queues, each against a strict
+server of its API: what is ordinary, what breaks, and that nothing is lost by it."""
+
+import base64
+import json
+import random
+
+import pytest
+
+from lib import http_queue
+from lib.cloudflare import ACCOUNT, Cloudflare
+from lib.function import OK, Answer, poison
+from lib.generic_queues import IronMq, Pgmq
+from lib.http_queue import Answer as Reply
+from lib.plugin import ids, quick_rules
+from lib.pubsub import PROJECT, PubSub, ServiceAccount
+from lib.sluice import merge, run_cli
+from lib.waiting import stays, until
+
+
+# ---- one of each ----
+
+class Kind:
+    """A server with one queue, and what the cases need to know of its API."""
+
+    def __init__(self, server, queue, source, names, bodies=str.encode):
+        self.server, self.queue, self.source = server, queue, source
+        self.receive, self.ack = names
+        self._bodies = bodies
+
+    def produce(self, texts):
+        self.server.produce(self.queue, [self._bodies(text) for text in texts])
+
+    def count(self, name):
+        return sum(request.path.endswith(name) for request in self.server.requests)
+
+    def is_ack(self, request):
+        return self.ack in (request.method, request.path[-len(self.ack):])
+
+
+def cloudflare(**options):
+    server = Cloudflare(**options)
+    name, queue = server.queue()
+    return Kind(server, queue, {
+        "dialect": "cloudflare", "url": server.api_url, "token": server.token,
+        "cloudflare": {"account": ACCOUNT, "queue": name}}, ("/pull", "/ack"), bodies=str)
+
+
+def pubsub(**options):
+    server = PubSub(**options)
+    queue = server.subscription()
+    return Kind(server, queue, {
+        "dialect": "pubsub", "url": server.origin,
+        "pubsub": {"project": PROJECT, "subscription": "orders",
+                   "authentication": server.authentication}}, (":pull", ":acknowledge"))
+
+
+def ironmq(**options):
+    server = IronMq(**options)
+    queue = server.queue()
+    base = server.base()
+    return Kind(server, queue, {"dialect": "generic", "token": server.secret, "generic": {
+        "headers": {"Authorization": "OAuth {secret}"},
+        "receive": {"url": f"{base}/reservations", "body": '{"n": {count}, "timeout": {lease}}'},
+        "list": "/messages", "id": "/id", "receipt": "/reservation_id", "body": "/body",
+        "attempts": "/reserved_count",
+        "ack": {"method": "DELETE", "url": base + "/messages/{id}",
+                "body": '{"reservation_id": "{receipt}"}'},
+        "release": {"url": base + "/messages/{id}/release",
+                    "body": '{"reservation_id": "{receipt}", "delay": {delay}}'},
+        "extend": {"url": base + "/messages/{id}/touch",
+                   "body": '{"reservation_id": "{receipt}", "timeout": {lease}}',
+                   "receipt": "/reservation_id"},
+        "publish": {"url": f"{base}/messages", "body": '{"messages": [{"body": "{body}"}]}'},
+    }}, ("/reservations", "DELETE"), bodies=str)
+
+
+def pgmq(**options):
+    server = Pgmq(**options)
+    queue = server.queue()
+    return Kind(server, queue, {"dialect": "generic", "token": server.secret, "generic": {
+        "headers": {"Authorization": "Bearer {secret}", "Content-Profile": "pgmq"},
+        "receive": {"url": f"{server.base}/read",
+                    "body": '{"queue_name": "orders", "vt": {lease}, "qty": {count}}'},
+        "id": "/msg_id", "body": "/message", "attempts": "/read_ct",
+        "ack": {"url": f"{server.base}/delete",
+                "body": '{"queue_name": "orders", "msg_ids": [{receipts}]}'},
+        "release": {"url": f"{server.base}/set_vt",
+                    "body": '{"queue_name": "orders", "msg_id": {receipt}, "vt": {delay}}'},
+        "extend": {"url": f"{server.base}/set_vt",
+                   "body": '{"queue_name": "orders", "msg_id": {receipt}, "vt": {lease}}'},
+        "publish": {"url": f"{server.base}/send",
+                    "body": '{"queue_name": "orders", "msg": {body_json}}'},
+    }}, ("/read", "/delete"))
+
+
+KINDS = {"cloudflare": cloudflare, "pubsub": pubsub, "ironmq": ironmq, "pgmq": pgmq}
+
+
+@pytest.fixture
+def make_kind():
+    made = []
+
+    def make(name, **options):
+        made.append(KINDS[name](**options))
+        return made[-1]
+
+    yield make
+    for kind in made:
+        kind.server.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request, make_kind):
+    return make_kind(request.param)
+
+
+@pytest.fixture
+def mapping(function):
+    """A working mapping of a Kind, with quick retries: mapping(kind, {changes})."""
+    def make(kind, changes=None, source=None, **sections):
+        base = {"source": {"http": merge({"lease": "30s", "timeout": "5s",
+                                          "poll": {"least": "50ms", "most": "500ms"}}, merge(kind.source, source or {}))},
+                "order": "none", "idempotency": {"token": "message_id"}}
+        return merge(merge({**quick_rules(function), **base}, changes or {}), sections)
+    return make
+
+
+def texts(count, prefix="m"):
+    return [json.dumps({"id": f"{prefix}-{n}", "n": n}) for n in range(count)]
+
+
+def state_of(sluice):
+    """(state, reason) of the only mapping's source."""
+    return sluice.control("GET", "/v1/status")[1]["mappings"][0]
+
+
+# ---- the ordinary ----
+
+def test_all_once(kind, function, sluice, mapping):
+    kind.produce(texts(300))
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(300), 20)
+    kind.server.wait_settled(kind.queue)
+    kind.produce(texts(50, "late"))
+    function.wait_done(ids(50, "late"), 20)
+    kind.server.wait_settled(kind.queue)
+    assert set(function.seen.values()) == {1}
+    assert sorted(message.id for message in kind.queue.settled) == sorted(
+        message.id for message in kind.queue.messages), "each acknowledged once"
+    assert sluice.dead() == []
+    kind.server.check()
+
+
+BODIES = ["", "plain", "ünï\u0000 \u2028 \U0001f600", "line\r\nline\t\"quoted\" \\ /", "x" * 100_000]
+BINARY = [b"\xff\xfe\x00\x01", bytes(range(256)), b"\x00", "é".encode("latin-1")]
+
+
+def raw_bodies(function, count):
+    function.wait_invocations(count, 20)
+    return sorted(invocation.body for invocation in function.invocations)
+
+
+@pytest.mark.parametrize("name", ["cloudflare", "pubsub", "ironmq"])
+def test_text_bodies(make_kind, name, function, sluice, mapping):
+    kind = make_kind(name)
+    bodies = [body for body in BODIES if body or name != "pubsub"]  # it takes no empty ones
+    kind.produce(bodies)
+    sluice.mapping("m", mapping(kind, batch={"size": 1}, target={
+        "format": "raw", "http": {"headers": {"X-Test-Format": "raw"}}}))
+    sluice.start()
+    assert raw_bodies(function, len(bodies)) == sorted(body.encode() for body in bodies)
+    kind.server.wait_settled(kind.queue)
+    kind.server.check()
+
+
+@pytest.mark.parametrize("name", ["cloudflare", "pubsub"])
+def test_binary_bodies(make_kind, name, function, sluice, mapping):
+    kind = make_kind(name)
+    kind.server.produce(kind.queue, BINARY, **(
+        {"content_type": "bytes"} if name == "cloudflare" else {}))
+    sluice.mapping("m", mapping(kind, batch={"size": 1}, target={
+        "format": "raw", "http": {"headers": {"X-Test-Format": "raw"}}}))
+    sluice.start()
+    assert raw_bodies(function, len(BINARY)) == sorted(BINARY)
+    kind.server.wait_settled(kind.queue)
+
+
+def test_bodies_that_are_json(make_kind, function, sluice, mapping):
+    """They reach the function as they were sent: spaces, digits, escapes, order."""
+    kind = make_kind("pgmq")
+    bodies = [b'{"b" : 1.50, "a":\t12345678901234567890123, "a": 2}', b'"\\u00e9 \\/"', b"1e400", b"null",
+              b'[ ]', b'{"x": {"nested": [1, {"x": []}]}}']
+    kind.server.produce(kind.queue, bodies)
+    sluice.mapping("m", mapping(kind, batch={"size": 1}, target={
+        "format": "raw", "http": {"headers": {"X-Test-Format": "raw"}}}))
+    sluice.start()
+    # A string is a text: what it says, without quotes.
+    assert raw_bodies(function, len(bodies)) == sorted(
+        "é /".encode() if body[:1] == b'"' else body for body in bodies)
+    kind.server.wait_settled(kind.queue)
+
+
+def test_what_a_message_carries(make_kind, function, sluice, mapping):
+    cloud, google = make_kind("cloudflare"), make_kind("pubsub")
+    cloud.server.produce(cloud.queue, ["a"], "text", **{"CF-sourceMessageSource": "dash"})
+    google.server.produce(google.queue, ["b"], colour="grün", empty="")
+    for name, kind in (("cloud", cloud), ("google", google)):
+        sluice.mapping(name, mapping(kind))
+    sluice.start()
+    function.wait_invocations(2, 20)
+    for invocation in function.invocations:
+        record = invocation.event()["records"][0]
+        kind = cloud if record["value"] == "a" else google
+        message = kind.queue.messages[0]
+        headers = {header["name"]: header["value"] for header in record["headers"]}
+        assert record["token"] == message.id and record["timestamp"] == message.born_ms
+        assert headers.items() >= message.attributes.items()
+
+
+def test_acknowledged_only_after_it_is_done(kind, function, sluice, mapping):
+    kind.produce(texts(20))
+    function.behave = lambda invocation: Answer(503)
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_invocations(3, 20)
+    stays(lambda: not kind.queue.settled, 1, "nothing is acknowledged while the function is down")
+    function.behave = lambda invocation: OK
+    function.wait_done(ids(20), 30)
+    kind.server.wait_settled(kind.queue)
+    kind.server.check()
+
+
+def test_a_dead_letter_is_acknowledged_too(kind, function, sluice, mapping):
+    kind.produce(texts(30))
+    function.behave = poison(["m-7"])
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(set(ids(30)) - {"m-7"}, 20)
+    assert sluice.wait_dead(1)[0]["token"] == kind.queue.messages[7].id or kind.server.numbers
+    kind.server.wait_settled(kind.queue)
+    kind.server.check()
+
+
+def test_attempts_of_others_count(kind, function, sluice, mapping):
+    """A message that was delivered before, to whomever, tells so."""
+    kind.produce(texts(1))
+    with kind.server.changes:
+        for _ in range(2):
+            kind.queue.release(kind.queue.take(1, 30)[0].receipt, 0)
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(1), 20)
+    assert function.invocations[0].records[0].attempt == 3
+
+
+def test_leases_are_extended(make_kind, function, sluice, mapping):
+    """Work that takes longer than a lease is not given to anybody else."""
+    for name in ("pubsub", "ironmq", "pgmq"):
+        kind = make_kind(name)
+        kind.queue.deadline = 2
+        kind.produce(texts(5, name))
+        sluice.mapping(name, mapping(kind, source={"lease": "2s"}, batch={"size": 5},
+                                     target={"http": {"timeout": "20s"}}))
+    function.behave = lambda invocation: Answer(200, delay=5)
+    sluice.start()
+    for name in ("pubsub", "ironmq", "pgmq"):
+        function.wait_done(ids(5, name), 30)
+    assert set(function.seen.values()) == {1}
+
+
+def test_given_back_at_the_end(kind, function, sluice, mapping):
+    """What is not done when sluice stops comes again at once, not after its lease."""
+    kind.produce(texts(40))
+    function.behave = lambda invocation: Answer(how="hang")
+    sluice.mapping("m", mapping(kind, target={"http": {"timeout": "60s", "concurrency": 1}},
+                                drain="3s", source={"lease": "5m"}))
+    sluice.start()
+    function.wait_invocations(1, 20)
+    sluice.terminate(30)
+    assert not kind.queue.settled
+    kind.server.wait(lambda server: not kind.queue.leased(), 5, "release of all")
+    kind.server.check()
+
+
+# ---- ordering keys ----
+
+def test_ordering_keys(make_kind, function, sluice, mapping):
+    """In order within a key, under failures and across batches; other keys go on."""
+    kind = make_kind("pubsub")
+    queue = kind.server.subscription("ordered", ordered=True)
+    dice = random.Random(11)
+    keys = [f"k{number}" for number in range(5)]
+    for number in range(200):
+        key = keys[number % 5]
+        kind.server.produce(queue, [json.dumps({"id": f"{key}-{number // 5}"})], key=key)
+
+    function.behave = lambda _: Answer(500) if dice.random() < 0.2 else OK
+    sluice.mapping("m", mapping(kind, source={"pubsub": {"subscription": "ordered"}}, order="lane", batch={"size": 4},
+                                retry={"attempts": 50}))
+    sluice.start()
+    wanted = [f"{key}-{number}" for key in keys for number in range(40)]
+    function.wait_done(wanted, 60)
+    kind.server.wait_settled(queue, 30)
+    for key in keys:
+        done = [record.id for invocation in function.invocations if invocation.answer.success
+                for record in invocation.records if record.id.startswith(f"{key}-")]
+        assert done == [f"{key}-{number}" for number in range(40)]
+    kind.server.check()
+
+
+def test_a_bad_message_holds_back_its_key_only(make_kind, function, sluice, mapping):
+    kind = make_kind("pubsub")
+    queue = kind.server.subscription("ordered", ordered=True)
+    for key in ("a", "b"):
+        kind.server.produce(queue, texts(30, key), key=key)
+    function.behave = lambda invocation: Answer(503) if any(
+        name.startswith("a-") for name in invocation.ids) else OK
+    sluice.mapping("m", mapping(kind, source={"pubsub": {"subscription": "ordered"}}, order="lane", batch={"size": 1}))
+    sluice.start()
+    until(lambda: "b-0" in function.done, 20, "work on the other key")
+    assert not [name for name in function.done if name.startswith("a-")]
+    function.behave = lambda invocation: OK
+    function.wait_done(ids(30, "a") + ids(30, "b"), 30)
+
+
+# ---- what breaks ----
+
+BAD = {
+    "truncated": (http_queue.truncated, "failed"),
+    "cut": (http_queue.cut, "unreachable"),
+    "html": (http_queue.html(), "failed"),
+    "html 502": (http_queue.html(502), "unreachable|failed"),
+    "error 500": (http_queue.instead(500, b'{"error": "oops"}'), "unreachable|failed"),
+    "wrong types": (http_queue.wrong_types, "failed"),
+    "redirect": (http_queue.redirect("http://127.0.0.1:9/elsewhere"), "failed"),
+    "no body": (http_queue.instead(200, b""), "failed"),
+    "reset": (http_queue.lost, "unreachable"),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_bad_answers_to_receive(kind, how, function, sluice, mapping):
+    """A named state, growing pauses, nothing settled, no crash; and all is done afterwards."""
+    misbehave, state = BAD[how]
+    if how == "wrong types" and isinstance(kind.server, Pgmq):
+        misbehave = http_queue.instead(200, b'{"messages": 7}')  # texts for numbers are fine there
+    kind.produce(texts(20))
+    kind.server.behave = misbehave
+    sluice.mapping("m", mapping(kind, source={"lease": "2s"}))
+    kind.queue.deadline = 2
+    sluice.start()
+    told = until(lambda: [event for event in sluice.find_events("source_state")
+                          if event["state"] in state.split("|")], 20, sluice.tail)[0]["text"]
+    assert len(told) > 20 and "tried again" in told or "correct" in told or "does not" in told
+    before = kind.count(kind.receive)
+    stays(lambda: kind.count(kind.receive) <= before + 15 and not kind.queue.settled
+          and not function.invocations, 2, "pauses between tries, and nothing is settled")
+    kind.server.behave = lambda request, proceed: proceed()
+    function.wait_done(ids(20), 40)
+    kind.server.wait_settled(kind.queue, 30)
+    assert sluice.dead() == []
+
+
+ERRORS_INSIDE = {
+    "cloudflare": b'{"success": false, "errors": [{"code": 10013, "message": "internal trouble"}], '
+                  b'"messages": [], "result": null}',
+    "pubsub": b'{"error": {"code": 500, "message": "internal trouble", "status": "INTERNAL"}}',
+}
+
+
+@pytest.mark.parametrize("name", ERRORS_INSIDE)
+def test_a_success_with_an_error_inside(make_kind, name, function, sluice, mapping):
+    kind = make_kind(name)
+    kind.produce(texts(10))
+    sluice.mapping("m", mapping(kind, source={"lease": "2s"}))
+    kind.server.behave = http_queue.instead(200, ERRORS_INSIDE[name])
+    sluice.start()
+    sluice.wait_for_log("internal trouble")
+    # The same for acknowledgements: they are made again.
+    kind.server.behave = http_queue.only(kind.ack, http_queue.instead(200, ERRORS_INSIDE[name]))
+    function.wait_done(ids(10), 20)
+    stays(lambda: not kind.queue.settled, 0.5, "nothing is acknowledged yet")
+    kind.server.behave = lambda request, proceed: proceed()
+    kind.server.wait_settled(kind.queue, 20)
+    kind.server.check()
+
+
+@pytest.mark.parametrize("how", ["error 500", "html", "lost", "cut"])
+def test_bad_answers_to_acknowledgements(kind, how, function, sluice, mapping):
+    """They are made again until one was taken, and no message is invoked twice by it."""
+    misbehave = {**{name: pair[0] for name, pair in BAD.items()}, "lost": http_queue.lost}[how]
+    kind.produce(texts(20))
+    failed = []
+
+    def behave(request, proceed):
+        if kind.is_ack(request):
+            if len(failed) < 3:
+                failed.append(request)
+                return misbehave(request, proceed)
+        return proceed()
+    kind.server.behave = behave
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(20), 20)
+    kind.server.wait_settled(kind.queue, 30)
+    # Where it was done before it went wrong, others may have gone with the first one.
+    assert len(failed) >= 1 and set(function.seen.values()) == {1}
+    assert len(failed) == 3 or how in ("lost", "cut")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after(kind, status, function, sluice, mapping):
+    kind.produce(texts(5))
+    slowed = []
+
+    def behave(request, proceed):
+        if not slowed:
+            slowed.append(request)
+            return http_queue.throttled(2, status)(request, proceed)
+        return proceed()
+    kind.server.behave = behave
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+    later = [request for request in kind.server.requests if request is not slowed[0]
+             and request.path.endswith(kind.receive)]
+    assert later[0].at - slowed[0].at >= 1.9
+
+
+@pytest.mark.parametrize("name", ["cloudflare", "ironmq", "pgmq"])
+def test_credentials_refused(make_kind, name, function, sluice, mapping):
+    kind = make_kind(name)
+    kind.produce(texts(5))
+    right = kind.server.token if name == "cloudflare" else kind.server.secret
+    setattr(kind.server, "token" if name == "cloudflare" else "secret", "another")
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    sluice.wait_for_event("source_state", state="unauthorised")
+    assert right not in "\n".join(sluice.lines)
+    setattr(kind.server, "token" if name == "cloudflare" else "secret", right)
+    function.wait_done(ids(5), 40)
+    kind.server.wait_settled(kind.queue)
+
+
+@pytest.mark.parametrize("name", ["cloudflare", "pubsub", "ironmq", "pgmq"])
+def test_no_such_queue(make_kind, name, function, sluice, mapping):
+    kind = make_kind(name)
+    places = kind.server.subscriptions if name == "pubsub" else kind.server.queues
+    kept = dict(places)
+    places.clear()
+    kind.produce(texts(5))
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    sluice.wait_for_event("source_state", state="missing")
+    places.update(kept)
+    function.wait_done(ids(5), 40)
+
+
+def test_the_server_goes_and_comes(kind, function, sluice, mapping):
+    kind.produce(texts(20))
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(20), 20)
+    kind.server.refuse()
+    sluice.wait_for_event("source_state", state="unreachable")
+    kind.produce(texts(20, "late"))
+    kind.server.listen()
+    function.wait_done(ids(20, "late"), 40)
+    kind.server.wait_settled(kind.queue)
+    assert set(function.seen.values()) == {1}
+
+
+def test_killed(kind, function, sluice, mapping):
+    """Killed again and again while it works: nothing is lost, and what was recorded is not repeated."""
+    kind.produce(texts(400))
+    kind.queue.deadline = 2
+    sluice.mapping("m", mapping(kind, source={"lease": "2s"}, batch={"size": 5},
+                                target={"http": {"concurrency": "1..4"}}))
+    function.behave = lambda invocation: Answer(200, delay=0.02)
+    for already in (40, 120, 200):
+        sluice.start()
+        function.wait(lambda f: len(f.done) >= already, 30, f"{already} done")  # noqa: B023
+        sluice.kill9()
+    sluice.start()
+    function.wait_done(ids(400), 60)
+    kind.server.wait_settled(kind.queue, 60)
+    again = [name for name, count in function.done.items() if count > 1]
+    assert len(again) <= 3 * 4 * 5, "only what was in flight at a kill may come twice"
+    assert sluice.dead() == []
