@@ -82,22 +82,35 @@ int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...
     return -1;
 }
 
+/* What an answer is, for people. Of JSON nothing is told, as a message may be in it. */
+static void describe(const struct http_answer *answer, char *ret, size_t room)
+{
+    size_t size = answer->size < SHOWN ? answer->size : SHOWN;
+    const char *begin = answer->body + strspn(answer->body, " \t\r\n");
+    int used;
+
+    if (!answer->size || *begin == '{' || *begin == '[') {
+        if (answer->size)
+            snprintf(ret, room, "something else, or cut off (%zu bytes of JSON)", answer->size);
+        else
+            snprintf(ret, room, "empty");
+        return;
+    }
+    used = snprintf(ret, room, "\"%.*s\"%s", (int)size, answer->body, answer->size > size ? "..." : "");
+    for (int i = 0; i < used && (size_t)i < room - 1; i++)
+        if ((unsigned char)ret[i] < 0x20 || (unsigned char)ret[i] > 0x7e)
+            ret[i] = '.';
+}
+
 int http_fault_answer(struct http_fault *fault, const struct http_answer *answer, const char *expected)
 {
-    char shown[SHOWN + 1];
-    size_t size = answer->size < SHOWN ? answer->size : SHOWN;
+    char shown[SHOWN + 40];
 
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)answer->body[i];
-
-        shown[i] = c < 0x20 || c > 0x7e ? '.' : (char)c;
-    }
-    shown[size] = '\0';
+    describe(answer, shown, sizeof shown);
     return http_fault(fault, SLUICE_STATE_FAILED,
-                      "the answer is %s%s%s%s, expected %s: check that the address is that of the queue "
-                      "and not of something in between; it is tried again",
-                      size ? "\"" : "empty", shown, size ? "\"" : "", answer->size > size ? "..." : "",
-                      expected);
+                      "the answer is %s, expected %s: check that the address is that of the queue and not "
+                      "of something in between; it is tried again",
+                      shown, expected);
 }
 
 /* ---- messages ---- */

@@ -55,7 +55,8 @@ struct http_fault {
 /* Sets a fault and returns -1. */
 int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same where an answer of status 2xx is not what it should be: the text tells its beginning. */
+/* The same where an answer of status 2xx is not what it should be: the text tells its beginning, unless
+ * it is JSON. */
 int http_fault_answer(struct http_fault *fault, const struct http_answer *answer, const char *expected);
 
 /* ---- messages ---- */

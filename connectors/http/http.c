@@ -163,7 +163,7 @@ static void continue_stop(struct http *http)
             http_lane_lose(http, lane);
     }
     if (http->now_us >= http->stop_deadline_us ||
-        (!http->lanes && !http->fetches && http_settle_flushed(http))) {
+        (!http->lanes && !http->fetches && !http->publishings && http_settle_flushed(http))) {
         http->stopped = true;
         http->api->stopped(http->host);
     }

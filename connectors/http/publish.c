@@ -5,12 +5,14 @@
 
 #include "http.h"
 
-#define PUBLISHINGS_MOST 16
+#define PUBLISHINGS_MOST  16
+#define DESTINATION_SHOWN 128
 
 struct http_publishing {
     struct http *http;
     struct http_publishing *next;
     void *cookie;
+    char destination[DESTINATION_SHOWN];
     bool refused; /* cannot be sent: told in the next turn */
     struct http_fault refusal;
 };
@@ -19,12 +21,15 @@ static void end_publishing(struct http_publishing *publishing, const char *error
 {
     struct http *http = publishing->http;
     struct http_publishing **at = &http->publishings;
+    char text[HTTP_TEXT + DESTINATION_SHOWN];
 
+    if (error)
+        snprintf(text, sizeof text, "publishing to %s: %s", publishing->destination, error);
     while (*at != publishing)
         at = &(*at)->next;
     *at = publishing->next;
     http->publishing_count--;
-    http->api->published(http->host, publishing->cookie, error);
+    http->api->published(http->host, publishing->cookie, error ? text : NULL);
     free(publishing);
 }
 
@@ -56,6 +61,8 @@ int http_publish(struct http *http, const struct sluice_publication *publication
     publishing->http = http;
     publishing->next = http->publishings;
     publishing->cookie = publication->cookie;
+    snprintf(publishing->destination, sizeof publishing->destination, "%s",
+             publication->destination ? publication->destination : config->can.source);
     http->publishings = publishing;
     http->publishing_count++;
     fault = &publishing->refusal;

@@ -239,11 +239,12 @@ class HttpQueueServer:
         """From now on connection refused, and all connections are cut."""
         with self.changes:
             self.closing = True
-            connections = list(self._open)
         if self._server:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        with self.changes:
+            connections = list(self._open)
         for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -265,6 +266,8 @@ class HttpQueueServer:
         request.status = answer.status
         with self.changes:
             pass  # tells those who wait
+        if self.closing:
+            answer.how = "reset"
         self._transmit(handler, answer)
 
     def _proceed(self, request):
