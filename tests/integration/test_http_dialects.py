@@ -1,7 +1,6 @@
 """The dialects cloudflare, pubsub and generic of the connector for HTTP queues, each against a strict
 server of its API: what is ordinary, what breaks, and that nothing is lost by it."""
 
-import base64
 import json
 import random
 
@@ -11,7 +10,6 @@ from lib import http_queue
 from lib.cloudflare import ACCOUNT, Cloudflare
 from lib.function import OK, Answer, poison
 from lib.generic_queues import IronMq, Pgmq
-from lib.http_queue import Answer as Reply
 from lib.plugin import ids, quick_rules
 from lib.pubsub import PROJECT, PubSub, ServiceAccount
 from lib.sluice import merge, run_cli
@@ -494,3 +492,141 @@ def test_killed(kind, function, sluice, mapping):
     kind.server.wait_settled(kind.queue, 60)
     assert {name: function.seen[name] for name in settled} == seen
     assert sluice.dead() == []
+
+
+# ---- Google's tokens ----
+
+@pytest.fixture
+def with_account(make_kind, directory):
+    """A Pub/Sub that wants tokens of a service account's, and the mapping's part for it."""
+    kind = make_kind("pubsub", authentication="account")
+    kind.server.account = ServiceAccount(directory, kind.server.token_uri)
+    kind.source = merge(kind.source, {"pubsub": {"authentication": "key",
+                                                 "key": kind.server.account.file.read_text()}})
+    return kind
+
+
+def test_a_service_account(with_account, function, sluice, mapping):
+    kind = with_account
+    kind.server.lifetime = 2
+    kind.server.poll = 0.2
+    kind.produce(texts(20))
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(20), 20)
+    kind.server.wait(lambda server: server.tokens_given >= 3, 20, "tokens renewed before they end")
+    kind.produce(texts(20, "late"))
+    function.wait_done(ids(20, "late"), 20)
+    kind.server.wait_settled(kind.queue)
+    assert 401 not in {request.status for request in kind.server.requests}
+    log = "\n".join(sluice.lines)
+    assert not [token for token in kind.server.tokens if token in log] and "PRIVATE" not in log
+    kind.server.check()
+
+
+def test_a_token_that_is_refused_is_replaced(with_account, function, sluice, mapping):
+    kind = with_account
+    kind.server.poll = 0.2
+    kind.produce(texts(5))
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+    with kind.server.changes:
+        kind.server.tokens.clear()  # revoked
+    kind.produce(texts(5, "late"))
+    function.wait_done(ids(5, "late"), 30)
+    kind.server.wait_settled(kind.queue)
+
+
+def test_an_account_that_is_refused(with_account, function, sluice, mapping):
+    kind = with_account
+    kind.produce(texts(5))
+    right, kind.server.account.email = kind.server.account.email, "another@example.com"
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    told = sluice.wait_for_event("source_state", state="unauthorised")["text"]
+    assert "invalid_grant" in told and kind.server.token_uri in told
+    kind.server.account.email = right
+    function.wait_done(ids(5), 40)
+
+
+def test_the_metadata_server(make_kind, function, sluice, mapping):
+    kind = make_kind("pubsub", authentication="metadata")
+    kind.produce(texts(5))
+    sluice.environment["GCE_METADATA_HOST"] = f"127.0.0.1:{kind.server.port}"
+    sluice.mapping("m", mapping(kind))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+    kind.server.wait_settled(kind.queue)
+    kind.server.check()
+
+
+def test_an_emulator(make_kind, function, sluice, mapping):
+    kind = make_kind("pubsub")
+    kind.produce(texts(5))
+    sluice.environment["PUBSUB_EMULATOR_HOST"] = f"127.0.0.1:{kind.server.port}"
+    sluice.mapping("m", mapping(kind, source={"url": None, "pubsub": {"authentication": None}}))
+    sluice.start()
+    function.wait_done(ids(5), 20)
+    kind.server.check()
+
+
+# ---- before it runs ----
+
+def check(sluice, mapping, *arguments):
+    sluice.mapping("m", mapping)
+    return run_cli("check", *arguments, "--config", sluice.config)
+
+
+def test_check_connect(kind, sluice, mapping):
+    kind.produce(texts(1))
+    kind.server.poll = 0.2
+    done = check(sluice, mapping(kind), "--connect")
+    assert "given back" in done.stdout + done.stderr and done.returncode == 0
+    assert not kind.queue.settled and not kind.queue.leased()
+    places = kind.server.subscriptions if isinstance(kind.server, PubSub) else kind.server.queues
+    places.clear()
+    done = check(sluice, mapping(kind), "--connect")
+    assert "404" in done.stdout + done.stderr and done.returncode != 0
+    kind.server.close()
+    done = check(sluice, mapping(kind), "--connect")
+    assert done.returncode != 0 and kind.server.origin in done.stdout + done.stderr
+
+
+MISTAKES = [
+    ("cloudflare", {"cloudflare": {"queue": "orders"}}, "the queue's id"),
+    ("cloudflare", {"cloudflare": {"account": None}}, "cloudflare.account: is missing"),
+    ("cloudflare", {"token": None}, "token: is missing"),
+    ("cloudflare", {"url": "api.cloudflare.com"}, "begins with https://"),
+    ("cloudflare", {"pubsub": {"project": "p"}}, "belongs to dialect: pubsub"),
+    ("cloudflare", {"poll": {"least": "10s", "most": "1s"}}, "less than poll.least"),
+    ("pubsub", {"pubsub": {"subscription": "projects/p/subscriptions/s"}}, "the name alone"),
+    ("pubsub", {"pubsub": {"key": "{}"}}, "is not used where pubsub.authentication is none"),
+    ("pubsub", {"pubsub": {"authentication": "key"}}, "pubsub.key: is missing"),
+    ("pubsub", {"pubsub": {"authentication": "key", "key": "geheim"}}, "no JSON object"),
+    ("pubsub", {"lease": "11m"}, "at most 600 s"),
+    ("ironmq", {"generic": {"id": "id"}}, "expected a JSON Pointer"),
+    ("ironmq", {"generic": {"id": None}}, "generic.id: is missing"),
+    ("ironmq", {"generic": {"body": None}}, "generic.body: is missing"),
+    ("ironmq", {"generic": {"ack": {"url": None, "body": None}}}, "generic.ack.url: is missing"),
+    ("ironmq", {"generic": {"ack": {"url": "http://h/x", "body": "{}"}}}, "names no message"),
+    ("ironmq", {"generic": {"ack": {"body": '{"r": "{recipt}"}'}}}, "found {recipt}, expected {receipt}"),
+    ("ironmq", {"generic": {"ack": {"body": '{"r": {receipt}'}}}, "is no JSON"),
+    ("ironmq", {"generic": {"ack": {"url": "http://{receipt}/"}}}, "fixed host"),
+    ("ironmq", {"generic": {"ack": {"body": '{"r": [{receipts}]}'}}}, "take one out"),
+    ("ironmq", {"generic": {"receive": {"method": "GET"}}}, "a GET has no body"),
+    ("ironmq", {"generic": {"publish": {"body": '{"b": 1}'}}}, "does not carry the payload"),
+    ("ironmq", {"generic": {"extend": {"url": None}}}, "goes with generic.extend.url"),
+    ("ironmq", {"generic": {"headers": {"Bad Name": "x"}}}, "the name of a header"),
+    ("ironmq", {"generic": {"headers": {"Authorization": "none"}}}, "is used nowhere"),
+    ("ironmq", {"token": None}, "{secret} stands for it"),
+    ("ironmq", {"url": "http://127.0.0.1"}, "each call has a url of its own"),
+]
+
+
+@pytest.mark.parametrize("name, change, said", MISTAKES)
+def test_mistakes(make_kind, name, change, said, sluice, mapping):
+    kind = make_kind(name)
+    done = check(sluice, mapping(kind, source=change))
+    assert said in done.stdout + done.stderr and done.returncode == 78
+    assert "geheim" not in done.stdout + done.stderr
