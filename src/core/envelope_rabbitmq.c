@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/json_scan.h"
 #include "core/envelope_shapes.h"
 
 #define OWN "amqp:"
@@ -26,13 +27,52 @@ static bool is_text(const struct sluice_bytes *bytes, const char *text)
     return bytes->size == strlen(text) && !memcmp(bytes->data, text, bytes->size);
 }
 
-/* NULL: it has none. */
-static const struct sluice_bytes *find(const struct envelope_record *record, const char *name)
+/* What a message has besides headers of its own. */
+enum own {
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    DELIVERY_MODE,
+    PRIORITY,
+    CORRELATION_ID,
+    REPLY_TO,
+    EXPIRATION,
+    MESSAGE_ID,
+    TYPE,
+    USER_ID,
+    APP_ID,
+    CLUSTER_ID,
+    REDELIVERED,
+    VHOST,
+    OWN_COUNT
+};
+
+static const char *const own_names[OWN_COUNT] = {
+    "contentType", "contentEncoding", "deliveryMode", "priority", "correlationId",
+    "replyTo",     "expiration",      "messageId",    "type",     "userId",
+    "appId",       "clusterId",       "redelivered",  "vhost"};
+
+static bool is_own(const struct sluice_bytes *name)
 {
-    for (size_t i = 0; i < record->header_count; i++)
-        if (is_text(&record->headers[i].name, name))
-            return &record->headers[i].value;
-    return NULL;
+    return name->size >= strlen(OWN) && !memcmp(name->data, OWN, strlen(OWN));
+}
+
+/* NULL where it has none. Behind the headers that a producer named so: the last ones are the connector's. */
+static void find_own(const struct envelope_record *record, const struct sluice_bytes *ret[OWN_COUNT])
+{
+    for (int own = 0; own < OWN_COUNT; own++)
+        ret[own] = NULL;
+    for (size_t i = 0; i < record->header_count; i++) {
+        const struct sluice_header *header = &record->headers[i];
+        struct sluice_bytes name;
+
+        if (!is_own(&header->name))
+            continue;
+        name = (struct sluice_bytes){(const char *)header->name.data + strlen(OWN),
+                                     header->name.size - strlen(OWN)};
+        for (int own = 0; own < OWN_COUNT; own++)
+            if (is_text(&name, own_names[own]))
+                ret[own] = &header->value;
+    }
 }
 
 static void add_string(struct buffer *buffer, const void *data, size_t size)
@@ -43,6 +83,13 @@ static void add_string(struct buffer *buffer, const void *data, size_t size)
 }
 
 /* ---- headers ---- */
+
+/* A producer may name a header as one of the connector's: what goes into the event as it is must be
+ * looked at. */
+static bool is_json(const struct sluice_bytes *value)
+{
+    return json_scan(value->data, value->size, NULL, 0, NULL);
+}
 
 static void add_bytes(struct buffer *buffer, const struct sluice_bytes *value)
 {
@@ -55,11 +102,6 @@ static void add_bytes(struct buffer *buffer, const struct sluice_bytes *value)
         buffer_add_number(buffer, bytes[i]);
     }
     buffer_add_text(buffer, "]}");
-}
-
-static bool is_own(const struct sluice_bytes *name)
-{
-    return name->size >= strlen(OWN) && !memcmp(name->data, OWN, strlen(OWN));
 }
 
 /* The type that the header behind it names; 'S' for a string. */
@@ -91,7 +133,7 @@ static void add_headers(struct buffer *buffer, const struct envelope_record *rec
         type = type_of(record, i);
         if (!header->value.data)
             buffer_add_text(buffer, "null");
-        else if (type == 'S' || type == 'x')
+        else if (type == 'S' || type == 'x' || !is_json(&header->value))
             add_bytes(buffer, &header->value);
         else
             buffer_add(buffer, header->value.data, header->value.size); /* JSON already */
@@ -101,22 +143,34 @@ static void add_headers(struct buffer *buffer, const struct envelope_record *rec
 
 /* ---- properties ---- */
 
-static void add_property(struct buffer *buffer, const struct envelope_record *record,
-                         const char *header_name, bool is_number)
+/* `member` is its name, quoted, with the colon. */
+static void add_member(struct buffer *buffer, const char *member, size_t member_size,
+                       const struct sluice_bytes *value, bool is_number)
 {
-    const struct sluice_bytes *value = find(record, header_name);
-    const char *name = header_name + strlen(OWN);
+    size_t size;
+    char *out;
 
-    add_string(buffer, name, strlen(name));
-    buffer_add_text(buffer, ":");
-    if (!value)
-        buffer_add_text(buffer, "null");
-    else if (is_number)
-        buffer_add(buffer, value->data, value->size);
-    else
-        add_string(buffer, value->data, value->size);
-    buffer_add_text(buffer, ",");
+    is_number = is_number && value && is_json(value);
+    size = !value      ? strlen("null")
+           : is_number ? value->size
+                       : json_text_size(value->data, value->size) + 2;
+    if (!buffer_reserve(buffer, member_size + size))
+        return;
+    out = envelope_put(buffer->data + buffer->size, member, member_size);
+    if (!value) {
+        out = ENVELOPE_PUT(out, "null");
+    } else if (is_number) {
+        out = envelope_put(out, value->data, value->size);
+    } else {
+        *out++ = '"';
+        out = json_text_write(out, value->data, value->size);
+        *out++ = '"';
+    }
+    buffer->size = (size_t)(out - buffer->data);
 }
+
+#define ADD_TEXT(buffer, member, value)   add_member(buffer, member, strlen(member), value, false)
+#define ADD_NUMBER(buffer, member, value) add_member(buffer, member, strlen(member), value, true)
 
 /* As Java's DateFormat writes it: "Jan 1, 1970, 12:33:41 AM", in UTC. */
 static void add_timestamp(struct buffer *buffer, const struct sluice_message *message)
@@ -126,59 +180,57 @@ static void add_timestamp(struct buffer *buffer, const struct sluice_message *me
     time_t seconds = (time_t)(message->timestamp_ms / 1000);
     struct tm at;
 
-    buffer_add_text(buffer, "\"timestamp\":");
+    buffer_add_text(buffer, ",\"timestamp\":");
     if (message->timestamp_kind == SLUICE_TIMESTAMP_NONE || !gmtime_r(&seconds, &at))
-        buffer_add_text(buffer, "null,");
+        buffer_add_text(buffer, "null");
     else
-        buffer_format(buffer, "\"%s %d, %" PRId64 ", %d:%02d:%02d %s\",", months[at.tm_mon],
+        buffer_format(buffer, "\"%s %d, %" PRId64 ", %d:%02d:%02d %s\"", months[at.tm_mon],
                       at.tm_mday, (int64_t)at.tm_year + 1900,
                       at.tm_hour % 12 ? at.tm_hour % 12 : 12, at.tm_min, at.tm_sec,
                       at.tm_hour < 12 ? "AM" : "PM");
 }
 
-static void add_properties(struct buffer *buffer, const struct envelope_record *record)
+static void add_properties(struct buffer *buffer, const struct envelope_record *record,
+                           const struct sluice_bytes *const own[OWN_COUNT])
 {
-    buffer_add_text(buffer, "{");
-    add_property(buffer, record, OWN "contentType", false);
-    add_property(buffer, record, OWN "contentEncoding", false);
-    buffer_add_text(buffer, "\"headers\":");
+    ADD_TEXT(buffer, "{\"contentType\":", own[CONTENT_TYPE]);
+    ADD_TEXT(buffer, ",\"contentEncoding\":", own[CONTENT_ENCODING]);
+    buffer_add_text(buffer, ",\"headers\":");
     add_headers(buffer, record);
-    buffer_add_text(buffer, ",");
-    add_property(buffer, record, OWN "deliveryMode", true);
-    add_property(buffer, record, OWN "priority", true);
-    add_property(buffer, record, OWN "correlationId", false);
-    add_property(buffer, record, OWN "replyTo", false);
-    add_property(buffer, record, OWN "expiration", false);
-    add_property(buffer, record, OWN "messageId", false);
+    ADD_NUMBER(buffer, ",\"deliveryMode\":", own[DELIVERY_MODE]);
+    ADD_NUMBER(buffer, ",\"priority\":", own[PRIORITY]);
+    ADD_TEXT(buffer, ",\"correlationId\":", own[CORRELATION_ID]);
+    ADD_TEXT(buffer, ",\"replyTo\":", own[REPLY_TO]);
+    ADD_TEXT(buffer, ",\"expiration\":", own[EXPIRATION]);
+    ADD_TEXT(buffer, ",\"messageId\":", own[MESSAGE_ID]);
     add_timestamp(buffer, record->message);
-    add_property(buffer, record, OWN "type", false);
-    add_property(buffer, record, OWN "userId", false);
-    add_property(buffer, record, OWN "appId", false);
-    add_property(buffer, record, OWN "clusterId", false);
-    buffer_add_text(buffer, "\"bodySize\":");
+    ADD_TEXT(buffer, ",\"type\":", own[TYPE]);
+    ADD_TEXT(buffer, ",\"userId\":", own[USER_ID]);
+    ADD_TEXT(buffer, ",\"appId\":", own[APP_ID]);
+    ADD_TEXT(buffer, ",\"clusterId\":", own[CLUSTER_ID]);
+    buffer_add_text(buffer, ",\"bodySize\":");
     buffer_add_unsigned(buffer, record->message->payload.size);
     buffer_add_text(buffer, "}");
 }
 
 /* ---- messages ---- */
 
-static void add_record(struct buffer *buffer, const struct envelope_record *record)
+static void add_record(struct buffer *buffer, const struct envelope_record *record,
+                       const struct sluice_bytes *const own[OWN_COUNT])
 {
-    const struct sluice_bytes *payload = &record->message->payload;
-    bool again = find(record, OWN "redelivered") || record->message->delivery_count;
+    bool again = own[REDELIVERED] || record->message->delivery_count;
 
     buffer_add_text(buffer, "{\"basicProperties\":");
-    add_properties(buffer, record);
+    add_properties(buffer, record, own);
     buffer_add_text(buffer, again ? ",\"redelivered\":true" : ",\"redelivered\":false");
     buffer_add_text(buffer, ",\"data\":\"");
-    envelope_add_base64(buffer, payload);
+    envelope_add_base64(buffer, &record->message->payload);
     buffer_add_text(buffer, "\"}");
 }
 
-static void add_group_start(struct buffer *buffer, const struct envelope_record *record, bool first)
+static void add_group_start(struct buffer *buffer, const struct envelope_record *record,
+                            const struct sluice_bytes *vhost, bool first)
 {
-    const struct sluice_bytes *vhost = find(record, OWN "vhost");
-
     buffer_add_text(buffer, first ? "\"" : "],\"");
     envelope_add_text(buffer, record->source, strlen(record->source));
     buffer_add_text(buffer, "::");
@@ -199,11 +251,14 @@ void envelope_rabbitmq_write(struct buffer *buffer, const struct envelope_contex
     envelope_add_text(buffer, servers, strlen(servers));
     buffer_add_text(buffer, "\",\"rmqMessagesByQueue\":{");
     for (size_t i = 0; i < count && !buffer->full; i++) {
+        const struct sluice_bytes *own[OWN_COUNT];
+
+        find_own(sorted[i], own);
         if (i == 0 || envelope_compare_places(sorted[i - 1], sorted[i]))
-            add_group_start(buffer, sorted[i], i == 0);
+            add_group_start(buffer, sorted[i], own[VHOST], i == 0);
         else
             buffer_add_text(buffer, ",");
-        add_record(buffer, sorted[i]);
+        add_record(buffer, sorted[i], own);
     }
     buffer_add_text(buffer, count ? "]}}" : "}}");
     free(sorted);

@@ -146,6 +146,41 @@ static void rabbitmq_event(void **state)
            "\"redelivered\":false,\"data\":\"aGk=\"}]}}");
 }
 
+/* A producer names its headers as it likes, also as the connector's own. */
+static void rabbitmq_event_of_false_names(void **state)
+{
+    struct sluice_header headers[] = {
+        {BYTES("amqp:contentType"), BYTES("false")},
+        {BYTES("amqp:priority"), BYTES("1}],\"x\":[{\"y\":2")},
+        {BYTES("amqp:deliveryMode"), ABSENT},
+        {BYTES("h"), BYTES("}")},
+        {BYTES("amqp:fieldType"), BYTES("l")},
+        {BYTES("amqp:contentType"), BYTES("text/plain")},
+    };
+    struct sluice_message message = {.payload = BYTES("hi")};
+    struct envelope_record record = record_of(&message);
+    struct buffer buffer;
+    json_t *document, *properties;
+    const char *type, *priority;
+
+    record.headers = headers;
+    record.header_count = sizeof headers / sizeof headers[0];
+    buffer_init(&buffer, 1 << 20);
+    envelope_write(&buffer, &rabbitmq, &record, 1);
+    document = json_loadb(buffer.data, buffer.size, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(document);
+    assert_int_equal(json_unpack(document, "{s:{s:[{s:o}]}}", "rmqMessagesByQueue", "mytopic::/",
+                                 "basicProperties", &properties),
+                     0);
+    assert_int_equal(json_unpack(properties, "{s:s, s:s, s:{s:{s:[i]}}}", "contentType", &type,
+                                 "priority", &priority, "headers", "h", "bytes", &(int){0}),
+                     0);
+    assert_string_equal(type, "text/plain");
+    assert_string_equal(priority, "1}],\"x\":[{\"y\":2");
+    json_decref(document);
+    buffer_fini(&buffer);
+}
+
 static void rabbitmq_event_groups_by_queue(void **state)
 {
     struct sluice_header again[] = {{BYTES("amqp:redelivered"), BYTES("true")},
@@ -378,6 +413,7 @@ int main(void)
         cmocka_unit_test(kafka_event_of_absent_things),
         cmocka_unit_test(kafka_event_groups_by_partition),
         cmocka_unit_test(rabbitmq_event),
+        cmocka_unit_test(rabbitmq_event_of_false_names),
         cmocka_unit_test(rabbitmq_event_groups_by_queue),
         cmocka_unit_test(own_event),
         cmocka_unit_test(raw_body),
