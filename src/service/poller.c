@@ -148,6 +148,7 @@ static void receive(struct poller *poller, int64_t now_us)
     if (now_us < poller->receive_us && (!poller->readable || !room.messages))
         return;
     poller->readable = false;
+    poller_settle_all(poller);
     again_us = poller->connector->receive(poller->instance, &room);
     if (poller->muted)
         watch_connector(poller);

@@ -10,26 +10,36 @@
 #include "service/poller_inside.h"
 #include "service/replay_source.h"
 
+void poller_settle_all(struct poller *poller)
+{
+    if (poller->settle_count)
+        poller->connector->settle(poller->instance, poller->settle, poller->settle_count);
+    poller->settle_count = 0;
+}
+
 static void settle(void *argument, struct lane *lane, const struct message *message,
                    uint64_t position)
 {
     struct poller *poller = argument;
-    struct sluice_settle_item item = {
+
+    if (poller->context.replay && message) {
+        replay_source_settle(poller->context.replay, message->source.handle,
+                             (enum verdict)message->verdict);
+        return;
+    }
+    poller->settle[poller->settle_count++] = (struct sluice_settle_item){
         .lane = lane->cookie,
         .handle = message ? message->source.handle : NULL,
         .position = position,
         .action = SLUICE_ACCEPT,
     };
-
-    if (poller->context.replay && message)
-        replay_source_settle(poller->context.replay, message->source.handle,
-                             (enum verdict)message->verdict);
-    else
-        poller->connector->settle(poller->instance, &item, 1);
+    if (poller->settle_count == sizeof poller->settle / sizeof poller->settle[0])
+        poller_settle_all(poller);
 }
 
 void poller_release_all(struct poller *poller)
 {
+    poller_settle_all(poller);
     if (poller->release_count)
         poller->connector->release(poller->instance, poller->release, poller->release_count);
     poller->release_count = 0;
@@ -56,6 +66,7 @@ static void lane_drained(void *argument, struct lane *lane)
 {
     struct poller *poller = argument;
 
+    poller_settle_all(poller);
     poller->connector->lane_drained(poller->instance, lane->cookie);
     poller->readable = true;
 }

@@ -80,7 +80,10 @@ struct poller {
 
     struct recording finished, dead;
     bool lanes_to_record;
-    void *release[256];
+    /* Given to the connector together, before lanes can come or go. */
+    struct sluice_settle_item settle[128];
+    size_t settle_count;
+    void *release[256]; /* after they are settled */
     size_t release_count;
 
     int64_t receive_us; /* when the connector wants to be called again */
@@ -113,6 +116,7 @@ bool poller_keeps_positions(const struct poller *poller);
 
 /* poller_engine.c */
 extern const struct engine_ops poller_engine_ops;
+void poller_settle_all(struct poller *poller);
 void poller_release_all(struct poller *poller);
 
 /* poller_watch.c */
