@@ -15,6 +15,9 @@
 
 #define DEPTH_US   (5 * RABBIT_SECOND)
 #define FINISH_US  (3 * RABBIT_SECOND)
+#define GATHER_US   2000
+#define GATHER_FROM 8 /* messages in one go that announce more */
+#define GATHER_CLOSE_US 500 /* so do messages that follow each other so closely */
 #define RELEASE_US RABBIT_SECOND /* what is given back waits at least so long: it comes again at once */
 
 void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from)
@@ -263,6 +266,37 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
 
 /* ---- the thread ---- */
 
+/* Takes off the wakes that came. */
+static void clear_wakes(const struct rabbit_link *link)
+{
+    uint64_t count;
+
+    if (read(link->work_fd, &count, sizeof count) < 0)
+        return; /* there were none */
+}
+
+/* Whether many come: `count` just did. */
+static bool is_busy(struct rabbit_link *link, size_t count)
+{
+    int64_t now_us = rabbit_now();
+    bool busy = count && (count >= GATHER_FROM || now_us - link->handed_us < GATHER_CLOSE_US);
+
+    if (count)
+        link->handed_us = now_us;
+    return busy;
+}
+
+/* While many come, those of a moment are taken together: to wake, and to wake the host's side, costs as
+ * much as several messages. What is settled ends the pause. */
+static void gather(struct rabbit_link *link)
+{
+    struct pollfd work = {.fd = link->work_fd, .events = POLLIN};
+    const struct timespec pause = {0, GATHER_US * 1000};
+
+    if (ppoll(&work, 1, &pause, NULL) > 0)
+        clear_wakes(link);
+}
+
 static void rest(struct rabbit_link *link, int64_t until_us)
 {
     struct pollfd fds[2] = {{.fd = link->work_fd, .events = POLLIN},
@@ -270,22 +304,21 @@ static void rest(struct rabbit_link *link, int64_t until_us)
                              .events = POLLIN}};
     int64_t left_us = until_us - rabbit_now();
     struct timespec left = {0};
-    uint64_t count;
 
     if (link->connection &&
         (amqp_frames_enqueued(link->connection) || amqp_data_in_buffer(link->connection)))
         left_us = 0;
     if (left_us > 0)
         left = (struct timespec){left_us / RABBIT_SECOND, left_us % RABBIT_SECOND * 1000};
-    if (ppoll(fds, 2, &left, NULL) > 0 && fds[0].revents &&
-        read(link->work_fd, &count, sizeof count) < 0)
-        return; /* nothing to clear */
+    if (ppoll(fds, 2, &left, NULL) > 0 && fds[0].revents)
+        clear_wakes(link);
 }
 
 static void turn(struct rabbit_link *link)
 {
     int64_t until_us = rabbit_now() + 60 * RABBIT_SECOND;
-    int more = 0;
+    size_t count;
+    int more;
 
     if (!link->connection) {
         settle_all(link);
@@ -300,10 +333,13 @@ static void turn(struct rabbit_link *link)
     more = frames_read(link);
     if (more < 0)
         return;
-    frames_hand_over(link);
+    count = frames_hand_over(link);
     if (settle_all(link) || keep_time(link, &until_us))
         return;
-    rest(link, more ? 0 : until_us);
+    if (!more && is_busy(link, count))
+        gather(link);
+    else
+        rest(link, more ? 0 : until_us);
 }
 
 static bool is_closing(const struct rabbit_link *link)
@@ -444,22 +480,25 @@ void rabbit_link_fetch(struct rabbit_link *link, struct rabbit_lane *lanes)
     pthread_mutex_unlock(&link->lock);
 }
 
-void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlement)
+void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlements,
+                        size_t count)
 {
     bool first;
 
     pthread_mutex_lock(&link->lock);
     first = !link->settlement_count;
-    if (link->settlement_count == link->settlement_room) {
+    while (link->settlement_room - link->settlement_count < count) {
         link->settlement_room = link->settlement_room ? link->settlement_room * 2 : 256;
         link->settlements =
             reallocarray(link->settlements, link->settlement_room, sizeof *link->settlements);
     }
-    link->settlements[link->settlement_count] = *settlement;
-    if (settlement->action == SLUICE_RELEASE)
-        link->settlements[link->settlement_count].due_us =
-            rabbit_now() + (settlement->due_us > RELEASE_US ? settlement->due_us : RELEASE_US);
-    link->settlement_count++;
+    for (size_t i = 0; i < count; i++) {
+        struct rabbit_settlement *to = &link->settlements[link->settlement_count++];
+
+        *to = settlements[i];
+        if (to->action == SLUICE_RELEASE)
+            to->due_us = rabbit_now() + (to->due_us > RELEASE_US ? to->due_us : RELEASE_US);
+    }
     pthread_mutex_unlock(&link->lock);
     if (first)
         wake(link->work_fd);

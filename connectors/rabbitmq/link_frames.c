@@ -286,14 +286,14 @@ int frames_read(struct rabbit_link *link)
     return 1;
 }
 
-void frames_hand_over(struct rabbit_link *link)
+size_t frames_hand_over(struct rabbit_link *link)
 {
-    bool any = false;
+    size_t count = 0;
 
     for (size_t i = 0; i < link->config->queue_count; i++)
-        any = any || link->channels[i].incoming.first;
-    if (!any)
-        return;
+        count += link->channels[i].incoming.count;
+    if (!count)
+        return 0;
     pthread_mutex_lock(&link->lock);
     for (size_t i = 0; i < link->config->queue_count; i++) {
         struct rabbit_channel *channel = &link->channels[i];
@@ -303,4 +303,5 @@ void frames_hand_over(struct rabbit_link *link)
     }
     pthread_mutex_unlock(&link->lock);
     link_wake(link);
+    return count;
 }

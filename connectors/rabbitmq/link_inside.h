@@ -73,10 +73,11 @@ struct rabbit_link {
     size_t host; /* tried next */
     int64_t retry_us;
     int64_t connected_us;
+    int64_t handed_us;               /* when messages were last handed over */
     int64_t depth_us;                /* when to ask for the queues' depths */
     struct rabbit_settlement *later; /* releases that are not due */
     size_t later_count, later_room;
-    char session[24]; /* names the connection */
+    char session[RABBIT_SESSION]; /* names the connection */
 };
 
 /* link.c */
@@ -135,7 +136,7 @@ struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t 
 /* link_frames.c */
 /* Reads what there is. 1: there may be more; -1: the connection failed, and was dealt with. */
 int frames_read(struct rabbit_link *link);
-/* Hands over what came in. */
-void frames_hand_over(struct rabbit_link *link);
+/* Hands over what came in, and returns how many messages that were. */
+size_t frames_hand_over(struct rabbit_link *link);
 
 #endif

@@ -10,12 +10,12 @@
  *   amqp:exchange, amqp:routingKey   unless the queue's own name was its address
  *   amqp:vhost        unless it is /
  * Values that are no strings are written as JSON, see text_add_field. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
+
+#define QUEUE_NAME_MOST 255 /* of AMQP */
 
 struct part {
     size_t name, name_size, value, value_size; /* into the text */
@@ -73,12 +73,31 @@ static void add_text(struct builder *builder, const char *name, const char *valu
     add_bytes(builder, name, (amqp_bytes_t){strlen(value), (void *)(uintptr_t)value});
 }
 
+/* snprintf takes longer than all else that is done for a message. */
+static char *put_number(char *out, uint64_t number)
+{
+    char digits[20], *at = digits + sizeof digits;
+
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    memcpy(out, at, (size_t)(digits + sizeof digits - at));
+    return out + (digits + sizeof digits - at);
+}
+
+static char *put_text(char *out, const char *text, size_t most)
+{
+    size_t size = strnlen(text, most);
+
+    memcpy(out, text, size);
+    return out + size;
+}
+
 static void add_number(struct builder *builder, const char *name, uint64_t number)
 {
-    char digits[24];
+    char digits[20];
 
-    snprintf(digits, sizeof digits, "%" PRIu64, number);
-    add_text(builder, name, digits);
+    add_bytes(builder, name, (amqp_bytes_t){(size_t)(put_number(digits, number) - digits), digits});
 }
 
 static void add_header(struct builder *builder, const amqp_table_entry_t *entry)
@@ -204,16 +223,29 @@ static struct rabbit_message *lay_out(const struct builder *builder, const char 
     return message;
 }
 
+/* QUEUE/SESSION-GENERATION-TAG; returns its end. */
+static char *write_identity(char *out, const struct rabbit_origin *origin)
+{
+    out = put_text(out, origin->queue, QUEUE_NAME_MOST);
+    *out++ = '/';
+    out = put_text(out, origin->session, RABBIT_SESSION);
+    *out++ = '-';
+    out = put_number(out, origin->generation);
+    *out++ = '-';
+    return put_number(out, origin->tag);
+}
+
 struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
                                           const amqp_basic_properties_t *properties,
                                           size_t body_size)
 {
-    struct builder builder = {.count = 0};
+    struct builder builder;
     struct rabbit_message *message;
     amqp_bytes_t id = {0, NULL};
-    char identity[400];
-    int identity_size;
+    char identity[QUEUE_NAME_MOST + RABBIT_SESSION + 48];
+    size_t identity_size = (size_t)(write_identity(identity, origin) - identity);
 
+    builder.count = 0;
     builder.parts = builder.first;
     builder.room = sizeof builder.first / sizeof builder.first[0];
     text_init(&builder.text);
@@ -225,9 +257,7 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
     add_origin(&builder, origin);
     if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
         id = properties->message_id;
-    identity_size = snprintf(identity, sizeof identity, "%.255s/%s-%" PRIu64 "-%" PRIu64,
-                             origin->queue, origin->session, origin->generation, origin->tag);
-    message = lay_out(&builder, identity, (size_t)identity_size, id, body_size);
+    message = lay_out(&builder, identity, identity_size, id, body_size);
     if (message) {
         message->tag = origin->tag;
         message->generation = origin->generation;

@@ -14,6 +14,7 @@
 #define CLOSE_WAIT_US (3 * RABBIT_SECOND)
 #define FLUSH_US      (RABBIT_SECOND / 2) /* of a stop's time, for what is settled and the goodbye */
 #define DELIVER_MOST  512
+#define SETTLE_MOST   128 /* handed over in one go */
 #define BYTES_LEAST   ((size_t)1 << 20) /* fetched ahead, however little room the host has */
 
 struct rabbit {
@@ -127,7 +128,7 @@ static void give_back(struct rabbit *rabbit, struct rabbit_lane *lane)
     const struct rabbit_settlement wish = {.generation = lane->generation,
                                            .action = RABBIT_GIVE_BACK};
 
-    rabbit_link_settle(rabbit->link, &wish);
+    rabbit_link_settle(rabbit->link, &wish, 1);
 }
 
 static void close_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
@@ -280,19 +281,24 @@ static bool deliver(struct rabbit *rabbit, const struct sluice_room *room)
 static void rabbit_settle(void *instance, struct sluice_settle_item *items, size_t count)
 {
     struct rabbit *rabbit = instance;
+    struct rabbit_settlement settlements[SETTLE_MOST];
+    size_t filled = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct rabbit_lane *lane = items[i].lane;
         const struct rabbit_message *message = items[i].handle;
-        const struct rabbit_settlement settlement = {.generation = message->generation,
-                                                     .tag = message->tag,
-                                                     .due_us = items[i].delay_us,
-                                                     .action = items[i].action};
 
+        settlements[filled++] = (struct rabbit_settlement){.generation = message->generation,
+                                                           .tag = message->tag,
+                                                           .due_us = items[i].delay_us,
+                                                           .action = items[i].action};
         items[i].result = 0;
         if (lane->held)
             lane->held--;
-        rabbit_link_settle(rabbit->link, &settlement);
+        if (filled == SETTLE_MOST || i + 1 == count) {
+            rabbit_link_settle(rabbit->link, settlements, filled);
+            filled = 0;
+        }
     }
 }
 

@@ -26,6 +26,7 @@
 #include <sluice/connector.h>
 
 #define RABBIT_TEXT   512
+#define RABBIT_SESSION 24 /* a session's name */
 #define RABBIT_SECOND INT64_C(1000000)
 
 int64_t rabbit_now(void);
@@ -185,7 +186,8 @@ int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, 
 struct rabbit_event *rabbit_link_events(struct rabbit_link *link);
 /* Moves what the lanes fetched to their `ready`. */
 void rabbit_link_fetch(struct rabbit_link *link, struct rabbit_lane *lanes);
-void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlement);
+void rabbit_link_settle(struct rabbit_link *link, const struct rabbit_settlement *settlements,
+                        size_t count);
 int64_t rabbit_link_depth(struct rabbit_link *link, const struct rabbit_lane *lane);
 /* Acknowledges what is settled, closes the connection and ends: RABBIT_LANE_LOST for each lane, then
  * RABBIT_ENDED follow. */
