@@ -177,16 +177,16 @@ test-docker:
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
 
-bench: all $(B)/tests/floor $(B)/tests/bench_producer $(B)/tests/bench_latency
+bench: all $(B)/tests/floor $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer $(B)/tests/bench_latency
 	@SLUICE_BUILD=$(B) tests/bench/run
 
 .PHONY: bench-dlq
 bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder
 	@SLUICE_BUILD=$(B) tests/bench/dlq
 
-$(B)/tests/floor $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c $(B)/flags
+$(B)/tests/floor $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs rdkafka libcurl)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs $(if $(findstring rabbitmq,$@),librabbitmq,rdkafka) libcurl)
 $(B)/tests/bench_latency: tests/bench/bench_latency.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -Isrc -o $@ $^ $(shell $(PKG_CONFIG) --cflags --libs rdkafka libmicrohttpd)

@@ -12,18 +12,11 @@
  * one JSON object; time and CPU (of all threads) are counted from the first message on. */
 #define _GNU_SOURCE
 #include <getopt.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <curl/curl.h>
 #include <librdkafka/rdkafka.h>
+
+#include "floor.h"
 
 #define PARTITIONS 4096
 
@@ -55,89 +48,10 @@ static rd_kafka_t *consumer;
 static CURLM *multi;
 static struct batch *idle;
 static struct part *oldest[PARTITIONS], *newest[PARTITIONS];
-static int64_t done_messages, failed_requests, requests, in_flight;
+static struct floor_counts counts;
 static rd_kafka_message_t **pending; /* the batch that is being filled */
 static int *next_of, pending_count;
-static int64_t pending_since_us, begun_us, begun_cpu_us;
-
-static void die(const char *what, const char *why)
-{
-    fprintf(stderr, "floor: %s: %s\n", what, why);
-    exit(1);
-}
-
-static int64_t now_us(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
-}
-
-static int64_t cpu_us(struct rusage *usage)
-{
-    getrusage(RUSAGE_SELF, usage);
-    return (int64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
-           usage->ru_utime.tv_usec + usage->ru_stime.tv_usec;
-}
-
-/* ---- the event ---- */
-
-static char pairs[4096][2];
-
-static void make_pairs(void)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (int i = 0; i < 4096; i++) {
-        pairs[i][0] = digits[i >> 6];
-        pairs[i][1] = digits[i & 63];
-    }
-}
-
-static char *put(char *out, const char *text, size_t size)
-{
-    memcpy(out, text, size);
-    return out + size;
-}
-
-#define PUT(out, literal) put(out, literal, sizeof(literal) - 1)
-
-static char *put_number(char *out, int64_t number)
-{
-    char digits[20], *at = digits + sizeof digits;
-
-    if (number < 0) {
-        *out++ = '-';
-        number = -number;
-    }
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    return put(out, at, (size_t)(digits + sizeof digits - at));
-}
-
-static char *put_base64(char *out, const unsigned char *in, size_t size)
-{
-    for (; size >= 3; size -= 3, in += 3) {
-        uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
-
-        memcpy(out, pairs[bits >> 12], 2);
-        memcpy(out + 2, pairs[bits & 4095], 2);
-        out += 4;
-    }
-    if (size) {
-        uint32_t bits = (uint32_t)in[0] << 16 | (size > 1 ? (uint32_t)in[1] << 8 : 0);
-
-        memcpy(out, pairs[bits >> 12], 2);
-        out[2] = pairs[bits & 4095][0];
-        out[3] = '=';
-        if (size == 1)
-            out[2] = '=';
-        out += 4;
-    }
-    return out;
-}
+static int64_t pending_since_us;
 
 static char *put_headers(char *out, const rd_kafka_message_t *message)
 {
@@ -281,11 +195,7 @@ static void send_batch(void)
     for (int i = 0; i < pending_count; i++)
         rd_kafka_message_destroy(pending[i]);
     pending_count = 0;
-    curl_easy_setopt(batch->easy, CURLOPT_POSTFIELDS, batch->body);
-    curl_easy_setopt(batch->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)batch->size);
-    curl_multi_add_handle(multi, batch->easy);
-    in_flight++;
-    requests++;
+    floor_send(multi, batch->easy, batch->body, batch->size, &counts);
 }
 
 static void finish_batch(struct batch *batch)
@@ -312,28 +222,17 @@ static void finish_batch(struct batch *batch)
             rd_kafka_topic_partition_list_destroy(list);
         }
     }
-    done_messages += batch->count;
-    in_flight--;
+    counts.messages += batch->count;
     batch->next = idle;
     idle = batch;
 }
 
 static void take_answers(void)
 {
-    CURLMsg *message;
-    int left;
+    struct batch *batch;
 
-    while ((message = curl_multi_info_read(multi, &left))) {
-        struct batch *batch;
-        long status = 0;
-
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &batch);
-        curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
-        if (message->data.result || status < 200 || status > 299)
-            failed_requests++;
-        curl_multi_remove_handle(multi, message->easy_handle);
+    while ((batch = floor_answer(multi, &counts)))
         finish_batch(batch);
-    }
 }
 
 /* Returns whether it stopped for want of an idle request, so that there may be more. */
@@ -354,12 +253,7 @@ static bool take_messages(void)
         }
         if (message->partition >= PARTITIONS)
             die("partition", "too many");
-        if (!begun_us) {
-            struct rusage usage;
-
-            begun_us = now_us();
-            begun_cpu_us = cpu_us(&usage);
-        }
+        floor_begin(&counts);
         if (!pending_count)
             pending_since_us = now_us();
         pending[pending_count++] = message;
@@ -371,32 +265,14 @@ static bool take_messages(void)
 
 /* ---- set-up ---- */
 
-static size_t drop(char *data, size_t size, size_t count, void *argument)
-{
-    return size * count;
-}
-
 static void make_batches(void)
 {
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-
-    headers = curl_slist_append(headers, "Expect:");
-    multi = curl_multi_init();
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)options.in_flight);
+    multi = floor_multi(options.in_flight);
     for (int i = 0; i < options.in_flight; i++) {
         struct batch *batch = calloc(1, sizeof *batch);
 
         batch->parts = calloc((size_t)options.batch, sizeof *batch->parts);
-        batch->easy = curl_easy_init();
-        curl_easy_setopt(batch->easy, CURLOPT_URL, options.url);
-        curl_easy_setopt(batch->easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(batch->easy, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(batch->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-        curl_easy_setopt(batch->easy, CURLOPT_PROXY, "");
-        curl_easy_setopt(batch->easy, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(batch->easy, CURLOPT_TIMEOUT_MS, 30000L);
-        curl_easy_setopt(batch->easy, CURLOPT_WRITEFUNCTION, drop);
-        curl_easy_setopt(batch->easy, CURLOPT_PRIVATE, batch);
+        batch->easy = floor_request(options.url, batch);
         batch->next = idle;
         idle = batch;
     }
@@ -491,19 +367,6 @@ static void read_options(int count, char **arguments, char **ret_properties, int
                      "[--messages N] [--window-ms N] [--latency] [-X property=value]...");
 }
 
-static void report(void)
-{
-    struct rusage usage;
-    int64_t cpu = cpu_us(&usage) - begun_cpu_us, spent = now_us() - begun_us;
-    double messages = (double)done_messages;
-
-    printf("{\"messages\":%lld,\"seconds\":%.3f,\"messages_per_second\":%.0f,"
-           "\"cpu_us_per_message\":%.3f,\"peak_rss_kib\":%ld,\"requests\":%lld,\"failed\":%lld}\n",
-           (long long)done_messages, (double)spent / 1e6, messages * 1e6 / (double)spent,
-           (double)cpu / messages, usage.ru_maxrss, (long long)requests,
-           (long long)failed_requests);
-}
-
 int main(int count, char **arguments)
 {
     struct curl_waitfd wait = {.events = CURL_WAIT_POLLIN};
@@ -530,7 +393,7 @@ int main(int count, char **arguments)
     wait.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     rd_kafka_queue_io_event_enable(rd_kafka_queue_get_consumer(consumer), wait.fd, &(uint64_t){1},
                                    8);
-    while (done_messages < options.messages) {
+    while (counts.messages < options.messages) {
         eventfd_t ignored;
         bool more;
 
@@ -538,7 +401,7 @@ int main(int count, char **arguments)
         more = take_messages();
         curl_multi_perform(multi, &running);
         take_answers();
-        if (done_messages >= options.messages)
+        if (counts.messages >= options.messages)
             break;
         /* With all requests out, messages may wait; else wait for either. */
         if (!idle)
@@ -546,7 +409,7 @@ int main(int count, char **arguments)
         else if (!more)
             curl_multi_poll(multi, &wait, 1, pending_count ? 5 : 1000, NULL);
     }
-    report();
+    floor_report(&counts);
     rd_kafka_consumer_close(consumer);
-    return failed_requests ? 1 : 0;
+    return counts.failed ? 1 : 0;
 }
