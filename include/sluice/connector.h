@@ -26,7 +26,9 @@
  *
  * Versions. The host refuses another major version. Minor versions only append members; the host
  * copies the smaller of both sizes, and a missing operation is NULL.
- *   1.0  first version */
+ *   1.0  first version
+ *   1.1  `open_publisher` and `capabilities_with`; the host's `settle_failed`, `unpublishable` and
+ *        `lane_position`; SLUICE_NEEDS_POSITION; SLUICE_OPTION_CONSUME and _PUBLISH */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
 
@@ -42,7 +44,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 0
+#define SLUICE_ABI_MINOR 1
 #define SLUICE_ABI_MAGIC 0x65636c73u /* "slce" */
 
 /* ---- what a connector can do: bits of `capabilities` ---- */
@@ -63,6 +65,10 @@ extern "C" {
 #define SLUICE_IS_ORDERED          0x0200u /* positions of a lane arrive in order */
 #define SLUICE_HAS_STABLE_IDENTITY 0x0400u /* lane and position (or `identity`) name a message across
                                               redeliveries */
+#define SLUICE_NEEDS_POSITION      0x0800u /* the source does not remember what is finished, and each
+                                              instance gets all of it: the host records the lane's
+                                              position, see `lane_position`. Only with
+                                              SLUICE_CAN_SETTLE_UP_TO */
 
 /* ---- states a connector reports, see `state` ---- */
 enum sluice_state {
@@ -111,8 +117,8 @@ struct sluice_settle_item {
 
 /* A message to publish. All memory is the host's and stays valid until `published` is called. */
 struct sluice_publication {
-    const char *destination; /* topic, queue; NULL: the source's own */
-    struct sluice_bytes key;
+    const char *destination; /* topic, queue; NULL: the one that the options name */
+    struct sluice_bytes key; /* absent where the connector has no SLUICE_HAS_KEY */
     struct sluice_bytes payload;
     const struct sluice_header *headers;
     size_t header_count;
@@ -169,7 +175,26 @@ struct sluice_host_api {
 
     /* Within `receive`, after `stop`: all is flushed, `close` may follow. */
     void (*stopped)(struct sluice_host *host);
+
+    /* Within `receive`: the source did not take a commit or settlements, so many requests of them. Only
+     * counted: say why through `log` or `state`, and try again where that makes sense. */
+    void (*settle_failed)(struct sluice_host *host, uint32_t requests);
+
+    /* 1.1, see SLUICE_HOST_HAS. In place of `published`: the destination will never take this, however
+     * often it is tried again, as it is too large for it. */
+    void (*unpublishable)(struct sluice_host *host, void *cookie, const char *error);
+
+    /* 1.1. Within `receive`, with SLUICE_NEEDS_POSITION: where the lane is to be delivered from, as it is
+     * durably recorded; all before is finished, and `ret_position` itself need not exist. 1; or 0: nothing
+     * is recorded; or -1: the record cannot be read now (the host says why), ask again later. A lane
+     * without a record begins where its first `settled` says, and nothing of it may be delivered before
+     * this function returns 1. */
+    int (*lane_position)(struct sluice_host *host, void *lane, uint64_t *ret_position);
 };
+
+/* Whether the host has a member that 1.0 did not have. */
+#define SLUICE_HOST_HAS(api, member)                                                               \
+    ((api)->struct_size >= offsetof(struct sluice_host_api, member) + sizeof((api)->member))
 
 /* What `check` found, for people. `report` may be called several times, in order. */
 struct sluice_check {
@@ -179,6 +204,9 @@ struct sluice_check {
     void *cookie;
     /* `ok`: what was tried and worked; otherwise what failed and the cure. */
     void (*report)(void *cookie, bool ok, const char *text);
+    const char *destination; /* 1.1, read only where the host's `abi_minor` is 1 or more, by an instance
+                                that only publishes: what to try in place of what the options name;
+                                NULL: that */
 };
 
 /* ---- the connector ---- */
@@ -249,6 +277,19 @@ struct sluice_connector {
     /* Tries the real thing for `sluice check --connect`: may block up to the deadline. Called on an
      * instance that was opened and not started. 0: all is well. */
     int (*check)(void *instance, const struct sluice_check *check);
+
+    /* 1.1. As `open`, for an instance that only publishes, to what its options name or to the
+     * destination of each publication: options with SLUICE_OPTION_CONSUME may be unset, and mean
+     * nothing. The other operations follow as after `open`, `receive` always without room. It joins and
+     * takes nothing; its state says whether it can publish. `check` tries whether it could, without
+     * publishing. NULL: the connector is no place for dead letters. */
+    int (*open_publisher)(struct sluice_host *host, const struct sluice_host_api *api,
+                          const struct sluice_values *values, void **ret_instance);
+
+    /* 1.1. What an instance with these options can do, where options change it; what needs an operation must
+     * be in `capabilities` as well. NULL: `capabilities`. */
+    uint32_t (*capabilities_with)(const struct sluice_values_api *api,
+                                  const struct sluice_values *values);
 };
 
 /* Returns the static descriptor of a plugin; the only symbol a plugin exports. */

@@ -30,6 +30,11 @@ enum sluice_option_type {
 #define SLUICE_OPTION_SERVERS  4u /* STRING or LIST that says where the source is (no secrets in it);
                                      functions are told, where their event has a place for it */
 #define SLUICE_OPTION_FILE     8u /* STRING: names a file; a reload restarts the mapping when it changed */
+/* Since 1.1, where messages are only published to, as to a place for dead letters (`open_publisher`):
+ * with CONSUME alone an option is refused there, with PUBLISH alone it is refused everywhere else; one
+ * with CONSUME, also beside PUBLISH, is not required there. */
+#define SLUICE_OPTION_CONSUME 16u
+#define SLUICE_OPTION_PUBLISH 32u
 
 /* One option. The table and all it points to are static. */
 struct sluice_option {
@@ -38,7 +43,8 @@ struct sluice_option {
     uint32_t flags;             /* SLUICE_OPTION_* */
     const char *default_text;   /* as a user would write it; NULL: unset */
     int64_t minimum, maximum;   /* INT, BYTES, DURATION (microseconds); both 0: no limit */
-    const char *const *choices; /* ENUM: NULL-terminated; else NULL */
+    const char *const *choices; /* ENUM: NULL-terminated. DURATION: the first is a word for 0,
+                                   whatever the minimum is. Else NULL */
     const char *help;           /* one sentence, starting with a capital, ending with a period */
 };
 

@@ -19,8 +19,9 @@ struct histogram {
     double sum;
 };
 
-static inline void histogram_add(struct histogram *histogram, const struct histogram_scale *scale,
-                                 double value)
+/* Returns the bucket that it fell into. */
+static inline size_t histogram_add(struct histogram *histogram, const struct histogram_scale *scale,
+                                   double value)
 {
     size_t i = 0;
 
@@ -28,6 +29,7 @@ static inline void histogram_add(struct histogram *histogram, const struct histo
         i++;
     histogram->buckets[i]++;
     histogram->sum += value;
+    return i;
 }
 
 static inline void histogram_join(struct histogram *sum, const struct histogram *more)

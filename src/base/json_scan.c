@@ -17,6 +17,9 @@ struct scan {
     bool on_path;                   /* whether the next value does */
     bool is_array[JSON_SCAN_DEPTH]; /* by depth - 1, as is */
     int64_t index[JSON_SCAN_STEPS + 1]; /* of the present element, in arrays on the path */
+    struct json_scan_member *members; /* of an outermost object; NULL: nobody asks */
+    size_t member_room, member_count;
+    struct json_scan_value *open; /* the member's value whose end is still to come */
 };
 
 static void skip_space(struct scan *scan)
@@ -125,10 +128,13 @@ static bool pass_string(struct scan *scan, struct json_scan_value *ret)
             memcpy(&word, at, 8);
             /* No control character, quote, backslash or byte above 0x7f among the eight; a borrow
              * can only come from a byte that fails itself. */
-            if (((word - 0x20 * ONES) | word | ((word ^ '"' * ONES) - ONES) |
-                 ((word ^ '\\' * ONES) - ONES)) &
-                0x80 * ONES)
+            word = ((word - 0x20 * ONES) | word | ((word ^ '"' * ONES) - ONES) |
+                    ((word ^ '\\' * ONES) - ONES)) &
+                   0x80 * ONES;
+            if (word) {
+                at += json_text_passed(word);
                 break;
+            }
             at += 8;
         }
         while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
@@ -269,6 +275,41 @@ static void close_container(struct scan *scan)
     scan->depth--;
     if (scan->tracked > scan->depth)
         scan->tracked = scan->depth;
+    if (scan->depth == 1 && scan->open) {
+        scan->open->size = (size_t)((const char *)scan->at - scan->open->text);
+        scan->open = NULL;
+    }
+}
+
+/* The member of the outermost object whose turn it is; NULL where nobody asks, or there is no room. */
+static struct json_scan_member *present_member(struct scan *scan)
+{
+    return scan->member_count <= scan->member_room ? &scan->members[scan->member_count - 1] : NULL;
+}
+
+static void note_name(struct scan *scan, const struct json_scan_value *name)
+{
+    struct json_scan_member *member;
+
+    scan->member_count++;
+    member = present_member(scan);
+    if (member)
+        member->name = *name;
+}
+
+/* Its value begins at `from`. */
+static void note_value(struct scan *scan, const unsigned char *from,
+                       const struct json_scan_value *value)
+{
+    struct json_scan_member *member = present_member(scan);
+
+    if (!member)
+        return;
+    member->value = *value;
+    if (scan->depth > 1) {
+        member->value.text = (const char *)from;
+        scan->open = &member->value;
+    }
 }
 
 /* Passes what stands before a member: for objects its name and the colon. */
@@ -286,6 +327,8 @@ static bool begin_member(struct scan *scan)
     skip_space(scan);
     if (!pass_string(scan, &name))
         return false;
+    if (scan->members && !level)
+        note_name(scan, &name);
     scan->on_path = scan->on_path && json_scan_same(&name, scan->path[level].name,
                                                      scan->path[level].name_size);
     skip_space(scan);
@@ -337,44 +380,82 @@ static bool pass_value(struct scan *scan, struct json_scan_value *ret)
     }
 }
 
+/* The whole text, from `scan->at` on. */
+static bool pass_text(struct scan *scan)
+{
+    int more = 1;
+
+    while (more > 0) {
+        struct json_scan_value value;
+        size_t level = scan->depth;
+        const unsigned char *from;
+        bool on_path;
+
+        skip_space(scan);
+        on_path = scan->on_path;
+        from = scan->at;
+        if (!pass_value(scan, &value))
+            return false;
+        if (on_path) /* a later member of the same name overrides, whatever it holds */
+            scan->found =
+                level == scan->steps ? value : (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
+        if (scan->members && level == 1 && !scan->is_array[0])
+            note_value(scan, from, &value);
+        if (scan->depth > level) {
+            skip_space(scan);
+            if (!at_byte(scan, scan->is_array[level] ? ']' : '}')) {
+                if (!begin_member(scan))
+                    return false;
+                continue;
+            }
+            close_container(scan);
+        }
+        more = next_member(scan);
+    }
+    return !more;
+}
+
+static void begin(struct scan *scan, const void *data, size_t size)
+{
+    /* Member by member: the arrays need no zeroes. */
+    scan->at = data;
+    scan->end = scan->at + size;
+    scan->path = NULL;
+    scan->steps = 0;
+    scan->found = (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
+    scan->depth = scan->tracked = 0;
+    scan->on_path = false;
+    scan->members = NULL;
+    scan->open = NULL;
+}
+
 bool json_scan(const void *data, size_t size, const struct json_scan_step *path, size_t steps,
                struct json_scan_value *ret_value)
 {
     struct scan scan;
-    int more = 1;
 
-    /* Member by member: the arrays need no zeroes. */
-    scan.at = data;
-    scan.end = scan.at + size;
+    begin(&scan, data, size);
     scan.path = path;
     scan.steps = ret_value ? steps : 0;
-    scan.found = (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
-    scan.depth = scan.tracked = 0;
     scan.on_path = ret_value != NULL;
-    while (more > 0) {
-        struct json_scan_value value;
-        size_t level = scan.depth;
-        bool on_path;
-
-        skip_space(&scan);
-        on_path = scan.on_path;
-        if (!pass_value(&scan, &value))
-            return false;
-        if (on_path) /* a later member of the same name overrides, whatever it holds */
-            scan.found =
-                level == scan.steps ? value : (struct json_scan_value){.kind = JSON_SCAN_ABSENT};
-        if (scan.depth > level) {
-            skip_space(&scan);
-            if (!at_byte(&scan, scan.is_array[level] ? ']' : '}')) {
-                if (!begin_member(&scan))
-                    return false;
-                continue;
-            }
-            close_container(&scan);
-        }
-        more = next_member(&scan);
-    }
-    if (!more && ret_value)
+    if (!pass_text(&scan))
+        return false;
+    if (ret_value)
         *ret_value = scan.found;
-    return !more;
+    return true;
+}
+
+bool json_scan_members(const void *data, size_t size, struct json_scan_member *ret_members,
+                       size_t room, size_t *ret_count)
+{
+    struct scan scan;
+
+    begin(&scan, data, size);
+    scan.members = ret_members;
+    scan.member_room = room;
+    scan.member_count = 0;
+    if (!pass_text(&scan))
+        return false;
+    *ret_count = scan.member_count;
+    return true;
 }

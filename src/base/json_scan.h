@@ -43,6 +43,18 @@ struct json_scan_value {
 bool json_scan(const void *data, size_t size, const struct json_scan_step *path, size_t steps,
                struct json_scan_value *ret_value);
 
+/* A member of an object: a STRING, and what it holds. `text` and `size` of an ARRAY or OBJECT are all of
+ * it, with its brackets, as json_walk gives them. */
+struct json_scan_member {
+    struct json_scan_value name, value;
+};
+
+/* As json_scan without a path. Where the text is an object, `ret_members` are its own members in their
+ * order, the first `room` of them, and *ret_count says how many there are; where it is anything else,
+ * *ret_count is 0. */
+bool json_scan_members(const void *data, size_t size, struct json_scan_member *ret_members,
+                       size_t room, size_t *ret_count);
+
 /* Whether the text of a STRING, its escapes resolved, is `name`. */
 bool json_scan_same(const struct json_scan_value *string, const char *name, size_t size);
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/json_text.h"
+
 static const char *skip_space(const char *at, const char *end)
 {
     while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
@@ -24,8 +26,11 @@ static const char *string_end(const char *at, const char *end)
             quotes = word ^ '"' * ONES;
             escapes = word ^ '\\' * ONES;
             /* Whether a byte is 0, that is one of the two. */
-            if ((((quotes - ONES) & ~quotes) | ((escapes - ONES) & ~escapes)) & 0x80 * ONES)
+            word = (((quotes - ONES) & ~quotes) | ((escapes - ONES) & ~escapes)) & 0x80 * ONES;
+            if (word) {
+                at += json_text_passed(word);
                 break;
+            }
             at += 8;
         }
         while (at < end && *at != '"' && *at != '\\')
@@ -100,10 +105,16 @@ static const char *take(const char *at, const char *end, struct json_scan_value 
 
 struct json_scan_value json_walk_text(const void *json, size_t size)
 {
-    const char *end = (const char *)json + size;
+    const char *end = (const char *)json + size, *at = skip_space(json, end);
     struct json_scan_value value;
 
-    take(skip_space(json, end), end, &value);
+    /* As nothing but space follows, its end need not be looked for. */
+    while (at < end && (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\t' || end[-1] == '\r'))
+        end--;
+    if (at < end && (*at == '{' || *at == '['))
+        return (struct json_scan_value){*at == '{' ? JSON_SCAN_OBJECT : JSON_SCAN_ARRAY, at,
+                                        (size_t)(end - at)};
+    take(at, end, &value);
     return value;
 }
 

@@ -203,6 +203,17 @@ static const char *level_name(enum log_level level)
     return names[level_index(level)];
 }
 
+static void add_number(struct line *line, const struct log_field *field)
+{
+    char number[32];
+
+    if (field->is_unsigned)
+        snprintf(number, sizeof number, "%llu", (unsigned long long)field->number);
+    else
+        snprintf(number, sizeof number, "%lld", (long long)field->number);
+    add_text(line, number);
+}
+
 static void add_json(struct line *line, const struct log_field *field)
 {
     add_text(line, ",\"");
@@ -212,10 +223,8 @@ static void add_json(struct line *line, const struct log_field *field)
         add_escaped(line, field->text, strlen(field->text));
         add_text(line, "\"");
     } else {
-        char number[32];
-
-        snprintf(number, sizeof number, "\":%lld", (long long)field->number);
-        add_text(line, number);
+        add_text(line, "\":");
+        add_number(line, field);
     }
 }
 
@@ -229,10 +238,7 @@ static void add_plain(struct line *line, const struct log_field *field)
     if (setup.colour)
         add_text(line, "\033[0m");
     if (!field->text) {
-        char number[32];
-
-        snprintf(number, sizeof number, "%lld", (long long)field->number);
-        add_text(line, number);
+        add_number(line, field);
     } else if (needs_quotes(field->text)) {
         add_text(line, "\"");
         add_escaped(line, field->text, strlen(field->text));
@@ -409,10 +415,7 @@ static void add_entry_field(struct line *entry, const struct log_field *field)
     if (field->text) {
         add_safe(entry, field->text, strlen(field->text), false);
     } else {
-        char number[32];
-
-        snprintf(number, sizeof number, "%lld", (long long)field->number);
-        add_text(entry, number);
+        add_number(entry, field);
     }
     add_text(entry, "\n");
     if (entry->size == entry->most)

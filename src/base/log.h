@@ -20,6 +20,7 @@ struct log_field {
     const char *name; /* snake_case */
     const char *text; /* NULL: `number` holds the value */
     int64_t number;
+    int is_unsigned; /* the number's 64 bits have no sign */
 };
 
 /* A function, because compilers warn where an array is compared with NULL. */
@@ -28,8 +29,9 @@ static inline const char *log_text_or_empty(const char *text)
     return text ? text : "";
 }
 
-#define LOG_TEXT(name_, text_)     ((struct log_field){name_, log_text_or_empty(text_), 0})
-#define LOG_NUMBER(name_, number_) ((struct log_field){name_, NULL, number_})
+#define LOG_TEXT(name_, text_)     ((struct log_field){name_, log_text_or_empty(text_), 0, 0})
+#define LOG_NUMBER(name_, number_) ((struct log_field){name_, NULL, number_, 0})
+#define LOG_UNSIGNED(name_, number_) ((struct log_field){name_, NULL, (int64_t)(number_), 1})
 
 /* Once, before other threads start. AUTO: human if stderr is a terminal, else logfmt. Default:
  * level INFO, AUTO, to stderr. */

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -136,6 +137,21 @@ int units_parse_integer(const char *text, int64_t *ret_number)
             return -1;
     }
     if (*text)
+        return -1;
+    *ret_number = number;
+    return 0;
+}
+
+int units_parse_decimal(const char *text, double *ret_number)
+{
+    double number;
+    char *end;
+
+    /* strtod takes more: signs, spaces, hexadecimal, nan; its point is that of the C locale here. */
+    if (!is_digit(*text) || text[strspn(text, "0123456789.eE+-")])
+        return -1;
+    number = strtod(text, &end);
+    if (*end || end[-1] == '.' || number > 1e300)
         return -1;
     *ret_number = number;
     return 0;

@@ -14,6 +14,8 @@ int units_parse_bytes(const char *text, int64_t *ret_bytes);
 int units_parse_duration(const char *text, int64_t *ret_us);
 /* Decimal whole number, optionally negative. */
 int units_parse_integer(const char *text, int64_t *ret_number);
+/* A number such as `12`, `0.01` or `2e-7`; not negative. */
+int units_parse_decimal(const char *text, double *ret_number);
 
 #define UNITS_TEXT 32
 /* The shortest exact text, `90s` as `1m 30s` is not: one unit, exact, so 90 s is `90s`. */
