@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 const char *dead_letter_class_name(enum dead_letter_class class)
 {
     switch (class) {
@@ -25,6 +27,10 @@ const char *dead_letter_class_name(enum dead_letter_class class)
         return "token_conflict";
     case DEAD_FILTERED:
         return "filtered";
+    case DEAD_FOREIGN:
+        return "foreign";
+    case DEAD_BURIED:
+        return "buried";
     }
     return "unknown";
 }
@@ -42,6 +48,23 @@ size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size
     if (letter->forced)
         more = snprintf(ret_token + size, room - size, "~%u", letter->forced);
     return size + (size_t)more < room ? size + (size_t)more : room - 1;
+}
+
+struct sluice_message dead_letter_message(const struct dead_letter *letter)
+{
+    uint32_t kind = letter->timestamp_kind;
+
+    if (letter->message_wall_us && kind == SLUICE_TIMESTAMP_NONE)
+        kind = SLUICE_TIMESTAMP_CREATED;
+    return (struct sluice_message){.position = letter->position,
+                                   .key = letter->key,
+                                   .payload = letter->payload,
+                                   .identity = letter->identity,
+                                   .message_id = letter->message_id,
+                                   .timestamp_ms = letter->message_wall_us / CLOCK_MS,
+                                   .timestamp_kind = kind,
+                                   .delivery_count = letter->delivery_count,
+                                   .has_headers = letter->header_count > 0};
 }
 
 size_t dead_letter_token_size(const struct dead_letter *letter)

@@ -19,11 +19,14 @@ enum dead_letter_class {
     DEAD_TOO_LARGE,     /* larger than the target takes */
     DEAD_TOKEN_MISSING, /* idempotency.on_missing: dead_letter */
     DEAD_TOKEN_CONFLICT,/* idempotency.on_conflict: dead_letter */
-    DEAD_FILTERED       /* on_filtered: dead_letter, or the filter could not tell */
+    DEAD_FILTERED,      /* on_filtered: dead_letter, or the filter could not tell */
+    DEAD_FOREIGN,       /* receive: dead_letters: something else gave it up */
+    DEAD_BURIED         /* an operator took it out of the park */
 };
+#define DEAD_LETTER_CLASS_LAST DEAD_BURIED
 
 /* `attempts`, `poison`, `named`, `patience`, `age`, `too_large`, `token_missing`, `token_conflict`,
- * `filtered`. */
+ * `filtered`, `foreign`, `buried`. */
 const char *dead_letter_class_name(enum dead_letter_class class);
 
 #define DEAD_LETTER_EXCERPT  512 /* bytes of the response kept */
@@ -51,6 +54,10 @@ struct dead_letter {
     int32_t partition;  /* -1: none */
     uint64_t position;
     int64_t message_wall_us; /* the message's own timestamp, 0: none */
+    uint32_t timestamp_kind; /* enum sluice_timestamp_kind; NONE besides in letters of older versions */
+    uint32_t delivery_count; /* earlier deliveries, as its source counted them */
+    struct sluice_bytes message_id; /* and identity: see struct sluice_message */
+    struct sluice_bytes identity;
     const char *token; /* may hold any bytes; NUL-terminated besides */
     size_t token_size; /* 0: up to the first NUL */
     struct sluice_bytes key, payload;
@@ -78,5 +85,8 @@ struct dead_letter {
 size_t dead_letter_token(const struct dead_letter *letter, char *ret_token, size_t room);
 /* Bytes of the message's own token. */
 size_t dead_letter_token_size(const struct dead_letter *letter);
+
+/* The message as its source gave it, for an envelope; without lane and handle. */
+struct sluice_message dead_letter_message(const struct dead_letter *letter);
 
 #endif

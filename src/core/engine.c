@@ -48,6 +48,7 @@ void engine_free(struct engine *engine)
     while ((message = message_list_take(&engine->finished)) ||
            (message = message_list_take(&engine->dead)))
         engine_discard(engine, message);
+    engine_take_parked(engine, SIZE_MAX, SIZE_MAX, &(struct message_list){0}); /* orphans all */
     while ((batch = engine->flying)) {
         engine->flying = batch->next_flying;
         engine_drop(engine, batch);
@@ -149,6 +150,7 @@ static void make_orphan(struct engine *engine, struct message *message)
     message->lane = NULL;
     message->strand = NULL;
     engine->held--;
+    engine->lost_parked |= message->verdict == VERDICT_PARKED;
     if (!message->verdict)
         leave_unjudged(engine, message);
 }
@@ -179,6 +181,7 @@ void engine_lane_lost(struct engine *engine, struct lane *lane)
     if (lane->next)
         lane->next->previous = lane->previous;
     engine->lane_count--;
+    engine->park_lanes -= lane->parked && lane->first_seen;
     engine->closing_count--;
     tracker_fini(&lane->tracker);
     positions_fini(&lane->finished_before);
@@ -222,12 +225,21 @@ struct sluice_room engine_room(const struct engine *engine)
     return room;
 }
 
+bool engine_needs_witness(const struct engine *engine)
+{
+    enum gate_state state = engine->gate.state;
+
+    return (state == GATE_FAILING || state == GATE_PAUSED || engine->suspects.count) &&
+           !engine->untried && engine->unjudged < WITNESS_ROOM;
+}
+
 /* A lane that waits must not take all the room from the others. Where all are equally busy, the
- * room as a whole is limit enough: pausing one after the other would only cost. */
+ * room as a whole is limit enough: pausing one after the other would only cost. What comes from the
+ * park is held back there. */
 static void check_pause(struct engine *engine, struct lane *lane)
 {
     const struct rules *rules = engine->rules;
-    size_t lanes = engine->lane_count ? engine->lane_count : 1;
+    size_t others = engine->lane_count - engine->park_lanes, lanes = others ? others : 1;
     size_t share = rules->buffer_messages / lanes;
     size_t most = share > 2 * rules->batch.size ? share : 2 * rules->batch.size;
     uint64_t distance = tracker_distance(&lane->tracker);
@@ -322,6 +334,9 @@ static bool pass_filter(struct engine *engine, struct message *message)
         engine->counts.filtered++;
         engine_bury(engine, message, DEAD_FILTERED, why.text);
         break;
+    case FILTER_FOREIGN:
+        engine_bury(engine, message, DEAD_FOREIGN, why.text);
+        break;
     }
     return false;
 }
@@ -335,7 +350,8 @@ static uint32_t attempts_elsewhere(const struct engine *engine, const struct slu
     return source->delivery_count < most ? source->delivery_count : most;
 }
 
-static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
+struct message *engine_take_in(struct engine *engine, const struct sluice_message *source,
+                               int64_t now_us)
 {
     struct lane *lane = source->lane;
     struct message *message = message_take_free(engine);
@@ -346,7 +362,8 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
     message->lane = lane;
     message->held = true;
     message->arrived_us = now_us;
-    message->entry = tracker_add(&lane->tracker, source->position);
+    message->entry =
+        tracker_add(&lane->tracker, lane->parked ? lane->tracker.next : source->position);
     message->live_next = lane->live;
     if (lane->live)
         lane->live->live_previous = message;
@@ -358,14 +375,22 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
     engine->held_bytes += message->bytes;
     engine->unjudged++;
     engine->untried++;
-    engine->counts.received++;
+    return message;
+}
 
+static void feed_one(struct engine *engine, const struct sluice_message *source, int64_t now_us)
+{
+    struct lane *lane = source->lane;
+    struct message *message = engine_take_in(engine, source, now_us);
+
+    engine->counts.received++;
     if (finished_before(lane, source->position)) {
         engine->counts.duplicates++;
         engine->ops->event(engine->argument, ENGINE_DUPLICATE, NULL, message, NULL);
         engine_finish(engine, message, VERDICT_DUPLICATE);
     } else if (pass_filter(engine, message) &&
-               (token_rule_is_positional(engine->token_rule) || take_token(engine, message))) {
+               (token_rule_is_positional(engine->token_rule) || take_token(engine, message)) &&
+               !engine_park_takes(engine, message)) {
         message->strand = strand_of(engine, lane, source);
         strand_append(engine, message->strand, message);
     }
@@ -409,7 +434,10 @@ void engine_release(struct engine *engine, struct message *message)
         return;
     message->held = false;
     engine->held_bytes -= message->bytes;
-    engine->ops->release(engine->argument, message->source.handle);
+    if (message->from_park)
+        engine->ops->release_parked(engine->argument, message->source.handle);
+    else
+        engine->ops->release(engine->argument, message->source.handle);
     message->source.key.data = message->source.payload.data = NULL;
     message->source.identity.data = message->source.message_id.data = NULL;
 }
@@ -419,12 +447,12 @@ void engine_finish(struct engine *engine, struct message *message, enum verdict 
 {
     message->verdict = (uint8_t)verdict;
     message->place = PLACE_JUDGED;
-    if (verdict == VERDICT_DEAD) {
-        message_list_append(&engine->dead, message);
+    if (verdict == VERDICT_DEAD || verdict == VERDICT_PARKED) {
+        message_list_append(verdict == VERDICT_DEAD ? &engine->dead : &engine->parked, message);
     } else {
         if (message->lane)
             tracker_finish(&message->lane->tracker, message->entry);
-        if (engine->settle_up_to)
+        if (engine->settle_up_to && !message->from_park)
             engine_release(engine, message);
         message_list_append(&engine->finished, message);
     }
@@ -469,6 +497,7 @@ void engine_discard(struct engine *engine, struct message *message)
 
 void engine_take_finished(struct engine *engine, struct message_list *ret_list)
 {
+    engine_park_drop_lost(engine);
     message_list_join(ret_list, &engine->finished);
 }
 
@@ -491,14 +520,15 @@ static void settle_one(struct engine *engine, struct message *message)
     struct lane *lane = message->lane;
 
     if (tracker_durable(&lane->tracker, message->entry))
-        lane->to_settle = true;
-    if (!engine->settle_up_to)
+        lane->to_settle = !lane->parked;
+    if (!engine->settle_up_to || message->from_park)
         engine->ops->settle(engine->argument, lane, message, message->source.position);
     engine_release(engine, message);
     unlink_live(message);
     lane->judged--;
     lane->unfinished--;
     engine->held--;
+    engine->counts.settled += !message->from_park;
 }
 
 void engine_durable(struct engine *engine, struct message_list *list)
@@ -506,6 +536,7 @@ void engine_durable(struct engine *engine, struct message_list *list)
     struct message *message;
 
     while ((message = message_list_take(list))) {
+        engine_park_begin(engine, message);
         if (message->lane)
             settle_one(engine, message);
         engine_discard(engine, message);
@@ -567,16 +598,24 @@ size_t engine_held_bytes(const struct engine *engine)
     return engine->held_bytes;
 }
 
+int64_t engine_lane_oldest_ms(const struct lane *lane)
+{
+    const struct message *message = lane->oldest;
+
+    return message && message->source.timestamp_kind != SLUICE_TIMESTAMP_NONE
+               ? message->source.timestamp_ms
+               : -1;
+}
+
 int64_t engine_oldest_ms(const struct engine *engine)
 {
     int64_t oldest_ms = -1;
 
     for (const struct lane *lane = engine->lanes; lane; lane = lane->next) {
-        const struct message *message = lane->oldest;
+        int64_t lane_ms = engine_lane_oldest_ms(lane);
 
-        if (message && message->source.timestamp_kind != SLUICE_TIMESTAMP_NONE &&
-            (oldest_ms < 0 || message->source.timestamp_ms < oldest_ms))
-            oldest_ms = message->source.timestamp_ms;
+        if (lane_ms >= 0 && (oldest_ms < 0 || lane_ms < oldest_ms))
+            oldest_ms = lane_ms;
     }
     return oldest_ms;
 }

@@ -3,7 +3,7 @@
  * randomness come as arguments, everything outside is reached through struct engine_ops.
  *
  *   feed -> filter -> token -> strand -> claim -> batch -> invoke -> answer
- *        -> done | retry | split | suspect -> finished -> durable -> settle
+ *        -> done | retry | split | suspect | parked -> finished -> durable -> settle
  *
  * A *strand* is what must be worked on one batch after the other: a lane with `order: lane`, the
  * messages of one key with `order: key`. With `order: none`, and for messages without a key, a
@@ -35,7 +35,15 @@ enum claim {
 enum filter_answer {
     FILTER_PASS,
     FILTER_DROP,       /* not for this target: settled in its order, never invoked, takes no token */
-    FILTER_DEAD_LETTER /* the same, but kept: `on_filtered: dead_letter`, or it cannot be told */
+    FILTER_DEAD_LETTER, /* the same, but kept: `on_filtered: dead_letter`, or it cannot be told */
+    FILTER_FOREIGN /* something else gave it up: kept as a dead letter (`receive: dead_letters`) */
+};
+
+/* What the park has of a message that the source delivers. */
+enum park_answer {
+    PARK_HAS_NOTHING,
+    PARK_HAS_IT,     /* this very message, safely, or had it: a duplicate */
+    PARK_HAS_EARLIER /* messages before it in its order: it queues behind them */
 };
 
 /* What happened, for logs and states; `text` is borrowed. */
@@ -50,7 +58,7 @@ enum engine_event {
 
 struct engine_ops {
     /* Whether the mapping takes the message, asked once when it is delivered, before its token is
-     * looked for. With FILTER_DEAD_LETTER `why` is set to the reason. NULL: it takes all. */
+     * looked for. With FILTER_DEAD_LETTER and FILTER_FOREIGN `why` is set to the reason. NULL: it takes all. */
     enum filter_answer (*filter)(void *argument, const struct message *message, struct fault *why);
     /* Begins the invocation; engine_answer follows, never from within. */
     void (*invoke)(void *argument, struct batch *batch);
@@ -71,10 +79,28 @@ struct engine_ops {
     void (*sha256)(const void *data, size_t size, char ret_hex[64]);
     void (*event)(void *argument, enum engine_event event, const struct batch *batch,
                   const struct message *message, const char *text);
+
+    /* ---- the park; all NULL: nothing is ever parked ---- */
+    /* Finds the message a place in the park, for so long; with `follows` behind others of its order
+     * that have one, which must not fail. False: it is full. */
+    bool (*park)(void *argument, struct message *message, int64_t delay_us, bool follows);
+    /* Asked once the message has its token. */
+    enum park_answer (*parked)(void *argument, const struct message *message);
+    /* All that was to be recorded of a message that is parked is durable: from now on its place
+     * counts. Not told of one that came from the park, which is settled. */
+    void (*park_begins)(void *argument, const struct message *message);
+    /* A message that was to be parked is not after all: its lane was lost, and with it comes again.
+     * `written`: it is in the park already. */
+    void (*unpark)(void *argument, struct message *message, bool written);
+    /* As `release`, of a message from the park. */
+    void (*release_parked)(void *argument, void *handle);
 };
 
 struct engine_counts {
     uint64_t received, done, filtered, duplicates, dead, invocations, failed, retried, named;
+    uint64_t parked;
+    uint64_t refused; /* invocations that were throttled or did not reach the target */
+    uint64_t settled; /* messages finished with the source */
 };
 
 struct engine;
@@ -103,10 +129,27 @@ void engine_lane_settled(struct engine *engine, struct lane *lane, uint64_t posi
 /* How much more may be fed now. Where all that is held has failed, one message more than the buffer
  * is bounded to, up to 8: another must show whether the target lives. */
 struct sluice_room engine_room(const struct engine *engine);
+/* Whether a few more messages are wanted, whatever else holds them up: the target is doubted or a message
+ * is suspect, and all that is here has failed. */
+bool engine_needs_witness(const struct engine *engine);
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
                  int64_t now_us);
 /* A claim that a message waited for was given up, or the store can be read again. */
 void engine_claim_again(struct engine *engine, struct message *message);
+
+/* What a message brings along from the park. */
+struct parked_story {
+    int64_t number;            /* struct message, park_number */
+    struct sluice_bytes token; /* copied; NULL: its identity names it, which is no record of it */
+    uint32_t attempts;
+    bool named;              /* struct message */
+    uint64_t fingerprint;    /* of what tells messages of its token apart beside the payload; 0: nothing */
+    struct history *history; /* taken over; NULL: it never failed, it only queued behind another */
+    int64_t first_failed_us; /* 0: never; may be before the clock's zero */
+};
+/* Feeds a message from the park. Its lane has `parked` set; it needs not grow in position. */
+void engine_feed_parked(struct engine *engine, const struct sluice_message *source,
+                        const struct parked_story *story, int64_t now_us);
 
 /* ---- invocations ---- */
 /* Begins what may begin now; returns when to be called again at the latest. */
@@ -130,6 +173,10 @@ void engine_durable(struct engine *engine, struct message_list *list);
 void engine_take_dead(struct engine *engine, size_t most, size_t most_bytes,
                       struct message_list *ret_list);
 void engine_buried(struct engine *engine, struct message_list *list);
+/* The same for messages to be parked, then engine_parked. */
+void engine_take_parked(struct engine *engine, size_t most, size_t most_bytes,
+                        struct message_list *ret_list);
+void engine_parked(struct engine *engine, struct message_list *list);
 
 /* ---- looking in ---- */
 const struct gate *engine_gate(const struct engine *engine);
@@ -141,6 +188,7 @@ size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);
 /* Timestamp of the oldest message received and not yet durable; -1: none, or none has one. */
 int64_t engine_oldest_ms(const struct engine *engine);
+int64_t engine_lane_oldest_ms(const struct lane *lane); /* the same of one lane */
 /* First lane, or the one after `lane`; NULL at the end. */
 struct lane *engine_next_lane(const struct engine *engine, const struct lane *lane);
 

@@ -44,18 +44,22 @@ void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us)
 }
 
 void engine_retry(struct engine *engine, struct batch *batch, uint32_t failures, int64_t floor_us,
-                  int64_t now_us)
+                  bool own, int64_t now_us)
 {
     const struct retry_settings *retry = &engine->rules->retry;
+    int64_t delay_us = 0;
 
-    if (!batch->messages.count) {
-        engine_resolve(engine, batch, now_us);
-        return;
+    if (batch->messages.count) {
+        engine->counts.retried += batch->messages.count;
+        delay_us = retry_delay(retry->backoff_first_us, retry->backoff_most_us, failures, floor_us,
+                               &engine->random);
+        if (own)
+            engine_park(engine, batch, delay_us, now_us);
     }
-    engine->counts.retried += batch->messages.count;
-    engine_wait(engine, batch,
-                now_us + retry_delay(retry->backoff_first_us, retry->backoff_most_us, failures,
-                                     floor_us, &engine->random));
+    if (batch->messages.count)
+        engine_wait(engine, batch, now_us + delay_us);
+    else
+        engine_resolve(engine, batch, now_us);
 }
 
 /* ---- building ---- */
@@ -474,7 +478,7 @@ static void judge_named(struct engine *engine, struct batch *batch, const struct
         most = message->attempts > most ? message->attempts : most;
         message_list_append(&batch->messages, message);
     }
-    engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
+    engine_retry(engine, batch, most, outcome->retry_after_us, true, now_us);
 }
 
 static void judge_done(struct engine *engine, struct batch *batch, const struct outcome *outcome,
@@ -508,10 +512,11 @@ static void judge_refused(struct engine *engine, struct batch *batch,
 {
     remember(engine, batch, outcome, outcome_class_name(outcome->class), now_us);
     engine->patience_from_us = engine->refused_us = now_us;
+    engine->counts.refused++;
     if (gate_refused(&engine->gate, engine->rules, outcome->retry_after_us, now_us,
                      &engine->random))
         engine->ops->event(engine->argument, ENGINE_GATE_OPENED, batch, NULL, outcome->error);
-    engine_retry(engine, batch, ++batch->refusals, outcome->retry_after_us, now_us);
+    engine_retry(engine, batch, ++batch->refusals, outcome->retry_after_us, false, now_us);
 }
 
 static void judge_failed(struct engine *engine, struct batch *batch, const struct outcome *outcome,

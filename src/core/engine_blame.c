@@ -482,7 +482,7 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
     if (doubted)
         dissolve(engine, batch, false);
     else
-        engine_retry(engine, batch, most, outcome->retry_after_us, now_us);
+        engine_retry(engine, batch, most, outcome->retry_after_us, true, now_us);
     probe_later(engine, outcome, doubted, again, now_us);
 }
 

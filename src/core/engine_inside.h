@@ -21,6 +21,7 @@ struct engine {
 
     struct lane *lanes;
     size_t lane_count, closing_count;
+    size_t park_lanes; /* of them, those from which parked messages came */
     struct strand **slots; /* strands of keys, by hash */
     size_t slot_count, keyed_strands;
     struct strand_list ready;
@@ -30,7 +31,8 @@ struct engine {
     bool on_hold;
     struct batch *flying;
     struct batch_heap waiting; /* batches that wait for their next try */
-    struct message_list finished, dead;
+    struct message_list finished, dead, parked;
+    bool lost_parked; /* a message that is parked lost its lane: it may be in `finished` */
     struct message *free_messages;
     size_t free_count;
     struct buffer token; /* scratch */
@@ -67,6 +69,21 @@ void engine_unclaim(struct engine *engine, struct message *message);
 void engine_release(struct engine *engine, struct message *message);
 void engine_discard(struct engine *engine, struct message *message);
 void engine_check_drained(struct engine *engine, struct lane *lane);
+/* A message as it comes in, in no strand yet. */
+struct message *engine_take_in(struct engine *engine, const struct sluice_message *source,
+                               int64_t now_us);
+
+/* engine_park.c */
+/* Parks those of a batch that may be, where their next try is `delay_us` away, with all that follow
+ * them in their order; the others stay in the batch. */
+void engine_park(struct engine *engine, struct batch *batch, int64_t delay_us, int64_t now_us);
+/* Whether the park takes a message that comes in, because it has it or what is before it. */
+bool engine_park_takes(struct engine *engine, struct message *message);
+/* All that is recorded of a message is durable: if it is parked, its place counts from now on, or is given
+ * up where the message comes again. */
+void engine_park_begin(struct engine *engine, struct message *message);
+/* Takes those out of the finished ones that are parked, and come again as their lane was lost. */
+void engine_park_drop_lost(struct engine *engine);
 
 /* engine_age.c */
 bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us);
@@ -105,9 +122,10 @@ void engine_drop(struct engine *engine, struct batch *batch);
 void engine_leave(struct engine *engine, struct message *message);
 void engine_wait(struct engine *engine, struct batch *batch, int64_t due_us);
 /* Waits for the next try of what is left in the batch, after `failures` of them (at least 1), and not
- * before `floor_us` from now; with nothing left it is resolved. */
+ * before `floor_us` from now; with nothing left it is resolved. `own`: the messages failed, not the
+ * target, so that they may be parked. */
 void engine_retry(struct engine *engine, struct batch *batch, uint32_t failures, int64_t floor_us,
-                  int64_t now_us);
+                  bool own, int64_t now_us);
 /* The batch is resolved: its other half may follow; frees it. */
 void engine_resolve(struct engine *engine, struct batch *batch, int64_t now_us);
 

@@ -29,8 +29,18 @@ char *envelope_put_number(char *out, int64_t number)
 
 void envelope_add_text(struct buffer *buffer, const void *data, size_t size)
 {
-    size_t escaped = json_text_size(data, size);
+    size_t escaped;
 
+    if (!size)
+        return;
+    /* Where even the longest fits it need not be measured first. */
+    if (buffer->capacity - buffer->size >= JSON_TEXT_MOST(size) && !buffer->full) {
+        char *end = json_text_write(buffer->data + buffer->size, data, size);
+
+        buffer->size = (size_t)(end - buffer->data);
+        return;
+    }
+    escaped = json_text_size(data, size);
     if (escaped && buffer_reserve(buffer, escaped)) {
         json_text_write(buffer->data + buffer->size, data, size);
         buffer->size += escaped;
@@ -79,28 +89,30 @@ typedef void (*shape_fn)(struct buffer *buffer, const struct envelope_context *c
                          const struct envelope_record *records, size_t count);
 
 /* AWS's event for the kind of source; NULL where AWS has none that is written here. */
-static shape_fn lambda_shape(const char *connector)
+static shape_fn lambda_shape(const char *kind)
 {
     static const struct {
-        const char *connector;
+        const char *kind;
         shape_fn write;
-    } shapes[] = {{"kafka", envelope_kafka_write}, {"rabbitmq", envelope_rabbitmq_write}};
+    } shapes[] = {{"kafka", envelope_kafka_write},
+                  {"rabbitmq", envelope_rabbitmq_write},
+                  {"sqs", envelope_sqs_write}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        if (!strcmp(shapes[i].connector, connector))
+        if (!strcmp(shapes[i].kind, kind))
             return shapes[i].write;
     return NULL;
 }
 
-bool envelope_has_lambda(const char *connector)
+bool envelope_has_lambda(const char *kind)
 {
-    return lambda_shape(connector);
+    return lambda_shape(kind);
 }
 
 static void write_lambda(struct buffer *buffer, const struct envelope_context *context,
                          const struct envelope_record *records, size_t count)
 {
-    shape_fn write = lambda_shape(context->connector);
+    shape_fn write = lambda_shape(context->kind);
 
     (write ? write : envelope_json_write)(buffer, context, records, count);
 }

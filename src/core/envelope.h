@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The body of an invocation, written straight into a buffer (no document tree).
  *
- * lambda: AWS's event for the kind of source; for Kafka `SelfManagedKafka`, for RabbitMQ `aws:rmq` (AWS
- *         Lambda developer guide, event shapes).
+ * lambda: AWS's event for the kind of source; for Kafka `SelfManagedKafka`, for RabbitMQ `aws:rmq`, for SQS
+ *         `aws:sqs` (AWS Lambda developer guide, event shapes).
  * json:   {"mapping":..., "records":[{"token":..., "attempt":..., "source":..., "partition":...,
  *         "position":..., "timestamp":..., "key":..., "value":..., "headers":[...]}]}; a value that is
  *         valid JSON is embedded as such, valid UTF-8 as a string, anything else as
@@ -35,12 +35,12 @@ struct envelope_record {
 struct envelope_context {
     enum envelope_format format;
     const char *mapping;
-    const char *connector; /* `kafka` */
+    const char *kind;      /* of source: the connector, `kafka`; of several dialects, that: `sqs` */
     const char *servers;   /* `h1:9092,h2:9092`, as configured */
 };
 
 /* Whether there is an event of AWS's for this kind of source. */
-bool envelope_has_lambda(const char *connector);
+bool envelope_has_lambda(const char *kind);
 
 /* Appends the body for `count` messages (for raw exactly 1). Records of one lane stay in their
  * order. Watch buffer->full. */

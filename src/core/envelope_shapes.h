@@ -12,6 +12,8 @@ void envelope_kafka_write(struct buffer *buffer, const struct envelope_context *
                           const struct envelope_record *records, size_t count);
 void envelope_rabbitmq_write(struct buffer *buffer, const struct envelope_context *context,
                              const struct envelope_record *records, size_t count);
+void envelope_sqs_write(struct buffer *buffer, const struct envelope_context *context,
+                        const struct envelope_record *records, size_t count);
 void envelope_json_write(struct buffer *buffer, const struct envelope_context *context,
                          const struct envelope_record *records, size_t count);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A message against compiled patterns. JSON is checked once, then gone through in place: objects of the
- * pattern pick their members, everything else is passed over. */
+ * A message against compiled patterns. JSON is checked once, and gives the payload's own members
+ * in that pass; what they hold is gone through in place: objects of the pattern pick their members,
+ * everything else is passed over. */
 #include "core/filter.h"
 
 #include <inttypes.h>
@@ -10,6 +11,7 @@
 #include "base/json_walk.h"
 #include "core/filter_inside.h"
 
+#define MEMBERS_KEPT 64 /* of a payload, so that it is not gone through again for them */
 #define BUDGET_BYTES INT64_C(50000000) /* about as many nanoseconds; and four times the payload */
 
 struct attempt_at {
@@ -19,6 +21,10 @@ struct attempt_at {
     int payload_is_json, key_is_json;
     int64_t budget; /* bytes that may still be gone through */
     struct fault *why;
+    /* Members of the payload where it is an object with no more of them; else `object` is NULL. */
+    struct json_scan_member members[MEMBERS_KEPT];
+    size_t member_count;
+    const char *object;
 };
 
 static const struct json_scan_value absent = {.kind = JSON_SCAN_ABSENT};
@@ -66,6 +72,15 @@ static bool field_matches(const struct filter_field *field, const struct json_sc
                          : leaf_matches(field, value, at);
 }
 
+static void find_field(const struct filter_object *object, const struct json_scan_value *name,
+                       const struct json_scan_value *member,
+                       struct json_scan_value found[FILTER_FIELDS_MOST])
+{
+    for (size_t i = 0; i < object->field_count; i++)
+        if (json_scan_same(name, object->fields[i].name, object->fields[i].name_size))
+            found[i] = *member;
+}
+
 /* Finds the object's members; of members of the same name the last counts. */
 static void find_fields(const struct filter_object *object, const struct json_scan_value *value,
                         struct json_scan_value found[FILTER_FIELDS_MOST], struct attempt_at *at)
@@ -77,11 +92,14 @@ static void find_fields(const struct filter_object *object, const struct json_sc
         found[i] = absent;
     if (value->kind != JSON_SCAN_OBJECT || !afford(at, value))
         return;
+    if (value->text == at->object) {
+        for (size_t i = 0; i < at->member_count; i++)
+            find_field(object, &at->members[i].name, &at->members[i].value, found);
+        return;
+    }
     walk = json_walk_begin(value);
     while (json_walk_next(&walk, &name, &member))
-        for (size_t i = 0; i < object->field_count; i++)
-            if (json_scan_same(&name, object->fields[i].name, object->fields[i].name_size))
-                found[i] = member;
+        find_field(object, &name, &member, found);
 }
 
 static bool groups_match(const struct filter_object *object, const struct json_scan_value *value,
@@ -146,6 +164,21 @@ static struct json_scan_value text_value(const struct sluice_bytes *bytes)
     return (struct json_scan_value){JSON_SCAN_STRING, bytes->data, bytes->size};
 }
 
+/* Checks it, and keeps the members of the payload. */
+static bool scan_bytes(struct attempt_at *at, const struct sluice_bytes *bytes)
+{
+    size_t count;
+
+    if (bytes != &at->message->payload)
+        return json_scan(bytes->data, bytes->size, NULL, 0, NULL);
+    if (!json_scan_members(bytes->data, bytes->size, at->members, MEMBERS_KEPT, &count))
+        return false;
+    if (count && count <= MEMBERS_KEPT)
+        at->object = json_walk_text(bytes->data, bytes->size).text;
+    at->member_count = count;
+    return true;
+}
+
 /* The payload or key: by a list of tests as text, by an object as JSON. */
 static enum filter_match bytes_match(struct attempt_at *at, const struct filter_field *field,
                                      const struct sluice_bytes *bytes, int *is_json,
@@ -159,7 +192,7 @@ static enum filter_match bytes_match(struct attempt_at *at, const struct filter_
     if (!bytes->data)
         return told(object_matches(field->object, &absent, at));
     if (!*is_json)
-        *is_json = json_scan(bytes->data, bytes->size, NULL, 0, NULL) ? 1 : -1;
+        *is_json = scan_bytes(at, bytes) ? 1 : -1;
     if (*is_json < 0) {
         fault_set(at->why, "the filter looks into the %s as JSON, and it is not JSON", what);
         return FILTER_UNTOLD;
@@ -274,14 +307,16 @@ static enum filter_match pattern_matches(struct attempt_at *at, const struct fil
 enum filter_match filter_try(const struct filter *filter, const struct filter_message *message,
                              struct buffer *scratch, struct fault *why)
 {
-    struct attempt_at at = {
-        .message = message,
-        .scratch = scratch,
-        .why = why,
-        .budget = BUDGET_BYTES + 4 * (int64_t)message->payload.size,
-    };
     enum filter_match best = FILTER_NO;
+    struct attempt_at at;
 
+    /* Member by member: the members of the payload need no zeroes. */
+    at.message = message;
+    at.scratch = scratch;
+    at.payload_is_json = at.key_is_json = 0;
+    at.budget = BUDGET_BYTES + 4 * (int64_t)message->payload.size;
+    at.why = why;
+    at.object = NULL;
     for (size_t i = 0; i < filter->count && best != FILTER_YES; i++) {
         enum filter_match one = pattern_matches(&at, &filter->patterns[i]);
 

@@ -25,6 +25,7 @@ struct strand {
     bool parallel; /* several batches at once */
     bool blocked;  /* its first message waits for a claim */
     bool recall;   /* take suspects back once what is in flight has landed */
+    bool leaving;  /* its messages are on their way to the park */
     uint32_t outstanding; /* messages in batches */
     uint32_t suspects;
     bool ask_again;     /* its suspects are to be asked again before the message behind them */
@@ -39,6 +40,7 @@ struct lane {
     char *source;
     int32_t partition;
     void *cookie; /* the connector's */
+    uint32_t slot; /* the host's: its place in the metrics */
     struct tracker tracker;
     struct positions finished_before; /* from the store: duplicates when delivered again */
     bool has_settled;
@@ -48,8 +50,13 @@ struct lane {
     bool disordered;    /* the source broke its promise of growing positions */
     bool disorder_told; /* the host's: has said so */
     bool closing, drained, paused;
+    bool parked;        /* its messages come from the park: they are settled there, one by one */
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */
+    /* The host's, where it is the source's memory (SLUICE_NEEDS_POSITION): */
+    bool recording, recorded; /* a record is on its way; is durable */
+    bool unread;              /* its record could not be read */
+    uint64_t begin;           /* recorded: where the source is to deliver from */
     uint32_t flying;    /* messages in flight */
     size_t judged;      /* messages with a verdict that is not yet durable */
     size_t unfinished;  /* messages not yet durable */

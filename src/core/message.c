@@ -81,6 +81,30 @@ void message_remember(struct message *message, struct attempt *attempt)
     history->count++;
 }
 
+struct history *history_restore(int64_t first_wall_us, uint32_t count,
+                                const struct dead_letter_attempt *attempts, size_t kept,
+                                struct sluice_bytes response)
+{
+    struct history *history = memory_zero(1, sizeof *history);
+
+    history->first_wall_us = first_wall_us;
+    history->count = count;
+    for (size_t i = kept > DEAD_LETTER_ATTEMPTS ? kept - DEAD_LETTER_ATTEMPTS : 0; i < kept; i++) {
+        struct attempt *attempt = memory_zero(1, sizeof *attempt);
+
+        attempt->references = 1;
+        attempt->record = attempts[i];
+        if (i == kept - 1 && response.data && response.size) {
+            attempt->excerpt_size = (uint32_t)(response.size < sizeof attempt->excerpt
+                                                   ? response.size
+                                                   : sizeof attempt->excerpt);
+            memcpy(attempt->excerpt, response.data, attempt->excerpt_size);
+        }
+        history->attempts[history->kept++] = attempt;
+    }
+    return history;
+}
+
 void message_add_position_token(const struct message *message, const char *lane_name,
                                 struct buffer *buffer)
 {

@@ -52,6 +52,7 @@ struct message {
     bool called_back;        /* a suspect whose next attempt decides: it goes alone */
     uint8_t verdict;         /* enum verdict, 0: none yet */
     uint8_t dead_class;      /* enum dead_letter_class, with VERDICT_DEAD */
+    bool from_park;          /* its handle is the park's, not the connector's */
     int64_t first_failed_us; /* for retry.age; 0: never failed */
 
     struct sluice_message source;
@@ -69,6 +70,8 @@ struct message {
     int64_t suspect_since_us;
     uint64_t failed_run;     /* run of failures in which it was counted, alone */
     uint64_t fingerprint[2]; /* of the payload */
+    int64_t park_number;     /* the caller's, of its place in the park; 0: none */
+    int64_t park_due_wall_us; /* the caller's, with VERDICT_PARKED; 0: behind another */
     char token_inline[MESSAGE_TOKEN_INLINE];
 };
 
@@ -130,6 +133,11 @@ void message_list_remove(struct message_list *list, struct message *message);
 void message_remember(struct message *message, struct attempt *attempt);
 struct attempt *attempt_new(const struct outcome *outcome, uint32_t batch_size, const char *name);
 void attempt_unref(struct attempt *attempt);
+
+/* A history as it was when the message was parked. `response` is of the newest attempt. */
+struct history *history_restore(int64_t first_wall_us, uint32_t count,
+                                const struct dead_letter_attempt *attempts, size_t kept,
+                                struct sluice_bytes response);
 
 /* Appends the positional token of a message: its broker identity, else `lane/position`. */
 void message_add_position_token(const struct message *message, const char *lane_name,

@@ -36,6 +36,16 @@ void positions_append(struct positions *positions, uint64_t position, bool adjac
     positions->ranges[positions->count++] = (struct position_range){position, position};
 }
 
+uint64_t positions_end(const struct positions *positions)
+{
+    uint64_t end = positions->base;
+
+    for (size_t i = 0; i < positions->count && positions->ranges[i].first <= end; i++)
+        if (positions->ranges[i].last >= end)
+            end = positions->ranges[i].last + 1;
+    return end;
+}
+
 bool positions_contain(const struct positions *positions, uint64_t position)
 {
     size_t low = 0, high = positions->count;

@@ -29,6 +29,8 @@ void positions_fini(struct positions *positions);
 /* Appends a position above all that are there; joins it to the last range if `adjacent` (nothing
  * unfinished was delivered in between). From the cap on nothing is taken. */
 void positions_append(struct positions *positions, uint64_t position, bool adjacent);
+/* The first position that may be unfinished. */
+uint64_t positions_end(const struct positions *positions);
 bool positions_contain(const struct positions *positions, uint64_t position);
 
 /* Version byte, then base, count and ranges as little-endian 64-bit numbers. */

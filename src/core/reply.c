@@ -15,6 +15,7 @@
 struct identifier {
     const char *token; /* NULL: source, partition and position count */
     size_t token_size;
+    bool is_message_id; /* that is a message's id instead */
     const char *source;
     size_t source_size;
     int64_t partition; /* -1: none */
@@ -25,7 +26,7 @@ struct judging {
     const struct envelope_context *context;
     const struct envelope_record *records;
     size_t count;
-    const struct envelope_record **by_token, **by_place; /* sorted; NULL until needed */
+    const struct envelope_record **by_token, **by_id, **by_place; /* sorted; NULL until needed */
     bool *failed;
 };
 
@@ -45,6 +46,9 @@ static int compare_identifier(const struct identifier *identifier,
     uint64_t position = record->message->position;
     int order;
 
+    if (identifier->is_message_id)
+        return compare_bytes(identifier->token, identifier->token_size,
+                             record->message->message_id.data, record->message->message_id.size);
     if (identifier->token)
         return compare_bytes(identifier->token, identifier->token_size, record->token,
                              record->token_size);
@@ -62,6 +66,15 @@ static int compare_tokens(const void *left, const void *right)
     const struct envelope_record *b = *(const struct envelope_record *const *)right;
 
     return compare_bytes(a->token, a->token_size, b->token, b->token_size);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    const struct envelope_record *a = *(const struct envelope_record *const *)left;
+    const struct envelope_record *b = *(const struct envelope_record *const *)right;
+
+    return compare_bytes(a->message->message_id.data, a->message->message_id.size,
+                         b->message->message_id.data, b->message->message_id.size);
 }
 
 static int compare_places(const void *left, const void *right)
@@ -103,9 +116,13 @@ static const struct envelope_record *find(struct judging *judging,
                 return &judging->records[i];
         return NULL;
     }
-    sorted = identifier->token ? &judging->by_token : &judging->by_place;
+    sorted = identifier->is_message_id ? &judging->by_id
+             : identifier->token       ? &judging->by_token
+                                       : &judging->by_place;
     if (!*sorted)
-        *sorted = sort_records(judging, identifier->token ? compare_tokens : compare_places);
+        *sorted = sort_records(judging, identifier->is_message_id ? compare_ids
+                                        : identifier->token       ? compare_tokens
+                                                                  : compare_places);
     found = bsearch(identifier, *sorted, judging->count, sizeof **sorted, compare_for_search);
     return found ? *found : NULL;
 }
@@ -190,7 +207,8 @@ static int judge_item(struct judging *judging, const json_t *item, struct fault 
     const json_t *name = json_object_get(item, "itemIdentifier");
     const struct envelope_record *record;
     struct identifier identifier = {.partition = 0};
-    bool is_kafka = context->format == ENVELOPE_LAMBDA && !strcmp(context->connector, "kafka");
+    bool is_kafka = context->format == ENVELOPE_LAMBDA && !strcmp(context->kind, "kafka");
+    bool is_sqs = context->format == ENVELOPE_LAMBDA && !strcmp(context->kind, "sqs");
 
     if (!json_is_object(item))
         return fault_set(fault, "an item is %s: expected {\"itemIdentifier\":...}",
@@ -199,7 +217,12 @@ static int judge_item(struct judging *judging, const json_t *item, struct fault 
         return fault_set(fault, "an item has no `itemIdentifier`");
     if (is_kafka ? read_kafka(name, &identifier, fault) : read_own(name, &identifier, fault))
         return -1;
+    identifier.is_message_id = is_sqs && identifier.token;
     record = find(judging, &identifier);
+    if (!record && identifier.is_message_id) {
+        identifier.is_message_id = false;
+        record = find(judging, &identifier);
+    }
     if (!record && identifier.token)
         return fault_set(fault, "it names \"%.200s\", which was not in the batch",
                          identifier.token);
@@ -299,6 +322,7 @@ enum reply_kind reply_judge(const struct envelope_context *context,
             ret_failed[i] = true;
     json_decref(document);
     free(judging.by_token);
+    free(judging.by_id);
     free(judging.by_place);
     return kind;
 }

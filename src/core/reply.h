@@ -18,8 +18,8 @@ enum reply_kind {
 /* Judges the body of a 2xx answer by AWS's rules for batchItemFailures. Empty body, null, {}, [],
  * "", {"batchItemFailures":[]} or null: all done. An object with other keys and no batchItemFailures:
  * malformed, where AWS passes it in silence (its best-known way to lose messages).
- * Identifiers: Kafka {"partition":"topic-0","offset":100}; json and raw formats: the token, or
- * {"source","partition","position"}. Unknown or doubled identifiers, wrong types, broken JSON:
+ * Identifiers: Kafka {"partition":"topic-0","offset":100}; SQS the messageId, or as the others; json and
+ * raw formats: the token, or {"source","partition","position"}. Unknown or doubled identifiers, wrong types, broken JSON:
  * malformed. `ret_failed` has `count` elements, all written. */
 enum reply_kind reply_judge(const struct envelope_context *context,
                             const struct envelope_record *records, size_t count, const char *body,

@@ -45,6 +45,8 @@ struct retry_settings {
     int64_t probe_first_us;    /* `probe: first..most`, between probes of a paused target */
     int64_t probe_most_us;
     bool split;                /* a failing batch is tried again in halves */
+    int64_t park_after_us;     /* a message that waits longer for its retry is parked; 0: never */
+    size_t park_bytes;         /* of the mapping's parked messages */
 };
 
 struct concurrency_settings {

@@ -40,6 +40,12 @@ struct outcome {
 };
 
 /* What becomes of a message. */
-enum verdict { VERDICT_DONE = 1, VERDICT_FILTERED, VERDICT_DUPLICATE, VERDICT_DEAD };
+enum verdict {
+    VERDICT_DONE = 1,
+    VERDICT_FILTERED,
+    VERDICT_DUPLICATE,
+    VERDICT_DEAD,
+    VERDICT_PARKED /* for now: it is in the park, and comes from there when its retry is due */
+};
 
 #endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ * Letters that another sluice, or another mapping, published to a topic or queue. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/foreign_inside.h"
+
+#define OWN "sluice-"
+
+/* Names of the story, behind `sluice-`. Other headers that begin so are the message's. */
+static const char *const names[] = {
+    "id",       "mapping",  "revision",  "class",         "error",        "status",
+    "attempts", "token",    "connector", "source",        "partition",    "position",
+    "response", "timestamp", "key",      "first-failure", "last-failure", "payload-kept"};
+
+static bool is_own(struct sluice_bytes name)
+{
+    size_t prefix = strlen(OWN);
+
+    if (name.size < prefix || memcmp(name.data, OWN, prefix) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (name.size - prefix == strlen(names[i]) &&
+            memcmp((const char *)name.data + prefix, names[i], name.size - prefix) == 0)
+            return true;
+    return false;
+}
+
+/* The message as it was, out of AWS's record of it (dead_letter.format: aws). False: there is none. */
+static bool take_from_record(struct foreign *foreign, const struct sluice_bytes *payload)
+{
+    struct foreign record = {.partition = -1};
+
+    if (!foreign_aws_read(&record, payload) || !record.has_message) {
+        foreign_fini(&record);
+        return false;
+    }
+    foreign->memory = record.memory;
+    foreign->headers = record.headers;
+    foreign->header_count = record.header_count;
+    foreign->has_message = true;
+    foreign->key = record.key;
+    foreign->payload = record.payload;
+    return true;
+}
+
+/* The message as it was: without the story, and with its key where that was told by a header. */
+static void take_message(struct foreign *foreign, const struct foreign_headers *headers,
+                         const struct sluice_message *message)
+{
+    struct sluice_bytes key = foreign_find(headers, OWN "key", true);
+    struct sluice_header *own = memory_new((headers->count + 1) * sizeof *own);
+
+    foreign->memory = own;
+    for (size_t i = 0; i < headers->count; i++)
+        if (!is_own(headers->list[i].name))
+            own[foreign->header_count++] = headers->list[i];
+    foreign->headers = own;
+    foreign->has_message = true;
+    foreign->key = key.data ? key : message->key;
+    foreign->payload = message->payload;
+}
+
+static enum dead_letter_class class_of(struct sluice_bytes name)
+{
+    for (int class = DEAD_ATTEMPTS; class <= DEAD_LETTER_CLASS_LAST; class ++) {
+        const char *known = dead_letter_class_name(class);
+
+        if (name.size == strlen(known) && memcmp(name.data, known, name.size) == 0)
+            return class;
+    }
+    return DEAD_FOREIGN;
+}
+
+bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *headers,
+                         const struct sluice_message *message)
+{
+    struct sluice_bytes kept = foreign_find(headers, OWN "payload-kept", true);
+    struct sluice_bytes class = foreign_find(headers, OWN "class", true);
+    uint64_t number;
+
+    if (!class.data || !foreign_find(headers, OWN "mapping", true).data)
+        return false;
+    foreign->by = "sluice";
+    foreign->class = class_of(class);
+    foreign_take_place(foreign, headers, OWN "source", OWN "partition", OWN "position");
+    foreign->token = foreign_find(headers, OWN "token", true);
+    foreign->answer = foreign_find(headers, OWN "response", true);
+    foreign->failed_ms = foreign_time(foreign_find(headers, OWN "last-failure", true));
+    foreign->timestamp_ms = foreign_time(foreign_find(headers, OWN "timestamp", true));
+    if (foreign->timestamp_ms)
+        foreign->timestamp_kind = SLUICE_TIMESTAMP_CREATED;
+    if (foreign_number(foreign_find(headers, OWN "attempts", true), &number) && number <= UINT32_MAX)
+        foreign->attempts = (uint32_t)number;
+    if (foreign_number(foreign_find(headers, OWN "status", true), &number) && number <= 999)
+        foreign->status = (uint32_t)number;
+    foreign_say(foreign, "", foreign_find(headers, OWN "error", true));
+    if (kept.data) {
+        foreign_say(foreign, "; its payload is kept on host ", kept);
+        foreign_say(foreign, " as ", foreign_find(headers, OWN "id", true));
+    }
+    if (!kept.data && !take_from_record(foreign, &message->payload))
+        take_message(foreign, headers, message);
+    return true;
+}
