@@ -48,11 +48,13 @@ struct dead_letter_place {
     uint64_t position;
 };
 
+#define DEAD_LETTER_NO_UID UINT32_MAX
+
 /* Who changes letters, and what for. Texts are borrowed. */
 struct dead_letter_act {
     const char *action; /* replay, edit, discard, import */
     const char *detail; /* filters or ids */
-    uint32_t uid;
+    uint32_t uid; /* DEAD_LETTER_NO_UID: not of this machine */
     const char *login;
     int64_t wall_us;
     uint64_t count;  /* letters that it was done to */
@@ -90,8 +92,8 @@ struct dead_letter_store_ops {
     /* The letter of that number, whole. 1, or 0 where there is none, or -1 with a fault. */
     int (*read)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
                 void *argument, struct fault *fault);
-    /* As `read`, of the message alone: id, number, position, time, token, headers, key, payload, edits
-     * and forced. */
+    /* As `read`, of the message alone: what dead_letter_message takes, and id, number, token, headers,
+     * edits and forced. */
     int (*read_message)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
                         void *argument, struct fault *fault);
     /* From `begin` true to false what is read is of one moment, and read faster. Not for long: the journal
@@ -162,8 +164,9 @@ enum dead_letter_access { DEAD_LETTER_READ, DEAD_LETTER_WRITE, DEAD_LETTER_WRITE
 
 /* Opens `directory`/dead-letters.sqlite; WRITE makes it where missing and brings one of an older
  * version up to date, as READ does where it may. A reader works beside a running writer and never
- * makes it wait; several writers take turns. NULL with a fault naming path and cure: not there,
- * unreadable, from a newer version, damaged. One connection, one thread. */
+ * makes it wait; several writers take turns. NULL with a fault naming path and cure: unreadable, from
+ * a newer version, damaged; or, for READ, with an empty one: there is none yet, or a writer is just
+ * making it. One connection, one thread. */
 struct dead_letter_store *dead_letter_store_sqlite_open(const char *directory,
                                                         enum dead_letter_access access,
                                                         struct fault *fault);

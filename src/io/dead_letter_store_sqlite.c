@@ -4,7 +4,6 @@
 #include "io/dead_letter_store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,15 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
+#include "io/sqlite.h"
 
 #define BUSY_MS        5000       /* a person's command may hold the write lock that long */
 #define TEXT_MOST      ((size_t)64 << 20)
+
+/* Deleted bytes are overwritten where the page is written anyway: Debian's SQLite would write whole pages
+ * of zeroes, which is for letters that people discard and not for thousands that were delivered. */
+static const char soon_pragmas[] =
+    "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048; PRAGMA secure_delete = FAST;";
 
 static const char pragmas[] =
     "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
@@ -31,7 +36,8 @@ static const char pragmas[] =
     "lane.source, lane.partition, letter.position, letter.message_wall_us, letter.token, "         \
     "kind.class, letter.reason, kind.status, letter.attempt_count, letter.first_wall_us, "         \
     "letter.last_wall_us, letter.replay_count, body.attempts, body.response, "                     \
-    "letter.replayed_wall_us, letter.edit_count, letter.forced"
+    "letter.replayed_wall_us, letter.edit_count, letter.forced, letter.timestamp_kind, "           \
+    "letter.delivery_count"
 #define ROW_TABLES                                                                                 \
     " FROM letter JOIN lane ON lane.number = letter.lane"                                          \
     " JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"        \
@@ -59,8 +65,9 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_ADD_LETTER] =
         "INSERT INTO letter (number, id, lane, position, fingerprint, kind, revision,"
         " message_wall_us, token, reason, attempt_count, first_wall_us, last_wall_us, replay_count,"
-        " bytes, replayed_wall_us, edit_count, forced)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+        " bytes, replayed_wall_us, edit_count, forced, timestamp_kind, delivery_count)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+        " ?19, ?20)"
         " ON CONFLICT (lane, position, fingerprint) DO NOTHING",
     [STATEMENT_FIND_LETTER] = "SELECT number, id, kind, bytes FROM letter WHERE lane = ?1 AND"
                               " position = ?2 AND fingerprint = ?3",
@@ -77,7 +84,8 @@ static const char *const sql[STATEMENTS] = {
         " attempt_count = attempt_count + ?5, last_wall_us = ?6, replayed_wall_us = ?6,"
         " replay_count = replay_count + 1 WHERE number = ?1",
     [STATEMENT_ADD_BODY] = "INSERT INTO body (number, attempts, response, headers, key, payload,"
-                           " original) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                           " original, message_id, identity)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [STATEMENT_UPDATE_BODY] = "UPDATE body SET attempts = ?2, response = ?3 WHERE number = ?1",
     [STATEMENT_ADD_TALLY] = "INSERT INTO tally (kind, hour, count, first, last, bytes)"
                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (kind, hour) DO UPDATE"
@@ -100,6 +108,10 @@ static const char *const sql[STATEMENTS] = {
                               " ORDER BY number LIMIT ?3",
     [STATEMENT_DELETE_LETTER] = "DELETE FROM letter WHERE number = ?1",
     [STATEMENT_DELETE_BODY] = "DELETE FROM body WHERE number = ?1",
+    [STATEMENT_DELETE_LETTERS] = "DELETE FROM letter WHERE number BETWEEN ?1 AND ?2",
+    [STATEMENT_DELETE_BODIES] = "DELETE FROM body WHERE number BETWEEN ?1 AND ?2",
+    [STATEMENT_CHOSEN_RANGE] = "SELECT kind, edit_count, bytes, number FROM letter"
+                               " WHERE number BETWEEN ?1 AND ?2 ORDER BY number",
     [STATEMENT_CHOSEN] = "SELECT kind, edit_count, bytes FROM letter WHERE number = ?1",
     [STATEMENT_EDIT_LETTER] = "UPDATE letter SET edit_count = edit_count + 1, bytes = bytes + ?2"
                               " WHERE number = ?1",
@@ -120,10 +132,12 @@ static const char *const sql[STATEMENTS] = {
                        " ORDER BY number DESC LIMIT ?1",
     [STATEMENT_ROW] = "SELECT " ROW_COLUMNS ROW_TABLES,
     [STATEMENT_ROW_WITH_PAYLOAD] =
-        "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original" ROW_TABLES,
+        "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original,"
+        " body.message_id, body.identity" ROW_TABLES,
     [STATEMENT_MESSAGE] =
         "SELECT letter.id, letter.position, letter.message_wall_us, letter.token,"
-        " letter.edit_count, letter.forced, body.headers, body.key, body.payload FROM letter"
+        " letter.edit_count, letter.forced, letter.timestamp_kind, letter.delivery_count,"
+        " body.headers, body.key, body.payload, body.message_id, body.identity FROM letter"
         " JOIN body ON body.number = letter.number WHERE letter.number = ?1",
     [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
@@ -246,27 +260,6 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     return code;
 }
 
-/* Makes the file so that nobody else can read it, not even for a moment. One that is there is not opened
- * but by SQLite: closing it would drop the locks of this process's other connections, and another process
- * would then delete the journal that they go on writing. */
-static int make_file(const struct dead_letter_sqlite *store, struct fault *fault)
-{
-    struct stat status;
-    int fd = open(store->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-    if (fd >= 0)
-        return close(fd);
-    if (errno == EEXIST) {
-        errno = 0;
-        if (lstat(store->path, &status) == 0 && S_ISLNK(status.st_mode))
-            errno = ELOOP;
-        else if (errno == 0 && access(store->path, R_OK | W_OK) == 0)
-            return 0;
-    }
-    return fault_set(fault, "%s: %s; sluice must own its state directory", store->path,
-                     strerror(errno));
-}
-
 static int open_writer(struct dead_letter_sqlite *store, const char *directory,
                        enum dead_letter_access access, struct fault *fault)
 {
@@ -275,7 +268,7 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory,
     if (mkdir(directory, 0700) != 0 && errno != EEXIST)
         return fault_set(fault, "%s: cannot make the state directory: %s", directory,
                          strerror(errno));
-    if (make_file(store, fault) != 0)
+    if (sqlite_make(store->path, fault) != 0)
         return -1;
     if (open_connection(store, store->path, SQLITE_OPEN_READWRITE) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
@@ -285,8 +278,7 @@ static int open_writer(struct dead_letter_sqlite *store, const char *directory,
     if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
         (access == DEAD_LETTER_WRITE_SOON &&
-         sqlite3_exec(store->db, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;", NULL,
-                      NULL, NULL) != SQLITE_OK))
+         sqlite3_exec(store->db, soon_pragmas, NULL, NULL, NULL) != SQLITE_OK))
         return dead_letter_sqlite_fault(store, "cannot set up", fault);
     if (known < DEAD_LETTER_FORMAT && dead_letter_sqlite_upgrade(store, fault) != 0)
         return -1;
@@ -357,19 +349,18 @@ static int open_reader(struct dead_letter_sqlite *store, const char *directory,
     int known, code;
 
     if (access(store->path, R_OK) != 0)
-        return fault_set(fault, "%s: %s%s", store->path, strerror(errno),
-                         errno == ENOENT ? "; there is no dead-letter store yet"
-                                         : "; run as the user that sluice runs as, or as root");
+        return errno == ENOENT || errno == ENOTDIR
+                   ? -1
+                   : fault_set(fault, "%s: %s; run as the user that sluice runs as, or as root",
+                               store->path, strerror(errno));
     if (open_connection(store, store->path, SQLITE_OPEN_READONLY) != SQLITE_OK)
         return dead_letter_sqlite_fault(store, "cannot open", fault);
     known = dead_letter_sqlite_version(store, fault);
     code = sqlite3_errcode(store->db);
     if (known < 0 && (code == SQLITE_CANTOPEN || code == SQLITE_READONLY))
         known = open_unwritable(store, fault);
-    if (known < 0)
+    if (known <= 0)
         return -1;
-    if (!known)
-        return fault_set(fault, "%s: there is nothing in it yet", store->path);
     if (known < DEAD_LETTER_FORMAT && upgrade_for_reader(store, directory, fault) < 0)
         return -1;
     /* Bounded, however many letters there are: what does not fit goes to a temporary file. */
@@ -418,6 +409,7 @@ struct dead_letter_store *dead_letter_store_sqlite_open(const char *directory,
     struct dead_letter_sqlite *store = memory_zero(1, sizeof *store);
     int result;
 
+    fault->text[0] = '\0';
     store->base.ops = &ops;
     store->path = memory_format("%s/dead-letters.sqlite", directory);
     buffer_init(&store->text, TEXT_MOST);

@@ -17,7 +17,7 @@
 #include "base/buffer.h"
 #include "io/dead_letter_store.h"
 
-#define DEAD_LETTER_FORMAT 2 /* of the file */
+#define DEAD_LETTER_FORMAT 3 /* of the file */
 #define DEAD_LETTER_HOUR (INT64_C(3600) * 1000000)
 
 enum dead_letter_statement {
@@ -49,7 +49,10 @@ enum dead_letter_statement {
     STATEMENT_OLD_LETTERS,
     STATEMENT_DELETE_LETTER,
     STATEMENT_DELETE_BODY,
+    STATEMENT_DELETE_LETTERS,
+    STATEMENT_DELETE_BODIES,
     STATEMENT_CHOSEN,
+    STATEMENT_CHOSEN_RANGE,
     STATEMENT_EDIT_LETTER,
     STATEMENT_EDIT_BODY,
     STATEMENT_PAYLOAD_SIZE,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * What people do with letters, and the log of it. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
 /* ---- the log ---- */
@@ -117,33 +119,48 @@ static int choose(struct dead_letter_sqlite *store, int64_t number, struct chose
     return code == SQLITE_ROW ? 1 : code == SQLITE_DONE ? 0 : -1;
 }
 
-/* Letters of one kind and hour that follow each other are taken out of the tally together. */
-struct taken {
-    int64_t kind, hour, count, bytes;
-};
-
-static int take_out(struct dead_letter_sqlite *store, struct taken *taken, int64_t kind,
-                    int64_t hour)
+/* Takes letters that were removed out of the tally, those of one kind and hour together. */
+static int flush_taken(struct dead_letter_sqlite *store, struct dead_letter_tallies *taken)
 {
-    int result = 0;
+    for (size_t i = 0; i < taken->count; i++) {
+        const struct dead_letter_tally *tally = &taken->rows[i];
 
-    if (taken->count && (taken->kind != kind || taken->hour != hour)) {
-        result = dead_letter_sqlite_tally_take(store, taken->kind, taken->hour, taken->count,
-                                               taken->bytes);
-        taken->count = taken->bytes = 0;
+        if (dead_letter_sqlite_tally_take(store, tally->kind, tally->hour, tally->count,
+                                          tally->bytes) != 0)
+            return -1;
     }
-    taken->kind = kind;
-    taken->hour = hour;
-    return result;
+    taken->count = 0;
+    return 0;
 }
 
-static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbers,
-                          const uint32_t *edits, size_t count)
+/* False: there is no room for one more kind; flush first. */
+static bool take_out(struct dead_letter_tallies *taken, const struct chosen *chosen, int64_t hour)
 {
-    struct taken taken = {0};
+    for (size_t i = 0; i < taken->count; i++) {
+        struct dead_letter_tally *tally = &taken->rows[i];
+
+        if (tally->kind != chosen->kind || tally->hour != hour)
+            continue;
+        tally->count++;
+        tally->bytes += chosen->bytes;
+        return true;
+    }
+    if (taken->count == DEAD_LETTER_TALLIES)
+        return false;
+    taken->rows[taken->count++] = (struct dead_letter_tally){
+        .kind = chosen->kind, .hour = hour, .count = 1, .bytes = chosen->bytes};
+    return true;
+}
+
+/* One by one: they lie far from each other, or in no order. */
+static int64_t remove_each(struct dead_letter_sqlite *store, const int64_t *numbers,
+                           const uint32_t *edits, size_t count)
+{
+    struct dead_letter_tallies taken = {.count = 0};
     int64_t removed = 0;
 
     for (size_t i = 0; i < count; i++) {
+        int64_t hour = numbers[i] / DEAD_LETTER_HOUR;
         struct chosen chosen;
         int there = choose(store, numbers[i], &chosen);
 
@@ -151,15 +168,139 @@ static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbe
             return -1;
         if (!there || (edits && chosen.edits != edits[i]))
             continue;
-        if (take_out(store, &taken, chosen.kind, numbers[i] / DEAD_LETTER_HOUR) != 0 ||
-            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &numbers[i], 1) != 0 ||
+        if (!take_out(&taken, &chosen, hour) &&
+            (flush_taken(store, &taken) != 0 || !take_out(&taken, &chosen, hour)))
+            return -1;
+        if (dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &numbers[i], 1) != 0 ||
             dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &numbers[i], 1) != 0)
             return -1;
-        taken.count++;
-        taken.bytes += chosen.bytes;
         removed++;
     }
-    return take_out(store, &taken, 0, 0) == 0 ? removed : -1;
+    return flush_taken(store, &taken) == 0 ? removed : -1;
+}
+
+/* ---- many that lie together: whole runs are removed by their first and last number ---- */
+
+#define RUN_LEAST  64 /* letters, below which it is not worth it */
+#define RUN_SPARSE 4  /* letters looked at for each to be removed: else they lie too far apart */
+
+struct run {
+    int64_t first, last;
+};
+
+/* Of the letters to be removed, those at the beginning that were looked at. */
+struct window {
+    struct run *runs;
+    size_t run_count;
+    size_t used; /* numbers that are dealt with */
+    int64_t removed;
+    bool sparse;
+};
+
+/* Finds the runs. 0, or -1 with SQLite's error set. */
+static int find_runs(struct dead_letter_sqlite *store, const int64_t *numbers, const uint32_t *edits,
+                     size_t count, struct dead_letter_tallies *taken, struct window *window)
+{
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_CHOSEN_RANGE);
+    bool broken = true, full = false;
+    size_t looked = 0, i = 0;
+    int code = SQLITE_ROW;
+
+    if (!statement)
+        return -1;
+    sqlite3_bind_int64(statement, 1, numbers[0]);
+    sqlite3_bind_int64(statement, 2, numbers[count - 1]);
+    while (!window->sparse && !full && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct chosen chosen = {.kind = sqlite3_column_int64(statement, 0),
+                                .edits = (uint32_t)sqlite3_column_int64(statement, 1),
+                                .bytes = sqlite3_column_int64(statement, 2)};
+        int64_t number = sqlite3_column_int64(statement, 3);
+
+        while (i < count && numbers[i] < number)
+            i++; /* somebody removed it */
+        window->sparse = ++looked > RUN_SPARSE * count;
+        if (i == count || numbers[i] != number || (edits && edits[i] != chosen.edits)) {
+            broken = true; /* one that stays */
+            continue;
+        }
+        full = !take_out(taken, &chosen, number / DEAD_LETTER_HOUR);
+        if (full)
+            break;
+        if (broken)
+            window->runs[window->run_count++] = (struct run){number, number};
+        window->runs[window->run_count - 1].last = number;
+        window->removed++;
+        broken = false;
+        i++;
+    }
+    sqlite3_reset(statement);
+    window->used = code == SQLITE_DONE ? count : i;
+    return code == SQLITE_DONE || code == SQLITE_ROW ? 0 : -1;
+}
+
+static int remove_run(struct dead_letter_sqlite *store, const struct run *run)
+{
+    const int64_t ends[] = {run->first, run->last};
+    bool one = run->first == run->last;
+
+    return dead_letter_sqlite_run_with(
+               store, one ? STATEMENT_DELETE_LETTER : STATEMENT_DELETE_LETTERS, ends, one ? 1 : 2) !=
+                   0 ||
+                   dead_letter_sqlite_run_with(
+                       store, one ? STATEMENT_DELETE_BODY : STATEMENT_DELETE_BODIES, ends,
+                       one ? 1 : 2) != 0
+               ? -1
+               : 0;
+}
+
+/* Numbers grow. How many were removed of the first *ret_used, or -1. */
+static int64_t remove_runs(struct dead_letter_sqlite *store, const int64_t *numbers,
+                           const uint32_t *edits, size_t count, size_t *ret_used)
+{
+    struct run *runs = memory_new(count * sizeof *runs);
+    int64_t removed = 0;
+    bool sparse = false;
+    int result = 0;
+
+    *ret_used = 0;
+    while (result == 0 && !sparse && *ret_used < count) {
+        struct dead_letter_tallies taken = {.count = 0};
+        struct window window = {.runs = runs};
+
+        result = find_runs(store, numbers + *ret_used, edits ? edits + *ret_used : NULL,
+                           count - *ret_used, &taken, &window);
+        for (size_t i = 0; result == 0 && i < window.run_count; i++)
+            result = remove_run(store, &runs[i]);
+        if (result == 0)
+            result = flush_taken(store, &taken);
+        removed += window.removed;
+        sparse = window.sparse;
+        *ret_used += window.used;
+    }
+    free(runs);
+    return result == 0 ? removed : -1;
+}
+
+static bool grow(const int64_t *numbers, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (numbers[i - 1] >= numbers[i])
+            return false;
+    return true;
+}
+
+static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbers,
+                          const uint32_t *edits, size_t count)
+{
+    int64_t removed = 0, more;
+    size_t used = 0;
+
+    if (count >= RUN_LEAST && grow(numbers, count))
+        removed = remove_runs(store, numbers, edits, count, &used);
+    if (removed < 0)
+        return -1;
+    more = remove_each(store, numbers + used, edits ? edits + used : NULL, count - used);
+    return more < 0 ? -1 : removed + more;
 }
 
 int64_t dead_letter_sqlite_remove(struct dead_letter_store *base, const int64_t *numbers,

@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: MIT
  * Listing letters, a page of numbers at a time: no long read keeps the writer's journal from being
  * taken over. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
 #define PAGE       256
 #define KINDS_MOST 32 /* read one by one; among more of them every letter is looked at */
 #define SQL_MOST   4096
+#define SKIP_US    1000 /* of numbers, past damage; doubled until there is something to read */
+
+/* What could not be read of a damaged file. */
+struct damage {
+    uint64_t letters;
+    int64_t since, until; /* numbers between which others may be lost; 0: none */
+    int64_t skip;
+};
 
 struct listing {
     const struct dead_letter_query *query;
@@ -22,6 +33,7 @@ struct listing {
     int64_t page[PAGE + 1];
     size_t page_count;
     uint32_t left;
+    struct damage damage;
 };
 
 /* The kinds that the query chooses, where they are few. 0, or -1 with a fault. */
@@ -140,6 +152,90 @@ static int next_page(struct listing *listing)
     return 0;
 }
 
+/* ---- damage: what is still there is read, and what is not is told at the end ---- */
+
+static bool is_damaged(const struct dead_letter_sqlite *store)
+{
+    return (sqlite3_errcode(store->db) & 0xff) == SQLITE_CORRUPT;
+}
+
+static void note_damage(struct damage *damage, int64_t since, int64_t until)
+{
+    if (!damage->until || since < damage->since)
+        damage->since = since;
+    if (until > damage->until)
+        damage->until = until;
+}
+
+/* Where the next page cannot be read: goes on behind what may be lost. False: nothing is left. */
+static bool skip_damage(struct listing *listing)
+{
+    struct damage *damage = &listing->damage;
+    int64_t newest = listing->until == INT64_MAX ? clock_wall() + CLOCK_DAY : listing->until;
+
+    damage->skip = damage->skip ? damage->skip * 2 : SKIP_US;
+    if (listing->page_count)
+        return true; /* what came before is shown first */
+    if (damage->skip >= newest - listing->since) {
+        note_damage(damage, listing->since, newest);
+        return false;
+    }
+    if (listing->oldest) {
+        note_damage(damage, listing->since, listing->since + damage->skip);
+        listing->since += damage->skip;
+    } else {
+        note_damage(damage, newest - damage->skip, newest);
+        listing->until = newest - damage->skip;
+    }
+    return true;
+}
+
+/* The next page that can be read; an empty one at the end. */
+static int next_readable_page(struct dead_letter_sqlite *store, struct listing *listing)
+{
+    for (;;) {
+        if (next_page(listing) == 0) {
+            if (listing->page_count)
+                listing->damage.skip = 0;
+            return 0;
+        }
+        if (!is_damaged(store))
+            return -1;
+        if (!skip_damage(listing)) {
+            listing->page_count = 0;
+            return 0;
+        }
+        if (listing->page_count)
+            return 0;
+    }
+}
+
+static const char *print_time(int64_t wall_us, char ret[32])
+{
+    time_t seconds = (time_t)(wall_us / CLOCK_SECOND);
+    struct tm parts;
+
+    gmtime_r(&seconds, &parts);
+    strftime(ret, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return ret;
+}
+
+static int tell_damage(const struct dead_letter_sqlite *store, const struct damage *damage,
+                       struct fault *fault)
+{
+    char lost[160] = "", since[32], until[32];
+
+    if (!damage->letters && !damage->until)
+        return 0;
+    if (damage->until)
+        snprintf(lost, sizeof lost, ", and perhaps others that died between %s and %s,",
+                 print_time(damage->since, since), print_time(damage->until, until));
+    return fault_set(fault,
+                     "%s: the file is damaged: %llu letters%s cannot be read; what can be was; save it "
+                     "with `sluice dlq export`, move the file away, and import it again",
+                     store->path, (unsigned long long)damage->letters, lost);
+}
+
 /* 0, 1 where enough was shown, -1 with SQLite's error set. */
 static int show_page(struct dead_letter_sqlite *store, struct listing *listing, int with_payload,
                      dead_letter_each_fn each, void *argument)
@@ -147,6 +243,10 @@ static int show_page(struct dead_letter_sqlite *store, struct listing *listing, 
     for (size_t i = 0; i < listing->page_count; i++) {
         int shown = dead_letter_sqlite_row(store, listing->page[i], with_payload, each, argument);
 
+        if (shown < 0 && is_damaged(store)) {
+            listing->damage.letters++;
+            continue;
+        }
         if (shown < 0)
             return -1;
         if (shown == DEAD_LETTER_ROW_STOP)
@@ -169,7 +269,7 @@ static int list_by_time(struct dead_letter_sqlite *store, struct listing *listin
     if (result != 0 || prepare_numbers(store, listing, fault) != 0)
         return -1;
     while (result == 0) {
-        result = next_page(listing);
+        result = next_readable_page(store, listing);
         if (result != 0 || !listing->page_count)
             break;
         result = show_page(store, listing, with_payload, each, argument);
@@ -180,6 +280,8 @@ static int list_by_time(struct dead_letter_sqlite *store, struct listing *listin
     }
     if (result < 0)
         dead_letter_sqlite_fault(store, "cannot read", fault);
+    else
+        result = tell_damage(store, &listing->damage, fault);
     sqlite3_finalize(listing->numbers);
     return result < 0 ? -1 : 0;
 }

@@ -4,30 +4,11 @@
 #include <string.h>
 
 #include "io/dead_letter_store_sqlite.h"
-
-static const char *text_of(sqlite3_stmt *row, int column)
-{
-    const char *text = (const char *)sqlite3_column_text(row, column);
-
-    return text ? text : "";
-}
-
-static struct sluice_bytes bytes_of(sqlite3_stmt *row, int column)
-{
-    struct sluice_bytes bytes = {NULL, 0};
-
-    if (sqlite3_column_type(row, column) == SQLITE_NULL)
-        return bytes;
-    bytes.data = sqlite3_column_blob(row, column);
-    bytes.size = (size_t)sqlite3_column_bytes(row, column);
-    if (!bytes.data)
-        bytes.data = ""; /* SQLite's pointer to nothing */
-    return bytes;
-}
+#include "io/sqlite.h"
 
 static enum dead_letter_class class_of(const char *name)
 {
-    for (int class = DEAD_ATTEMPTS; class <= DEAD_FILTERED; class ++)
+    for (int class = DEAD_ATTEMPTS; class <= DEAD_LETTER_CLASS_LAST; class ++)
         if (strcmp(dead_letter_class_name(class), name) == 0)
             return class;
     return 0;
@@ -38,19 +19,19 @@ static void fill(struct dead_letter *letter, sqlite3_stmt *row,
 {
     memset(letter, 0, sizeof *letter);
     letter->dead_wall_us = sqlite3_column_int64(row, 0);
-    strncpy(letter->id, text_of(row, 1), sizeof letter->id - 1);
-    letter->mapping = text_of(row, 2);
-    letter->revision = text_of(row, 3);
-    letter->connector = text_of(row, 4);
-    letter->lane = text_of(row, 5);
-    letter->source = text_of(row, 6);
+    strncpy(letter->id, sqlite_text(row, 1), sizeof letter->id - 1);
+    letter->mapping = sqlite_text(row, 2);
+    letter->revision = sqlite_text(row, 3);
+    letter->connector = sqlite_text(row, 4);
+    letter->lane = sqlite_text(row, 5);
+    letter->source = sqlite_text(row, 6);
     letter->partition = sqlite3_column_int(row, 7);
     letter->position = (uint64_t)sqlite3_column_int64(row, 8);
     letter->message_wall_us = sqlite3_column_int64(row, 9);
-    letter->token = text_of(row, 10);
+    letter->token = sqlite_text(row, 10);
     letter->token_size = (size_t)sqlite3_column_bytes(row, 10);
-    letter->class = class_of(text_of(row, 11));
-    letter->reason = text_of(row, 12);
+    letter->class = class_of(sqlite_text(row, 11));
+    letter->reason = sqlite_text(row, 12);
     letter->status = (uint32_t)sqlite3_column_int64(row, 13);
     letter->attempt_count = (uint32_t)sqlite3_column_int64(row, 14);
     letter->first_wall_us = sqlite3_column_int64(row, 15);
@@ -58,11 +39,13 @@ static void fill(struct dead_letter *letter, sqlite3_stmt *row,
     letter->replay_count = (uint32_t)sqlite3_column_int64(row, 17);
     letter->attempts = attempts;
     letter->attempts_kept = dead_letter_sqlite_read_attempts(
-        text_of(row, 18), (size_t)sqlite3_column_bytes(row, 18), attempts);
-    letter->response = bytes_of(row, 19);
+        sqlite_text(row, 18), (size_t)sqlite3_column_bytes(row, 18), attempts);
+    letter->response = sqlite_bytes(row, 19);
     letter->replayed_wall_us = sqlite3_column_int64(row, 20);
     letter->edit_count = (uint32_t)sqlite3_column_int64(row, 21);
     letter->forced = (uint32_t)sqlite3_column_int64(row, 22);
+    letter->timestamp_kind = (uint32_t)sqlite3_column_int64(row, 23);
+    letter->delivery_count = (uint32_t)sqlite3_column_int64(row, 24);
 }
 
 int dead_letter_sqlite_row(struct dead_letter_sqlite *store, int64_t number, int with_payload,
@@ -82,14 +65,16 @@ int dead_letter_sqlite_row(struct dead_letter_sqlite *store, int64_t number, int
     if (code == SQLITE_ROW) {
         fill(&letter, row, attempts);
         if (with_payload) {
-            struct sluice_bytes packed = bytes_of(row, 23);
+            struct sluice_bytes packed = sqlite_bytes(row, 25);
 
             letter.header_count =
                 dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
             letter.headers = headers;
-            letter.key = bytes_of(row, 24);
-            letter.payload = bytes_of(row, 25);
-            letter.original = bytes_of(row, 26);
+            letter.key = sqlite_bytes(row, 26);
+            letter.payload = sqlite_bytes(row, 27);
+            letter.original = sqlite_bytes(row, 28);
+            letter.message_id = sqlite_bytes(row, 29);
+            letter.identity = sqlite_bytes(row, 30);
         }
         result = each(argument, &letter) ? DEAD_LETTER_ROW_STOP : DEAD_LETTER_ROW_SHOWN;
         free(headers);
@@ -112,20 +97,24 @@ int dead_letter_sqlite_message(struct dead_letter_sqlite *store, int64_t number,
     sqlite3_bind_int64(row, 1, number);
     code = sqlite3_step(row);
     if (code == SQLITE_ROW) {
-        strncpy(letter.id, text_of(row, 0), sizeof letter.id - 1);
+        strncpy(letter.id, sqlite_text(row, 0), sizeof letter.id - 1);
         letter.position = (uint64_t)sqlite3_column_int64(row, 1);
         letter.message_wall_us = sqlite3_column_int64(row, 2);
-        letter.token = text_of(row, 3);
+        letter.token = sqlite_text(row, 3);
         letter.token_size = (size_t)sqlite3_column_bytes(row, 3);
         letter.edit_count = (uint32_t)sqlite3_column_int64(row, 4);
         letter.forced = (uint32_t)sqlite3_column_int64(row, 5);
-        packed = bytes_of(row, 6);
+        letter.timestamp_kind = (uint32_t)sqlite3_column_int64(row, 6);
+        letter.delivery_count = (uint32_t)sqlite3_column_int64(row, 7);
+        packed = sqlite_bytes(row, 8);
         if (packed.size)
             letter.header_count =
                 dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
         letter.headers = headers;
-        letter.key = bytes_of(row, 7);
-        letter.payload = bytes_of(row, 8);
+        letter.key = sqlite_bytes(row, 9);
+        letter.payload = sqlite_bytes(row, 10);
+        letter.message_id = sqlite_bytes(row, 11);
+        letter.identity = sqlite_bytes(row, 12);
         result = each(argument, &letter) ? DEAD_LETTER_ROW_STOP : DEAD_LETTER_ROW_SHOWN;
         free(headers);
     }

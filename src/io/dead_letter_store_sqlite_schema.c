@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The schema of the local dead-letter store, and how older ones are brought up to date. */
 #include "io/dead_letter_store_sqlite.h"
+#include "io/sqlite.h"
 
 #define APPLICATION_ID 0x736c6463 /* "sldc": a file of sluice's, whatever its name */
 
@@ -29,11 +30,12 @@ static const char schema[] =
     "  last_wall_us INTEGER NOT NULL, replay_count INTEGER NOT NULL,"
     "  seen INTEGER NOT NULL DEFAULT 1, bytes INTEGER NOT NULL DEFAULT 0,"
     "  replayed_wall_us INTEGER NOT NULL DEFAULT 0, edit_count INTEGER NOT NULL DEFAULT 0,"
-    "  forced INTEGER NOT NULL DEFAULT 0);"
+    "  forced INTEGER NOT NULL DEFAULT 0, timestamp_kind INTEGER NOT NULL DEFAULT 0,"
+    "  delivery_count INTEGER NOT NULL DEFAULT 0);"
     "CREATE UNIQUE INDEX letter_message ON letter (lane, position, fingerprint);"
     "CREATE INDEX letter_kind ON letter (kind);" TOKEN_INDEX
     "CREATE TABLE body (number INTEGER PRIMARY KEY, attempts TEXT, response BLOB, headers BLOB,"
-    "  key BLOB, payload BLOB, original BLOB);"
+    "  key BLOB, payload BLOB, original BLOB, message_id BLOB, identity BLOB);"
     "CREATE TABLE tally (kind INTEGER NOT NULL, hour INTEGER NOT NULL, count INTEGER NOT NULL,"
     "  first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (kind, hour)) WITHOUT ROWID;"
@@ -46,7 +48,7 @@ static const char schema[] =
     "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
     "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
     "PRAGMA application_id = 1936483427;"
-    "PRAGMA user_version = 2;";
+    "PRAGMA user_version = 3;";
 
 /* From each version to the next. */
 static const char *const upgrades[DEAD_LETTER_FORMAT] = {
@@ -63,26 +65,18 @@ static const char *const upgrades[DEAD_LETTER_FORMAT] = {
           "  letter.kind = tally.kind AND letter.number >= tally.hour * 3600000000 AND"
           "  letter.number < (tally.hour + 1) * 3600000000);"
           TOKEN_INDEX LOG_TABLE "PRAGMA user_version = 2;",
+    [2] = "ALTER TABLE letter ADD COLUMN timestamp_kind INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE letter ADD COLUMN delivery_count INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE body ADD COLUMN message_id BLOB;"
+          "ALTER TABLE body ADD COLUMN identity BLOB;"
+          "PRAGMA user_version = 3;",
 };
-
-static int64_t ask_number(struct dead_letter_sqlite *store, const char *question)
-{
-    sqlite3_stmt *statement;
-    int64_t number = -1;
-
-    if (sqlite3_prepare_v2(store->db, question, -1, &statement, NULL) != SQLITE_OK)
-        return -1;
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
-}
 
 int dead_letter_sqlite_version(struct dead_letter_sqlite *store, struct fault *fault)
 {
-    int64_t tables = ask_number(store, "SELECT count(*) FROM sqlite_schema");
-    int64_t application = ask_number(store, "PRAGMA application_id");
-    int64_t version = ask_number(store, "PRAGMA user_version");
+    int64_t tables = sqlite_number(store->db, "SELECT count(*) FROM sqlite_schema");
+    int64_t application = sqlite_number(store->db, "PRAGMA application_id");
+    int64_t version = sqlite_number(store->db, "PRAGMA user_version");
 
     if (tables < 0 || application < 0 || version < 0)
         return dead_letter_sqlite_fault(store, "cannot open", fault);

@@ -249,12 +249,14 @@ static void bind_letter(sqlite3_stmt *statement, const struct dead_letter *lette
     sqlite3_bind_int64(statement, 12, letter->first_wall_us);
     sqlite3_bind_int64(statement, 13, letter->last_wall_us);
     sqlite3_bind_int64(statement, 14, letter->replay_count);
-    if (sqlite3_bind_parameter_count(statement) < 18)
+    if (sqlite3_bind_parameter_count(statement) < 20)
         return;
     sqlite3_bind_int64(statement, 15, bytes_in(letter));
     sqlite3_bind_int64(statement, 16, letter->replayed_wall_us);
     sqlite3_bind_int64(statement, 17, letter->edit_count);
     sqlite3_bind_int64(statement, 18, letter->forced);
+    sqlite3_bind_int64(statement, 19, letter->timestamp_kind);
+    sqlite3_bind_int64(statement, 20, letter->delivery_count);
 }
 
 static int write_body(struct dead_letter_sqlite *store, const struct dead_letter *letter,
@@ -292,6 +294,8 @@ static int write_body(struct dead_letter_sqlite *store, const struct dead_letter
         bind_bytes(statement, 5, letter->key);
         bind_bytes(statement, 6, letter->payload);
         bind_bytes(statement, 7, letter->original);
+        bind_bytes(statement, 8, letter->message_id);
+        bind_bytes(statement, 9, letter->identity);
     }
     code = dead_letter_sqlite_finish(statement);
     sqlite3_clear_bindings(statement);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/hash.h"
 
+#include <string.h>
+
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <xxhash.h>
 
@@ -22,4 +25,13 @@ void hash_sha256(const void *data, size_t size, char ret_hex[64])
         ret_hex[2 * i] = digits[digest[i] >> 4];
         ret_hex[2 * i + 1] = digits[digest[i] & 15];
     }
+}
+
+bool hash_same_secret(const char *one, const char *other)
+{
+    char first[64], second[64];
+
+    hash_sha256(one, strlen(one), first);
+    hash_sha256(other, strlen(other), second);
+    return CRYPTO_memcmp(first, second, sizeof first) == 0;
 }

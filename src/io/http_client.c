@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include "io/http_client.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -75,6 +78,22 @@ static bool begin_again(struct transfer *transfer)
     return !curl_multi_add_handle(transfer->client->multi, transfer->easy);
 }
 
+/* Where nothing was reached: why, as a number of errno; 0: not known. What curl cannot open, a socket or
+ * the resolver's pair of them, it does not tell the reason of. */
+static long reason_of(const struct transfer *transfer, CURLcode code)
+{
+    long reason = 0;
+    int probe;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &reason);
+    if (reason || (code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST))
+        return reason;
+    probe = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (probe >= 0)
+        close(probe);
+    return probe < 0 && errno == EMFILE ? EMFILE : 0;
+}
+
 static void finish(struct transfer *transfer, CURLcode code)
 {
     struct http_client *client = transfer->client;
@@ -90,7 +109,7 @@ static void finish(struct transfer *transfer, CURLcode code)
     answer.status = (uint32_t)status;
     answer.end = http_end_classify(&facts);
     if (answer.end != HTTP_ANSWERED) {
-        curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &facts.errno_number);
+        facts.errno_number = reason_of(transfer, code);
         http_end_explain(&facts, &client->options, answer.error, sizeof answer.error);
     }
     answer.body = transfer->body.data;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "io/http_end.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,13 @@ static void explain_unreachable(const struct http_end_facts *facts,
     const char *known = facts->errno_number ? strerrordesc_np((int)facts->errno_number) : NULL;
     const char *why = known ? known : facts->detail;
 
+    if (facts->errno_number == EMFILE || facts->errno_number == ENFILE) {
+        snprintf(text, room,
+                 "%s: cannot connect: too many open files; raise the limit (LimitNOFILE= of the unit), "
+                 "or lower target.http.concurrency",
+                 options->place);
+        return;
+    }
     switch (facts->code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         snprintf(text, room,

@@ -51,3 +51,13 @@ json_t *json_value_time(int64_t wall_us)
              (int)(wall_us % CLOCK_SECOND / CLOCK_MS));
     return json_string(text);
 }
+
+json_t *json_value_unsigned(uint64_t number)
+{
+    char text[24];
+
+    if (number <= INT64_MAX)
+        return json_integer((json_int_t)number);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    return json_string(text);
+}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -44,6 +45,14 @@ static int open_tables(struct token_store_lmdb *store)
     return code;
 }
 
+/* Whether a writer has not got further with the file yet than to make it. */
+static bool is_empty(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && status.st_size == 0;
+}
+
 struct token_look *token_look_open(const char *directory, int write, struct fault *fault)
 {
     struct token_look *look = memory_zero(1, sizeof *look);
@@ -68,7 +77,10 @@ struct token_look *token_look_open(const char *directory, int write, struct faul
         code = open_tables(store);
     if (!code)
         return look;
-    token_store_lmdb_fault(store, code, "cannot open", fault);
+    if (code == MDB_NOTFOUND || is_empty(store->path))
+        fault_set(fault, "%s: no service has recorded tokens there yet", store->path);
+    else
+        token_store_lmdb_fault(store, code, "cannot open", fault);
     token_look_close(look);
     return NULL;
 }
