@@ -11,6 +11,7 @@
 
 struct admin {
     struct supervisor *supervisor;
+    struct replays *replays;
     struct http_server *server;
 };
 
@@ -60,7 +61,7 @@ static void handle(void *argument, const struct http_server_request *request,
         enum metrics_format format = metrics_choose(http_server_header(request, "Accept"));
 
         answer->content_type = metrics_content_type(format);
-        metrics_write(admin->supervisor, format, &answer->body);
+        metrics_write(admin->supervisor, admin->replays, format, &answer->body);
     } else if (!strcmp(request->path, "/livez")) {
         answer->status = write_health(admin, false, &answer->body) ? 200 : 503;
     } else if (!strcmp(request->path, "/readyz")) {
@@ -71,12 +72,16 @@ static void handle(void *argument, const struct http_server_request *request,
     }
 }
 
-struct admin *admin_start(const char *listen, struct supervisor *supervisor, struct fault *fault)
+struct admin *admin_start(const char *listen, int fd, struct supervisor *supervisor,
+                          struct replays *replays, struct fault *fault)
 {
     struct admin *admin = memory_zero(1, sizeof *admin);
+    struct http_server_settings settings = {
+        .listen = listen, .fd = fd, .handle = handle, .argument = admin};
 
     admin->supervisor = supervisor;
-    admin->server = http_server_start(listen, handle, admin, fault);
+    admin->replays = replays;
+    admin->server = http_server_start(&settings, fault);
     if (!admin->server) {
         free(admin);
         return NULL;

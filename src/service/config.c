@@ -12,8 +12,11 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "service/config_conflicts.h"
+#include "service/config_control.h"
 #include "service/config_files.h"
 #include "service/config_mapping.h"
+#include "service/config_traces.h"
+#include "service/lane_slots.h"
 #include "service/option_value.h"
 #include "service/secret.h"
 
@@ -23,6 +26,8 @@ struct holder {
     struct config_pool *pool;
     atomic_uint holds; /* beyond the first */
 };
+
+#define PRICE_MOST 1000000
 
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const formats[] = {"auto", "human", "json", "logfmt", NULL};
@@ -40,11 +45,44 @@ const struct sluice_option service_table[] = {
     {"control", OPTION_PATH, 0, NULL, 0, 0, NULL,
      "Socket that takes orders: status, reload, pause; control.sock in $RUNTIME_DIRECTORY, else in "
      "the state directory, if unset."},
+    {"control_http.listen", SLUICE_STRING, 0, NULL, 0, 0, NULL,
+     "Where the same orders are taken over TCP: ADDRESS:PORT, with token, tls.client_ca_file or both; "
+     "nowhere if unset."},
+    {"control_http.token", SLUICE_SECRET, 0, NULL, 0, 0, NULL,
+     "What callers must show as `Authorization: Bearer TOKEN`; at least 16 characters."},
+    {"control_http.tls.certificate_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Certificate and chain, PEM: makes it https, and an address that other machines reach "
+     "possible."},
+    {"control_http.tls.key_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "Its private key, PEM, without a password."},
+    {"control_http.tls.client_ca_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "CA whose client certificates callers must show; with a token, both are needed."},
     {"log.level", SLUICE_ENUM, 0, "info", 0, 0, levels, "What is logged: this and what is graver."},
     {"log.format", SLUICE_ENUM, 0, "auto", 0, 0, formats,
      "How: for people, JSON or logfmt; auto is for people on a terminal, else logfmt."},
     {"store_size", SLUICE_BYTES, 0, "1 GiB", INT64_C(1) << 20, INT64_C(1) << 42, NULL,
      "How large the store of tokens may grow."},
+    {"metrics.lanes", SLUICE_INT, 0, "100", 0, LANE_SLOTS_MOST, NULL,
+     "Lanes of a mapping that have metrics of their own; the others are summed. 0: none at all."},
+    {"prices.currency", SLUICE_STRING, 0, NULL, 0, 0, NULL,
+     "What prices are in, as `sluice cost` shows it: USD, EUR."},
+    {"prices.invocation", OPTION_DECIMAL, 0, NULL, 0, PRICE_MOST, NULL,
+     "Price of an invocation; 0 if unset."},
+    {"prices.second", OPTION_DECIMAL, 0, NULL, 0, PRICE_MOST, NULL,
+     "Price of a second that the function runs, for its memory; 0 if unset."},
+    {"prices.message", OPTION_DECIMAL, 0, NULL, 0, PRICE_MOST, NULL,
+     "Price of a message that is done; 0 if unset."},
+    {"prices.gigabyte", OPTION_DECIMAL, 0, NULL, 0, PRICE_MOST, NULL,
+     "Price of 10^9 bytes received from the source or sent to the function; 0 if unset."},
+    {"traces.endpoint", SLUICE_STRING, 0, NULL, 0, 0, NULL,
+     "URL that takes traces by OTLP/HTTP as JSON, as http://127.0.0.1:4318/v1/traces; none are made if "
+     "unset."},
+    {"traces.sample", OPTION_DECIMAL, 0, "0.01", 0, 1, NULL,
+     "Share of traces that is kept, where no producer has decided."},
+    {"traces.headers", SLUICE_MAP, 0, NULL, 0, 0, NULL,
+     "Headers sent with them, such as an Authorization by !credential."},
+    {"traces.tls.ca_file", OPTION_PATH, 0, NULL, 0, 0, NULL,
+     "CA certificates to trust instead of the system's, PEM."},
     {"defaults", OPTION_ELSEWHERE, 0, NULL, 0, 0, NULL,
      "What every mapping has that does not say otherwise; the keys of a mapping file."},
     {0},
@@ -106,6 +144,21 @@ static char *copy_text(const char *over, const char *text)
     return over ? memory_text(over) : text ? memory_text(text) : NULL;
 }
 
+static void read_prices(struct prices *prices, const struct sluice_values *settings)
+{
+    static const char *const names[] = {"prices.invocation", "prices.second", "prices.message",
+                                        "prices.gigabyte"};
+    double *const numbers[] = {&prices->invocation, &prices->second, &prices->message,
+                               &prices->gigabyte};
+    const char *currency = options_text(settings, "prices.currency");
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *numbers[i] = options_decimal(settings, names[i]);
+        prices->set |= options_is_set(settings, names[i]);
+    }
+    snprintf(prices->currency, sizeof prices->currency, "%s", currency ? currency : "");
+}
+
 static void read_service(struct service_settings *service, const struct sluice_values *settings,
                          const struct overrides *overrides, struct problems *problems)
 {
@@ -115,6 +168,7 @@ static void read_service(struct service_settings *service, const struct sluice_v
         copy_text(overrides->connector_directory, options_text(settings, "connector_directory"));
     service->listen = copy_text(overrides->listen, options_text(settings, "listen"));
     check_listen(settings, service->listen, problems);
+    config_control_read(settings, &service->control_http, problems);
     service->log_level = overrides->log_level
                              ? overrides->log_level
                              : (enum log_level)(LOG_ERROR + options_choice(settings, "log.level"));
@@ -122,6 +176,9 @@ static void read_service(struct service_settings *service, const struct sluice_v
                               ? overrides->log_format
                               : (enum log_format)options_choice(settings, "log.format");
     service->store_bytes = (size_t)options_number(settings, "store_size");
+    read_prices(&service->prices, settings);
+    config_traces_read(settings, &service->traces, problems);
+    service->metric_lanes = (uint32_t)options_number(settings, "metrics.lanes");
 }
 
 /* ---- loading ---- */
@@ -266,6 +323,8 @@ void configuration_free(struct configuration *configuration)
     free(configuration->service.control);
     free(configuration->service.connector_directory);
     free(configuration->service.listen);
+    config_control_fini(&configuration->service.control_http);
+    config_traces_fini(&configuration->service.traces);
     config_pool_free(holder->pool);
     free(holder);
 }

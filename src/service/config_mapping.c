@@ -17,6 +17,7 @@
 #include "io/http_probe.h"
 #include "io/plugin.h"
 #include "service/config_filter.h"
+#include "service/config_letters.h"
 #include "service/config_rules.h"
 #include "service/option_value.h"
 #include "service/options.h"
@@ -28,7 +29,7 @@
 
 /* Parts of a mapping that replace the defaults whole: a mapping with bearer authentication does not
  * inherit a password. `source` is merged by itself, by connector. */
-static const char *const whole_parts[] = {"source", "auth", "filter", NULL};
+static const char *const whole_parts[] = {"source", "auth", "filter", "to", NULL};
 
 /* ---- name ---- */
 
@@ -102,7 +103,7 @@ static void refuse_token(const struct sluice_values *settings, struct problems *
  * name. */
 static enum token_source default_token(const struct mapping *mapping)
 {
-    uint32_t can = mapping->connector ? mapping->connector->capabilities : 0;
+    uint32_t can = mapping->capabilities;
 
     return !(can & SLUICE_HAS_STABLE_IDENTITY) && can & SLUICE_HAS_MESSAGE_ID ? TOKEN_MESSAGE_ID
                                                                               : TOKEN_POSITION;
@@ -112,7 +113,7 @@ static enum token_source default_token(const struct mapping *mapping)
  * own name for the message does, recorded as any other token. */
 static void by_identity(const struct mapping *mapping, struct token_settings *token)
 {
-    uint32_t can = mapping->connector ? mapping->connector->capabilities : 0;
+    uint32_t can = mapping->capabilities;
 
     if (token->source != TOKEN_POSITION || !(can & SLUICE_HAS_STABLE_IDENTITY) ||
         can & SLUICE_CAN_SETTLE_UP_TO)
@@ -195,26 +196,28 @@ static const char *find_header_fault(const char *name, const char *value)
     return NULL;
 }
 
-static void read_headers(const struct sluice_values *settings, struct http_settings *target,
-                         struct problems *problems)
+char **config_mapping_headers(const struct sluice_values *settings, const char *option,
+                              struct problems *problems)
 {
-    size_t count = options_count(settings, "target.http.headers"), i;
-    const struct node *node = options_node(settings, "target.http.headers");
+    size_t count = options_count(settings, option), i;
+    const struct node *node = options_node(settings, option);
+    char **headers;
 
     if (!count)
-        return;
-    target->headers = memory_zero(count + 1, sizeof *target->headers);
+        return NULL;
+    headers = memory_zero(count + 1, sizeof *headers);
     for (i = 0; i < count; i++) {
         const char *value;
-        const char *name = options_item(settings, "target.http.headers", i, &value);
+        const char *name = options_item(settings, option, i, &value);
         const char *fault = find_header_fault(name, value);
         const struct node *at = config_tree_find(node, name);
 
         if (fault)
-            problem_add(problems, at ? at->place : node->place, "target.http.headers.%.80s: %s",
-                        name, fault);
-        target->headers[i] = memory_format("%s: %s", name, value);
+            problem_add(problems, at ? at->place : node->place, "%s.%.80s: %s", option, name,
+                        fault);
+        headers[i] = memory_format("%s: %s", name, value);
     }
+    return headers;
 }
 
 static void read_target(struct mapping *mapping, struct problems *problems)
@@ -241,7 +244,7 @@ static void read_target(struct mapping *mapping, struct problems *problems)
     target->auth = target->token                          ? HTTP_AUTH_BEARER
                    : target->username || target->password ? HTTP_AUTH_BASIC
                                                           : HTTP_AUTH_NONE;
-    read_headers(settings, target, problems);
+    target->headers = config_mapping_headers(settings, "target.http.headers", problems);
     target->ca_file = copy_text(settings, "target.http.tls.ca_file");
     target->certificate_file = copy_text(settings, "target.http.tls.certificate_file");
     target->key_file = copy_text(settings, "target.http.tls.key_file");
@@ -260,7 +263,7 @@ static void read_rules(struct mapping *mapping, struct problems *problems)
 {
     const struct sluice_values *settings = mapping->settings;
     struct rules *rules = &mapping->rules;
-    bool ordered = mapping->connector && (mapping->connector->capabilities & SLUICE_IS_ORDERED);
+    bool ordered = mapping->capabilities & SLUICE_IS_ORDERED;
 
     rules->order = options_is_set(settings, "order") ? (enum order)options_choice(settings, "order")
                    : ordered                         ? ORDER_LANE
@@ -280,6 +283,8 @@ static void read_rules(struct mapping *mapping, struct problems *problems)
     rules->retry.age_us = options_number(settings, "retry.age");
     rules->retry.patience_us = options_number(settings, "retry.patience");
     rules->retry.split = options_number(settings, "retry.split");
+    rules->retry.park_after_us = options_number(settings, "retry.park_after");
+    rules->retry.park_bytes = (size_t)options_number(settings, "retry.park_bytes");
     rules->concurrency.least = (uint32_t)options_number(settings, "target.http.concurrency");
     rules->concurrency.most = (uint32_t)options_most(settings, "target.http.concurrency");
     rules->distance = (uint32_t)options_number(settings, "buffer.distance");
@@ -314,6 +319,7 @@ static void read_settings(struct mapping *mapping, struct problems *problems)
     if (options_is_set(settings, "filter"))
         mapping->filter = config_filter_read(options_node(settings, "filter"),
                                              &mapping->filter_text, problems);
+    mapping->collects = options_choice(settings, "receive") == 1;
     mapping->keeps_filtered = options_choice(settings, "on_filtered") == 1;
 }
 
@@ -339,6 +345,21 @@ static const struct node_entry *find_source(const struct node *source, struct pr
     return &source->entries[0];
 }
 
+/* Bits that come with an operation, which was looked for when the connector was loaded. */
+#define WITH_OPERATION                                                                             \
+    (SLUICE_CAN_DELAY | SLUICE_CAN_EXTEND | SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE |               \
+     SLUICE_CAN_PAUSE_LANE)
+
+static uint32_t capabilities_of(const struct mapping *mapping)
+{
+    const struct sluice_connector *connector = mapping->connector;
+
+    if (!connector->capabilities_with)
+        return connector->capabilities;
+    return connector->capabilities_with(&options_api, mapping->values) &
+           (connector->capabilities | ~WITH_OPERATION);
+}
+
 static void read_source(const struct mapping_context *context, struct mapping *mapping)
 {
     const struct node *source = options_node(mapping->settings, "source");
@@ -357,6 +378,7 @@ static void read_source(const struct mapping_context *context, struct mapping *m
         return;
     }
     mapping->connector = &plugin->connector;
+    mapping->capabilities = plugin->connector.capabilities;
     before = context->problems->errors;
     prefix = memory_format("source.%s", plugin->name);
     mapping->values =
@@ -365,8 +387,10 @@ static void read_source(const struct mapping_context *context, struct mapping *m
                                        entry->value, NULL),
                      entry->place, context->problems);
     free(prefix);
-    if (context->problems->errors == before)
-        trial_open(mapping->connector, mapping->values, entry->place, context->problems);
+    if (context->problems->errors != before)
+        return;
+    mapping->capabilities = capabilities_of(mapping);
+    trial_open(mapping->connector, mapping->values, entry->place, context->problems);
 }
 
 /* What no other mapping may share, as text for people. */
@@ -400,6 +424,10 @@ static void set_revision(struct mapping *mapping)
     options_print_all(mapping->settings, &text);
     if (mapping->values)
         options_print_all(mapping->values, &text);
+    if (mapping->letters_to.name)
+        buffer_add_text(&text, mapping->letters_to.name);
+    else if (mapping->letters_to.values)
+        options_print_all(mapping->letters_to.values, &text);
     if (mapping->filter_text)
         buffer_add_text(&text, mapping->filter_text);
     snprintf(mapping->revision, sizeof mapping->revision, "%016" PRIx64,
@@ -422,6 +450,13 @@ static void set_identity(struct mapping *mapping)
     options_identify(mapping->settings, add_identity, state);
     if (mapping->values)
         options_identify(mapping->values, add_identity, state);
+    if (mapping->letters_to.name)
+        add_identity(state, mapping->letters_to.name, strlen(mapping->letters_to.name) + 1);
+    else if (mapping->letters_to.values) {
+        add_identity(state, mapping->letters_to.connector->name,
+                     strlen(mapping->letters_to.connector->name) + 1);
+        options_identify(mapping->letters_to.values, add_identity, state);
+    }
     if (mapping->filter_text)
         add_identity(state, mapping->filter_text, strlen(mapping->filter_text));
     hash = XXH3_128bits_digest(state);
@@ -458,6 +493,7 @@ struct mapping *config_mapping_read(const struct mapping_context *context, const
         place, context->problems);
     read_source(context, mapping);
     read_settings(mapping, context->problems);
+    config_letters_read(context, mapping);
     config_rules_check(mapping, context->problems);
     mapping->source_group = print_source_group(mapping);
     set_revision(mapping);

@@ -19,4 +19,9 @@ struct mapping_context {
  * errors, and the configuration must not be used then. */
 struct mapping *config_mapping_read(const struct mapping_context *context, const char *path);
 
+/* The headers that a MAP of `settings` says, `Name: value` each, ended by NULL and to be freed with what
+ * they hold; NULL: none. What no header can be, or is set by sluice itself, is an error. */
+char **config_mapping_headers(const struct sluice_values *settings, const char *option,
+                              struct problems *problems);
+
 #endif

@@ -54,12 +54,12 @@ static struct place place_of(const struct check *check, const char *one, const c
 
 static bool can(const struct check *check, uint32_t capability)
 {
-    return !check->mapping->connector || (check->mapping->connector->capabilities & capability);
+    return !check->mapping->connector || (check->mapping->capabilities & capability);
 }
 
-static const char *connector_name(const struct check *check)
+static const char *kind_of(const struct check *check)
 {
-    return check->mapping->connector ? check->mapping->connector->name : "";
+    return mapping_kind(check->mapping);
 }
 
 /* ---- times ---- */
@@ -155,19 +155,40 @@ static void check_order(const struct check *check)
     if (check->mapping->rules.order == ORDER_KEY && !can(check, SLUICE_HAS_KEY))
         REFUSE(check, "order", "order",
                "order: key, but messages of %s have no keys; use lane or none",
-               connector_name(check));
+               kind_of(check));
     if (check->mapping->rules.order == ORDER_LANE && !can(check, SLUICE_IS_ORDERED))
         WARN(
             check, "order", "order",
             "order: lane, but %s keeps no order itself; messages are invoked in the order in which "
             "they arrive, one batch of a lane at a time",
-            connector_name(check));
+            kind_of(check));
+}
+
+static void check_pollers(const struct check *check)
+{
+    if (check->mapping->connector && can(check, SLUICE_NEEDS_POSITION) && check->mapping->pollers > 1)
+        REFUSE(check, "pollers", "pollers",
+               "pollers: found %u, but each would take all that this source has, as it shares nothing out; "
+               "leave it at 1, and let target.http.concurrency do the rest",
+               check->mapping->pollers);
+}
+
+static void check_park(const struct check *check)
+{
+    static const char *const names[] = {"retry.park_after", "retry.park_bytes"};
+    const struct rules *rules = &check->mapping->rules;
+
+    for (size_t i = 0; i < 2; i++)
+        if (is_own(check, names[i]) && rules->order == ORDER_LANE && rules->retry.park_after_us)
+            WARN(check, names[i], "order",
+                 "%s: has no effect with order: lane, where the lane waits for a retry however long it is",
+                 names[i]);
 }
 
 static void check_token(const struct check *check)
 {
     const struct token_settings *token = &check->mapping->rules.token;
-    const char *name = "idempotency.token", *connector = connector_name(check);
+    const char *name = "idempotency.token", *connector = kind_of(check);
     const char *text = options_text(check->settings, name);
 
     if (options_is_wrong(check->settings, name) ||
@@ -220,10 +241,10 @@ static void check_format(const struct check *check)
                "target.report_failures: has no meaning with target.format: raw, where the status "
                "tells about the one message; take it out, or use the format json");
     if (rules->format == ENVELOPE_LAMBDA && check->mapping->connector &&
-        !envelope_has_lambda(connector_name(check)))
+        !envelope_has_lambda(kind_of(check)))
         REFUSE(check, "target.format", "target.format",
                "target.format: lambda is AWS's event, which there is none of for %s; use json or raw",
-               connector_name(check));
+               kind_of(check));
 }
 
 static void check_auth(const struct check *check)
@@ -275,7 +296,13 @@ static void check_tls(const struct check *check)
     if (mapping_trusts_any_source(check->mapping))
         problem_warn(check->problems, options_place(check->mapping->values, "tls.verify"),
                      "source.%s.tls.verify: false, so anybody on the way can pose as the broker",
-                     connector_name(check));
+                     check->mapping->connector->name);
+    if (mapping_trusts_any_place(check->mapping))
+        problem_warn(check->problems,
+                     options_place(check->mapping->letters_to.values, "tls.verify"),
+                     "dead_letter.to.%s.tls.verify: false, so anybody on the way can pose as the "
+                     "broker",
+                     check->mapping->letters_to.connector->name);
     for (i = 0; url && strncmp(url, "http://", 7) == 0 && i < 4; i++)
         if (is_own(check, names[i]))
             WARN(check, names[i], names[i], "%s: has no effect with an http:// address", names[i]);
@@ -318,10 +345,14 @@ void config_rules_check(const struct mapping *mapping, struct problems *problems
     check_timeouts(&check);
     check_amounts(&check);
     check_order(&check);
+    check_park(&check);
+    check_pollers(&check);
     check_token(&check);
     check_format(&check);
     check_auth(&check);
     check_tls(&check);
     check_files(&check, mapping->settings);
     check_files(&check, mapping->values);
+    if (!mapping->letters_to.is_source)
+        check_files(&check, mapping->letters_to.values);
 }

@@ -41,14 +41,16 @@ static void handle(void *argument, const struct http_server_request *request,
                   LOG_NUMBER("uid", peer.uid), LOG_NUMBER("pid", peer.pid));
 }
 
-struct control *control_start(const char *path, struct router *router, struct fault *fault)
+struct control *control_start(const char *path, int fd, struct router *router, struct fault *fault)
 {
     struct control *control = memory_zero(1, sizeof *control);
     char *here = *path == '/' ? NULL : getcwd(NULL, 0);
     char *listen = memory_format("unix:%s%s%s", here ? here : "", here ? "/" : "", path);
+    struct http_server_settings settings = {
+        .listen = listen, .fd = fd, .handle = handle, .argument = control};
 
     control->router = router;
-    control->server = http_server_start(listen, handle, control, fault);
+    control->server = http_server_start(&settings, fault);
     free(listen);
     free(here);
     if (control->server)

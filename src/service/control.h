@@ -10,8 +10,10 @@
 
 struct control;
 
-/* Serves the routes at `path`. The router is borrowed. NULL with a fault. */
-struct control *control_start(const char *path, struct router *router, struct fault *fault);
+/* Serves the routes at `path`. `fd`: a Unix socket that listens already, taken over instead; 0: none. The
+ * router is borrowed. NULL with a fault. */
+struct control *control_start(const char *path, int fd, struct router *router,
+                              struct fault *fault);
 /* Waits for the call being answered, removes the socket. NULL is fine. */
 void control_stop(struct control *control);
 

@@ -128,6 +128,15 @@ static void explain_filter(struct writer *writer, const struct mapping *mapping)
     end_paragraph(writer, "Filter");
 }
 
+static void explain_collecting(struct writer *writer, const struct mapping *mapping)
+{
+    if (!mapping->collects)
+        return;
+    say(writer, "What comes was given up by something else: it is written to the dead letters, and "
+                "settled once that is durable. The function is called when it is replayed, as follows.");
+    end_paragraph(writer, "Receive");
+}
+
 static void explain_target(struct writer *writer, const struct mapping *mapping)
 {
     static const char *const formats[] = {
@@ -215,6 +224,18 @@ static void explain_down(struct writer *writer, const struct mapping *mapping)
     end_paragraph(writer, "Function down");
 }
 
+static void explain_place(struct writer *writer, const struct mapping *mapping)
+{
+    say(writer,
+        "What is given up goes to %.200s as %s, and is settled when that is confirmed; while it cannot "
+        "be written there its lane waits.",
+        mapping->letters_to.text,
+        mapping->letters_to.format == LETTER_AWS ? "AWS's record of a failure"
+                                                 : "the message that it was");
+    say(writer, "What is too large for it is kept in the state directory: see `sluice dlq ls %s`.",
+        mapping->name);
+}
+
 static void explain_bad(struct writer *writer, const struct mapping *mapping)
 {
     const struct retry_settings *retry = &mapping->rules.retry;
@@ -223,6 +244,13 @@ static void explain_bad(struct writer *writer, const struct mapping *mapping)
         "A message that fails is tried %" PRIu32 " time%s, after pauses that grow from %s to %s.",
         retry->attempts, plural(retry->attempts), DURATION(retry->backoff_first_us),
         DURATION(retry->backoff_most_us));
+    if (retry->park_after_us && mapping->rules.order != ORDER_LANE &&
+        retry->backoff_most_us > retry->park_after_us)
+        say(writer,
+            "One that waits longer than %s is parked meanwhile: kept in the state directory and settled "
+            "at its source%s.",
+            DURATION(retry->park_after_us),
+            mapping->rules.order == ORDER_KEY ? ", with what comes after it of its key" : "");
     if (mapping->rules.batch.size > 1 && retry->split)
         say(writer,
             "A failing batch is tried again in halves, which costs no attempt, until the bad "
@@ -238,7 +266,9 @@ static void explain_bad(struct writer *writer, const struct mapping *mapping)
             DURATION(retry->patience_us));
     else
         say(writer, "Then it is given up, whether or not the function works for others.");
-    if (mapping->dead_letter_keep_us)
+    if (mapping->letters_to.connector) {
+        explain_place(writer, mapping);
+    } else if (mapping->dead_letter_keep_us)
         say(writer, "What is given up is kept as a dead letter for %s: see `sluice dlq ls %s`.",
             DURATION(mapping->dead_letter_keep_us), mapping->name);
     else
@@ -287,7 +317,7 @@ static void explain_duplicate(struct writer *writer, const struct mapping *mappi
         [TOKEN_CONFLICT_DROP] = "is dropped",
     };
     const struct token_settings *token = &mapping->rules.token;
-    bool is_stable = mapping->connector->capabilities & SLUICE_HAS_STABLE_IDENTITY;
+    bool is_stable = mapping->capabilities & SLUICE_HAS_STABLE_IDENTITY;
     char name[160] = "";
 
     describe_token(token, name, sizeof name);
@@ -356,6 +386,7 @@ void explain_mapping(const struct mapping *mapping, struct buffer *text)
     buffer_format(text, "%s (%s, revision %s)\n", mapping->name, mapping->file, mapping->revision);
     explain_source(&writer, mapping);
     explain_filter(&writer, mapping);
+    explain_collecting(&writer, mapping);
     explain_target(&writer, mapping);
     explain_batches(&writer, mapping);
     explain_order(&writer, mapping);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sluice/option.h>
+#include <sluice/connector.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
@@ -23,7 +23,10 @@ static const char *const missing[] = {"dead_letter", "position", NULL};
 static const char *const conflicts[] = {"dead_letter", "invoke", "drop", NULL};
 static const char *const formats[] = {"lambda", "json", "raw", NULL};
 static const char *const stores[] = {"local", NULL};
+static const char *const received[] = {"messages", "dead_letters", NULL};
+static const char *const letter_formats[] = {"message", "aws", NULL};
 static const char *const filtered[] = {"drop", "dead_letter", NULL};
+static const char *const never[] = {"never", NULL};
 static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 
 #define REQUIRED SLUICE_OPTION_REQUIRED
@@ -32,6 +35,9 @@ static const char *const fulls[] = {"wait", "drop_oldest", NULL};
 const struct sluice_option mapping_table[] = {
     {"source", OPTION_ELSEWHERE, REQUIRED, NULL, 0, 0, NULL,
      "Where messages come from: one connector and its options, as `kafka: { brokers: ... }`."},
+    {"receive", SLUICE_ENUM, 0, "messages", 0, 0, received,
+     "What the source holds: messages for the function; or dead letters of something else, which are kept "
+     "as such and reach the function when they are replayed."},
     {"filter", OPTION_ELSEWHERE, 0, NULL, 0, 0, NULL,
      "Which messages to take: a pattern, or a list of which one must match, as "
      "`- value: { status: [paid] }`; all if unset."},
@@ -113,9 +119,25 @@ const struct sluice_option mapping_table[] = {
      "function is not to blame; 0: it does not wait, every failure counts."},
     {"retry.split", SLUICE_BOOL, 0, "true", 0, 0, NULL,
      "Whether a failing batch is tried again in halves, to find the bad message."},
+    {"retry.park_after", SLUICE_DURATION, 0, "1m", CLOCK_SECOND, 366 * CLOCK_DAY, never,
+     "A message that waits longer for its retry is parked: it moves to the state directory, is settled "
+     "at its source, and is tried again when it is due; never: it waits at its source."},
+    {"retry.park_bytes", SLUICE_BYTES, ADVANCED, "1 GiB", MIB, 64 * 1024 * 1024 * MIB, NULL,
+     "Bytes of parked messages of this mapping at most, 1 KiB more for each; beyond it they wait at "
+     "their source."},
 
     {"dead_letter.store", SLUICE_ENUM, 0, "local", 0, 0, stores,
      "Where dead letters are kept: in the state directory."},
+    {"dead_letter.to", OPTION_ELSEWHERE, 0, NULL, 0, 0, NULL,
+     "Where dead letters go in place of the state directory: one connector and its options, as "
+     "`kafka: { brokers: ..., topic: ... }`, or the name of another topic or queue at the source's "
+     "own server."},
+    {"dead_letter.headers", SLUICE_LIST, 0, NULL, 0, 0, NULL,
+     "Whose names for the story of a dead letter it gets there besides sluice's own: kafka-connect, "
+     "spring, rabbitmq, cloudevents."},
+    {"dead_letter.format", SLUICE_ENUM, 0, "message", 0, 0, letter_formats,
+     "What it is there: the message with its key and payload as they were, or AWS's record of a "
+     "failure, which holds them."},
     {"dead_letter.keep", SLUICE_DURATION, 0, "30d", 0, 3660 * CLOCK_DAY, NULL,
      "How long dead letters are kept; 0: for ever."},
     {"dead_letter.max_count", SLUICE_INT, 0, "0", 0, INT64_C(1000000000), NULL,
@@ -179,6 +201,10 @@ void mapping_free(struct mapping *mapping)
     free(mapping->name);
     free(mapping->file);
     free(mapping->source_group);
+    if (!mapping->letters_to.is_source)
+        options_free(mapping->letters_to.values);
+    free(mapping->letters_to.name);
+    free(mapping->letters_to.text);
     options_free(mapping->values);
     options_free(mapping->settings);
     free(mapping);
@@ -198,10 +224,29 @@ static void add_servers(const struct sluice_values *values, const struct sluice_
     }
 }
 
+static bool trusts_any(const struct sluice_values *values)
+{
+    return values && options_known(values, "tls.verify") && !options_number(values, "tls.verify");
+}
+
 bool mapping_trusts_any_source(const struct mapping *mapping)
 {
-    return mapping->values && options_known(mapping->values, "tls.verify") &&
-           !options_number(mapping->values, "tls.verify");
+    return trusts_any(mapping->values);
+}
+
+bool mapping_trusts_any_place(const struct mapping *mapping)
+{
+    return !mapping->letters_to.is_source && trusts_any(mapping->letters_to.values);
+}
+
+const char *mapping_kind(const struct mapping *mapping)
+{
+    static const char option[] = "dialect";
+    const char *dialect = mapping->values && options_known(mapping->values, option)
+                              ? options_text(mapping->values, option)
+                              : NULL;
+
+    return dialect ? dialect : mapping->connector ? mapping->connector->name : "";
 }
 
 char *mapping_servers(const struct mapping *mapping)

@@ -3,8 +3,10 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "io/json_value.h"
+#include "service/park_bury.h"
 
 struct operate {
     struct orders *orders;
@@ -194,6 +196,53 @@ static void set_mapping(void *argument, const struct router_call *call,
         router_refuse(answer, order.known ? 422 : 404, "%s", order.fault.text);
 }
 
+/* ---- parked messages ---- */
+
+struct hurry_order {
+    const struct operate *operate;
+    const char *mapping;
+    size_t count;
+    bool known;
+};
+
+static void do_hurry(void *argument)
+{
+    struct hurry_order *order = argument;
+
+    struct supervisor *supervisor = order->operate->supervisor;
+
+    order->known = supervisor_knows(supervisor, order->mapping);
+    if (order->known)
+        order->count = lot_hurry(park_lot(supervisor_park(supervisor), order->mapping), clock_wall());
+}
+
+static void retry_parked(void *argument, const struct router_call *call,
+                         struct router_answer *answer)
+{
+    struct operate *operate = argument;
+    struct hurry_order order = {.operate = operate, .mapping = call->parameters[0]};
+
+    if (!orders_call(operate->orders, do_hurry, &order))
+        router_refuse(answer, 503, "the service is stopping");
+    else if (!order.known)
+        router_refuse(answer, 404, "there is no mapping %s", order.mapping);
+    else
+        answer->body = json_pack("{s:I}", "count", (json_int_t)order.count);
+}
+
+static void bury_parked(void *argument, const struct router_call *call,
+                        struct router_answer *answer)
+{
+    struct operate *operate = argument;
+    struct fault fault = {.text = ""};
+    size_t count;
+
+    if (park_bury(supervisor_park(operate->supervisor), call->parameters[0], &count, &fault) != 0)
+        router_refuse(answer, 503, "%s", fault.text);
+    else
+        answer->body = json_pack("{s:I}", "count", (json_int_t)count);
+}
+
 void operate_add_routes(struct operate *operate, struct router *router)
 {
     static const struct router_route routes[] = {
@@ -202,6 +251,8 @@ void operate_add_routes(struct operate *operate, struct router *router)
         {"POST", "/v1/mappings/{name}/resume", resume_mapping},
         {"POST", "/v1/mappings/{name}/drain", drain_mapping},
         {"POST", "/v1/mappings/{name}/set", set_mapping},
+        {"POST", "/v1/mappings/{name}/parked/retry", retry_parked},
+        {"POST", "/v1/mappings/{name}/parked/bury", bury_parked},
         {0},
     };
 

@@ -32,6 +32,8 @@ const char *options_type_name(uint32_t type)
         return "duration or range";
     case OPTION_PATH:
         return "path";
+    case OPTION_DECIMAL:
+        return "decimal";
     case OPTION_ELSEWHERE:
         return "section";
     default:
@@ -84,6 +86,8 @@ void options_print_expected(const struct sluice_option *option, struct buffer *b
         buffer_add_text(buffer, "a number such as 8 or a range such as 1..32");
     else if (option->type == OPTION_DURATION_RANGE)
         buffer_add_text(buffer, "a duration such as 1s or a range such as 200ms..30s");
+    else if (option->type == OPTION_DECIMAL)
+        buffer_add_text(buffer, "a number such as 0.01");
     else if (option->type == OPTION_PATH)
         buffer_add_text(buffer, "a path");
     else if (option->type < sizeof wanted / sizeof wanted[0] && wanted[option->type])
@@ -98,6 +102,8 @@ void options_print_expected(const struct sluice_option *option, struct buffer *b
         buffer_add_text(buffer, " to ");
         print_number(option->type, option->maximum, buffer);
     }
+    if (option->type == SLUICE_DURATION && option->choices)
+        buffer_format(buffer, ", or %s", option->choices[0]);
 }
 
 void option_print(const struct sluice_option *option, const struct option_value *value,
@@ -114,6 +120,7 @@ void option_print(const struct sluice_option *option, const struct option_value 
     case SLUICE_STRING:
     case SLUICE_ENUM:
     case OPTION_PATH:
+    case OPTION_DECIMAL:
         buffer_add_text(buffer, value->text);
         break;
     case SLUICE_LIST:
@@ -126,6 +133,10 @@ void option_print(const struct sluice_option *option, const struct option_value 
                           value->referred[i] ? "(secret)" : value->map_values[i]);
         break;
     default:
+        if (option->choices && !value->number) {
+            buffer_add_text(buffer, option->choices[0]);
+            break;
+        }
         print_number(option->type, value->number, buffer);
         if (value->most != value->number &&
             (option->type == OPTION_INT_RANGE || option->type == OPTION_DURATION_RANGE)) {

@@ -99,6 +99,18 @@ static int parse_choice(const struct sluice_option *option, const char *text, in
     return -1;
 }
 
+static int parse_decimal(const struct sluice_option *option, const char *text,
+                         struct option_value *value)
+{
+    double number;
+
+    if (units_parse_decimal(text, &number) || number < (double)option->minimum ||
+        number > (double)option->maximum)
+        return -1;
+    value->text = memory_text(text);
+    return 0;
+}
+
 static bool in_range(const struct sluice_option *option, int64_t number)
 {
     return (!option->minimum && !option->maximum) ||
@@ -115,6 +127,10 @@ static int set_text(const struct sluice_option *option, const char *text,
     case SLUICE_INT:
     case SLUICE_BYTES:
     case SLUICE_DURATION:
+        if (option->choices && strcmp(text, option->choices[0]) == 0) {
+            value->number = value->most = 0;
+            return 0;
+        }
         result = parse_number(option->type, text, &value->number);
         value->most = value->number;
         break;
@@ -124,6 +140,8 @@ static int set_text(const struct sluice_option *option, const char *text,
         if (result == 0 && value->number > value->most)
             result = -1;
         break;
+    case OPTION_DECIMAL:
+        return parse_decimal(option, text, value);
     case SLUICE_BOOL:
         return parse_bool(text, &value->number);
     case SLUICE_ENUM:

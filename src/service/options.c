@@ -20,6 +20,7 @@ struct sluice_values {
     char *prefix;    /* "" or `source.kafka.` */
     struct place place;
     const struct node *map; /* what was written, NULL: nothing */
+    bool publishing;        /* of a connector that takes no messages */
 };
 
 static _Thread_local struct problems *refusals;
@@ -95,6 +96,16 @@ int64_t options_number(const struct sluice_values *values, const char *name)
     return DEMAND(values, name, SLUICE_INT, SLUICE_BYTES, SLUICE_DURATION, SLUICE_BOOL,
                   OPTION_INT_RANGE, OPTION_DURATION_RANGE)
         ->number;
+}
+
+double options_decimal(const struct sluice_values *values, const char *name)
+{
+    const char *text = DEMAND(values, name, OPTION_DECIMAL)->text;
+    double number = 0;
+
+    if (text)
+        units_parse_decimal(text, &number);
+    return number;
 }
 
 int64_t options_most(const struct sluice_values *values, const char *name)
@@ -305,6 +316,25 @@ static void complain_unknown(struct sluice_values *values, const char *group,
     buffer_fini(&known);
 }
 
+/* Whether the option may stand here; with an error where not. */
+static bool is_in_place(const struct sluice_values *values, const struct sluice_option *option,
+                        const struct node_entry *entry, struct problems *problems)
+{
+    uint32_t use = option->flags & (SLUICE_OPTION_CONSUME | SLUICE_OPTION_PUBLISH);
+
+    if (use == SLUICE_OPTION_CONSUME && values->publishing)
+        problem_add(problems, entry->place,
+                    "%s%s: has no use where messages are only published to; take it out",
+                    values->prefix, option->name);
+    else if (use == SLUICE_OPTION_PUBLISH && !values->publishing)
+        problem_add(problems, entry->place,
+                    "%s%s: is for a place that dead letters go to (dead_letter.to); take it out",
+                    values->prefix, option->name);
+    else
+        return true;
+    return false;
+}
+
 /* Reads the map of one group; `group` is "" for the top. */
 static void read_group(struct sluice_values *values, const char *group, const struct node *map,
                        struct problems *problems)
@@ -336,10 +366,11 @@ static void read_group(struct sluice_values *values, const char *group, const st
         snprintf(name, sizeof name, "%s%s%s", group, *group ? "." : "", entry->name);
         snprintf(path, sizeof path, "%s%s", values->prefix, name);
         found = strchr(entry->name, '.') ? values->count : index_of(values, name);
-        if (found < values->count)
-            option_value_read(&values->table[found], path, entry->value, &values->values[found],
-                              problems);
-        else if (!strchr(entry->name, '.') && has_group(values, name))
+        if (found < values->count) {
+            if (is_in_place(values, &values->table[found], entry, problems))
+                option_value_read(&values->table[found], path, entry->value,
+                                  &values->values[found], problems);
+        } else if (!strchr(entry->name, '.') && has_group(values, name))
             read_group(values, name, entry->value, problems);
         else if (options_known(values, name))
             problem_add(problems, entry->place, "%s: a dotted key; write the parts as nested maps",
@@ -370,6 +401,12 @@ static bool find_place(const struct sluice_values *values, const char *name,
     return !map || map->kind == NODE_MAP || map->kind == NODE_NULL;
 }
 
+static bool is_required(const struct sluice_values *values, const struct sluice_option *option)
+{
+    return option->flags & SLUICE_OPTION_REQUIRED &&
+           !(values->publishing && option->flags & SLUICE_OPTION_CONSUME);
+}
+
 static void fill_defaults(struct sluice_values *values, struct problems *problems)
 {
     size_t i;
@@ -381,7 +418,7 @@ static void fill_defaults(struct sluice_values *values, struct problems *problem
 
         if (value->set)
             continue;
-        if (!value->node && (option->flags & SLUICE_OPTION_REQUIRED) && !values->suggested[i]) {
+        if (!value->node && is_required(values, option) && !values->suggested[i]) {
             if (find_place(values, option->name, &place))
                 problem_add(problems, place, "%s%s: missing. %s", values->prefix, option->name,
                             option->help);
@@ -394,9 +431,9 @@ static void fill_defaults(struct sluice_values *values, struct problems *problem
     }
 }
 
-struct sluice_values *options_read(const struct sluice_option *table, const char *prefix,
-                                   const struct node *map, struct place place,
-                                   struct problems *problems)
+static struct sluice_values *read_values(const struct sluice_option *table, const char *prefix,
+                                         const struct node *map, struct place place,
+                                         bool publishing, struct problems *problems)
 {
     struct sluice_values *values = memory_zero(1, sizeof *values);
 
@@ -407,10 +444,25 @@ struct sluice_values *options_read(const struct sluice_option *table, const char
     values->prefix = prefix ? memory_format("%s.", prefix) : memory_text("");
     values->place = place;
     values->map = map;
+    values->publishing = publishing;
     if (map)
         read_group(values, "", map, problems);
     fill_defaults(values, problems);
     return values;
+}
+
+struct sluice_values *options_read(const struct sluice_option *table, const char *prefix,
+                                   const struct node *map, struct place place,
+                                   struct problems *problems)
+{
+    return read_values(table, prefix, map, place, false, problems);
+}
+
+struct sluice_values *options_read_place(const struct sluice_option *table, const char *prefix,
+                                         const struct node *map, struct place place,
+                                         struct problems *problems)
+{
+    return read_values(table, prefix, map, place, true, problems);
 }
 
 void options_free(struct sluice_values *values)

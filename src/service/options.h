@@ -20,6 +20,7 @@ enum option_type {
     OPTION_INT_RANGE = 100, /* `4` or `1..32` */
     OPTION_DURATION_RANGE,  /* `1s` or `200ms..30s` */
     OPTION_PATH,            /* a relative one counts from the directory of its file */
+    OPTION_DECIMAL,         /* `0.01` */
     OPTION_ELSEWHERE        /* a part that other code reads; known here, not looked into */
 };
 
@@ -30,6 +31,10 @@ enum option_type {
 struct sluice_values *options_read(const struct sluice_option *table, const char *prefix,
                                    const struct node *map, struct place place,
                                    struct problems *problems);
+/* The same for what only publishes, as a place for dead letters: see SLUICE_OPTION_CONSUME. */
+struct sluice_values *options_read_place(const struct sluice_option *table, const char *prefix,
+                                         const struct node *map, struct place place,
+                                         struct problems *problems);
 void options_free(struct sluice_values *values); /* wipes secrets; NULL is fine */
 
 /* What a connector gets; see <sluice/option.h>. */
@@ -46,6 +51,8 @@ int64_t options_number(const struct sluice_values *values, const char *name);
 size_t options_count(const struct sluice_values *values, const char *name);
 const char *options_item(const struct sluice_values *values, const char *name, size_t index,
                          const char **ret_map_value);
+/* DECIMAL; 0 where unset. */
+double options_decimal(const struct sluice_values *values, const char *name);
 /* The upper end of a range. */
 int64_t options_most(const struct sluice_values *values, const char *name);
 /* ENUM: which of the choices. */

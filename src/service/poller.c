@@ -23,6 +23,21 @@
 #define STOP_GRACE_US      (5 * CLOCK_SECOND)
 #define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
 
+/* What the connector may deliver now. */
+static struct sluice_room present_room(const struct poller *poller)
+{
+    struct sluice_room room = engine_room(poller->engine);
+    size_t most = poller_park_receives(poller);
+
+    if (room.messages > RECEIVE_MESSAGES)
+        room.messages = RECEIVE_MESSAGES;
+    if (room.messages > most)
+        room.messages = most;
+    if (poller->stopping || poller->paused || !room.messages)
+        room = (struct sluice_room){0};
+    return room;
+}
+
 static void on_connector(void *argument, uint32_t events)
 {
     struct poller *poller = argument;
@@ -30,7 +45,7 @@ static void on_connector(void *argument, uint32_t events)
     (void)events;
     poller->readable = true;
     /* Nothing is received before there is room: a ready descriptor would only keep the loop busy. */
-    if (poller->paused || !engine_room(poller->engine).messages) {
+    if (!poller->stopping && !present_room(poller).messages) {
         loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
         poller->muted = true;
     }
@@ -75,7 +90,7 @@ static int make_parts(struct poller *poller, struct fault *fault)
                                 &poller->instance))
         return fault_set(fault, "the connector %s refused its options", poller->connector->name);
     poller->engine = engine_new(&mapping->rules, poller->token_rule,
-                                poller->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO,
+                                mapping->capabilities & SLUICE_CAN_SETTLE_UP_TO,
                                 &poller_engine_ops, poller, seed * 3 | 1);
     if (loop_watch(poller->loop, mailbox_fd(&poller->mailbox), EPOLLIN, on_mailbox, poller))
         return fault_set(fault, "cannot watch a descriptor: %s", strerror(errno));
@@ -95,16 +110,23 @@ struct poller *poller_new(const struct poller_context *context, struct fault *fa
     poller->envelope = (struct envelope_context){
         .format = poller->mapping->rules.format,
         .mapping = poller->mapping->name,
-        .connector = poller->connector->name,
+        .kind = mapping_kind(poller->mapping),
         .servers = poller->servers,
     };
     buffer_init(&poller->tokens, (size_t)64 << 20);
     buffer_init(&poller->unescaped, (size_t)1 << 30);
     buffer_init(&poller->finished.values, (size_t)1 << 30);
     buffer_init(&poller->dead.values, (size_t)1 << 30);
+    poller_park_init(poller);
     pthread_mutex_init(&poller->status_lock, NULL);
     poller->present.state = SLUICE_STATE_CONNECTING;
     poller->present.lag = poller->present.oldest_ms = -1;
+    if (context->book && !context->replay && lane_slots_most(context->book->lanes)) {
+        poller->lanes = memory_zero(lane_slots_most(context->book->lanes) + 1,
+                                    sizeof *poller->lanes);
+        poller->present_lanes = memory_zero(lane_slots_most(context->book->lanes) + 1,
+                                            sizeof *poller->lanes);
+    }
     if (make_parts(poller, fault)) {
         poller_free(poller);
         return NULL;
@@ -136,15 +158,11 @@ static void start_connector(struct poller *poller, int64_t now_us)
  * any case, so that sessions stay alive. */
 static void receive(struct poller *poller, int64_t now_us)
 {
-    struct sluice_room room = engine_room(poller->engine);
+    struct sluice_room room = present_room(poller);
     int64_t again_us;
 
     if (!poller->started || poller->stopped)
         return;
-    if (poller->stopping || poller->paused)
-        room = (struct sluice_room){0};
-    if (room.messages > RECEIVE_MESSAGES)
-        room.messages = RECEIVE_MESSAGES;
     if (now_us < poller->receive_us && (!poller->readable || !room.messages))
         return;
     poller->readable = false;
@@ -175,6 +193,7 @@ static void begin_stop(struct poller *poller, int64_t now_us)
     poller->stop_us = drain_us;
     poller->stop_most_us = now_us + drain_us + STOP_GRACE_US;
     poller->receive_us = 0;
+    poller_park_close(poller);
     if (poller->started)
         poller->connector->stop(poller->instance, drain_us);
     else
@@ -194,26 +213,10 @@ static void take_orders(struct poller *poller, int64_t now_us)
         engine_resume(poller->engine);
 }
 
-static int64_t total_lag(struct poller *poller)
-{
-    struct lane *lane = NULL;
-    int64_t total = -1;
-
-    while ((lane = engine_next_lane(poller->engine, lane))) {
-        struct sluice_lag lag;
-
-        poller->connector->lag(poller->instance, lane->cookie, &lag);
-        if (lag.messages >= 0)
-            total = (total < 0 ? 0 : total) + lag.messages;
-    }
-    return total;
-}
-
 static void publish_status(struct poller *poller, int64_t now_us)
 {
     struct poller_status *present = &poller->present;
     const struct gate *gate = engine_gate(poller->engine);
-    struct lane *lane = NULL;
 
     if (now_us < poller->status_us)
         return;
@@ -225,23 +228,29 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->unfinished = engine_unfinished(poller->engine);
     present->waiting_retries = engine_waiting_retries(poller->engine);
     present->suspects = engine_suspects(poller->engine);
-    present->lanes = 0;
-    while ((lane = engine_next_lane(poller->engine, lane)))
-        present->lanes++;
-    present->lag = total_lag(poller);
     present->dead_letters_stuck = poller->dead.failing;
-    present->records_stuck = poller->finished.failing;
+    present->records_stuck = poller->finished.failing || poller->parked.failing;
     present->begun = true;
     present->turn_us = now_us;
     poller_watch_fill(poller, now_us);
     pthread_mutex_lock(&poller->status_lock);
     poller->status = *present;
+    if (poller->lanes)
+        memcpy(poller->lanes, poller->present_lanes,
+               (lane_slots_most(poller->context.book->lanes) + 1) * sizeof *poller->lanes);
     pthread_mutex_unlock(&poller->status_lock);
 }
 
 static int64_t earliest(int64_t a_us, int64_t b_us)
 {
     return a_us < b_us ? a_us : b_us;
+}
+
+/* What came from the park lands too, unless it takes too long. */
+static bool has_stopped(const struct poller *poller)
+{
+    return poller->stopped &&
+           (poller_park_drained(poller) || loop_now(poller->loop) >= poller->stop_most_us);
 }
 
 static void turn(struct poller *poller)
@@ -253,6 +262,7 @@ static void turn(struct poller *poller)
     /* Answers came in the last turn: what they let go on comes before new messages. */
     engine_run(poller->engine, now_us);
     receive(poller, now_us);
+    poller_park_feed(poller, now_us);
     if (poller->token_retry_us && now_us >= poller->token_retry_us)
         poller_claim_retry(poller);
     until_us = engine_run(poller->engine, now_us);
@@ -262,14 +272,14 @@ static void turn(struct poller *poller)
     publish_status(poller, now_us);
     until_us = earliest(until_us, now_us + TURN_MOST_US);
     until_us = earliest(until_us, poller_record_again_us(poller));
+    until_us = earliest(until_us, poller_park_again_us(poller, now_us));
     if (poller->started)
         until_us = earliest(until_us, poller->receive_us);
     if (poller->token_retry_us)
         until_us = earliest(until_us, poller->token_retry_us);
-    if (poller->refused || (poller->readable && engine_room(poller->engine).messages &&
-                            !poller->stopping && !poller->paused))
+    if (poller->refused || (poller->readable && present_room(poller).messages))
         until_us = now_us;
-    if (!poller->stopped)
+    if (!has_stopped(poller))
         loop_turn(poller->loop, until_us);
 }
 
@@ -283,7 +293,7 @@ static void *run(void *argument)
     if (!poller->reader)
         log_event(LOG_ERROR, "poller_failed", LOG_TEXT("mapping", poller->mapping->name),
                   LOG_TEXT("error", fault.text));
-    while (poller->reader && !poller->stopped)
+    while (poller->reader && !has_stopped(poller))
         turn(poller);
     if (poller->started && !poller->muted)
         loop_unwatch(poller->loop, poller->connector->descriptor(poller->instance));
@@ -291,9 +301,7 @@ static void *run(void *argument)
         poller->connector->close(poller->instance);
     poller->instance = NULL;
     /* What the recorder has is finished there; its replies must not outlive the mailbox. */
-    while (poller_recording(poller)) {
-        loop_turn(poller->loop, clock_now() + CLOCK_SECOND);
-    }
+    poller_park_end(poller);
     if (poller->reader)
         store->ops->reader_free(poller->reader);
     poller->status_us = 0;
@@ -356,6 +364,7 @@ void poller_free(struct poller *poller)
     if (poller->instance)
         poller->connector->close(poller->instance);
     engine_free(poller->engine);
+    poller_park_fini(poller);
     http_client_free(poller->client);
     poller_free_invocations(poller);
     poller_free_recordings(poller);
@@ -367,6 +376,8 @@ void poller_free(struct poller *poller)
     loop_free(poller->loop);
     pthread_mutex_destroy(&poller->status_lock);
     free(poller->servers);
+    free(poller->lanes);
+    free(poller->present_lanes);
     free(poller);
 }
 

@@ -13,8 +13,10 @@
 
 #include "base/histogram.h"
 #include "core/engine.h"
+#include "service/books.h"
 #include "service/claims.h"
 #include "service/mapping.h"
+#include "service/publisher.h"
 #include "service/recorder.h"
 
 /* What a poller works with; borrowed, and outlives it. */
@@ -22,10 +24,13 @@ struct poller_context {
     const struct mapping *mapping;
     uint32_t number; /* 0..mapping->pollers-1 */
     struct recorder *recorder;
+    struct publisher *publisher; /* takes dead letters in the recorder's place; NULL: none */
     struct token_store *token_store;
     struct claims *claims;
+    struct book *book;            /* of the mapping; NULL: nobody looks in */
     struct replay_source *replay; /* letters to work on, as `mapping` has them for its source; NULL:
                                      the source itself */
+    struct park *park; /* NULL: nothing is parked */
 };
 
 /* What went wrong lately; the same text again counts up. */
@@ -34,6 +39,20 @@ struct poller_error {
     int64_t wall_us; /* of the last time; 0: none */
     uint64_t count;
     char text[160];
+};
+
+/* An invocation whose trace exemplifies a bucket of a histogram. */
+struct poller_exemplar {
+    char trace_id[33]; /* "": none */
+    double value;
+    int64_t wall_us; /* when it ended */
+};
+
+/* A lane, or the sum of several. */
+struct poller_lane {
+    uint32_t lanes;    /* 0: none */
+    int64_t lag;       /* -1: unknown */
+    int64_t oldest_ms; /* timestamp of the oldest unfinished message; -1: none */
 };
 
 /* For status and metrics; a snapshot made by the poller about once a second. */
@@ -50,10 +69,13 @@ struct poller_status {
     int64_t oldest_ms;        /* timestamp of the oldest unfinished message; -1: none */
     double received_rate, done_rate; /* messages a second */
     struct poller_error errors[POLLER_ERRORS]; /* latest first */
+    uint64_t settle_failures;  /* requests */
     struct histogram duration; /* of invocations, by poller_duration_scale, s */
+    struct poller_exemplar exemplars[HISTOGRAM_BOUNDS + 1]; /* of its buckets, the latest */
     struct histogram batch;    /* messages in them, by poller_batch_scale */
     struct histogram age;      /* of the first message of each when it was done, s */
     bool dead_letters_stuck;  /* dead letters cannot be written */
+    struct publisher_status publisher; /* of all pollers; zero where none is */
     bool records_stuck;       /* tokens cannot be recorded */
     bool begun;               /* its loop has turned at least once */
     int64_t turn_us;          /* monotonic, of the last turn of its loop, or of its start */
@@ -79,5 +101,8 @@ bool poller_ended(const struct poller *poller);
 void poller_free(struct poller *poller);
 /* Any thread. */
 void poller_read_status(struct poller *poller, struct poller_status *ret_status);
+/* Any thread. Adds its lanes to `sum`, an entry for each place of the book and one for all others. One
+ * lane may be open in several pollers: it lags as far as the one that sees most of it says. */
+void poller_add_lanes(struct poller *poller, struct poller_lane *sum);
 
 #endif

@@ -26,11 +26,13 @@ static enum claim look_up(struct poller *poller, const struct message *message)
         return CLAIM_WAIT;
     }
     if (!found)
-        return CLAIM_MINE;
-    return record.fingerprint[0] == message->fingerprint[0] &&
-                   record.fingerprint[1] == message->fingerprint[1]
-               ? CLAIM_RECORDED
-               : CLAIM_CONFLICT;
+        return poller_park_claim(poller, message);
+    if (record.fingerprint[0] == message->fingerprint[0] &&
+        record.fingerprint[1] == message->fingerprint[1])
+        return CLAIM_RECORDED;
+    /* Another message had its position, in a log that was made anew since. */
+    return message->from_park && token_rule_is_positional(poller->token_rule) ? CLAIM_MINE
+                                                                              : CLAIM_CONFLICT;
 }
 
 static struct claim_waiter *waiter_new(struct poller *poller, struct message *message)

@@ -22,11 +22,18 @@ static void settle(void *argument, struct lane *lane, const struct message *mess
 {
     struct poller *poller = argument;
 
+    if (message && message->from_park) {
+        poller_park_settle(poller, message);
+        return;
+    }
     if (poller->context.replay && message) {
         replay_source_settle(poller->context.replay, message->source.handle,
                              (enum verdict)message->verdict);
         return;
     }
+    /* Recorded before; the source takes no note of it. */
+    if (poller_is_memory(poller))
+        engine_lane_settled(poller->engine, lane, position + 1);
     poller->settle[poller->settle_count++] = (struct sluice_settle_item){
         .lane = lane->cookie,
         .handle = message ? message->source.handle : NULL,
@@ -58,7 +65,7 @@ static void pause_lane(void *argument, struct lane *lane, bool paused)
 {
     struct poller *poller = argument;
 
-    if (poller->connector->capabilities & SLUICE_CAN_PAUSE_LANE)
+    if (!lane->parked && poller->mapping->capabilities & SLUICE_CAN_PAUSE_LANE)
         poller->connector->pause_lane(poller->instance, lane->cookie, paused);
 }
 
@@ -66,17 +73,25 @@ static void lane_drained(void *argument, struct lane *lane)
 {
     struct poller *poller = argument;
 
+    if (lane->parked)
+        return;
     poller_settle_all(poller);
     poller->connector->lane_drained(poller->instance, lane->cookie);
     poller->readable = true;
 }
 
+size_t poller_headers(struct poller *poller, const struct message *message,
+                      struct sluice_header *ret, size_t room)
+{
+    if (message->from_park)
+        return poller_park_headers(message->source.handle, ret, room);
+    return poller->connector->headers(poller->instance, message->source.handle, ret, room);
+}
+
 static size_t headers(void *argument, const struct message *message, struct sluice_header *ret,
                       size_t room)
 {
-    struct poller *poller = argument;
-
-    return poller->connector->headers(poller->instance, message->source.handle, ret, room);
+    return poller_headers(argument, message, ret, room);
 }
 
 static const char *const gate_names[] = {"open", "target unavailable", "target failing",
@@ -104,7 +119,7 @@ static void message_event(struct poller *poller, enum log_level level, const cha
 {
     log_event(level, event, LOG_TEXT("mapping", poller->mapping->name),
               LOG_TEXT("lane", message->lane ? message->lane->name : ""),
-              LOG_NUMBER("position", (int64_t)message->source.position),
+              LOG_UNSIGNED("position", message->source.position),
               LOG_NUMBER("attempts", message->attempts),
               LOG_TEXT("class", message->dead_class
                                     ? dead_letter_class_name(message->dead_class)
@@ -117,8 +132,13 @@ static void on_event(void *argument, enum engine_event event, const struct batch
 {
     struct poller *poller = argument;
 
-    if (event == ENGINE_BATCH_FAILED || event == ENGINE_DEAD)
+    bool collected = event == ENGINE_DEAD && message->dead_class == DEAD_FOREIGN;
+
+    if (event == ENGINE_BATCH_FAILED || (event == ENGINE_DEAD && !collected))
         poller_watch_error(poller, text);
+    if (event == ENGINE_DEAD || event == ENGINE_DUPLICATE)
+        poller_tap_message(poller, message, event == ENGINE_DEAD ? "dead" : "duplicate",
+                           event == ENGINE_DEAD, text);
     switch (event) {
     case ENGINE_GATE_OPENED:
         gate_opened(poller, text);
@@ -133,7 +153,7 @@ static void on_event(void *argument, enum engine_event event, const struct batch
         log_event(LOG_WARNING, "invocation_failed", LOG_TEXT("mapping", poller->mapping->name),
                   LOG_NUMBER("messages", (int64_t)batch->messages.count),
                   LOG_TEXT("lane", batch->messages.first->lane->name),
-                  LOG_NUMBER("position", (int64_t)batch->messages.first->source.position),
+                  LOG_UNSIGNED("position", batch->messages.first->source.position),
                   LOG_TEXT("error", text));
         break;
     case ENGINE_SUSPECT:
@@ -141,7 +161,10 @@ static void on_event(void *argument, enum engine_event event, const struct batch
                       "its attempts are used up; it steps aside until another message succeeds");
         break;
     case ENGINE_DEAD:
-        message_event(poller, LOG_ERROR, "dead_letter", message, text);
+        if (!collected)
+            message_event(poller, LOG_ERROR, "dead_letter", message, text);
+        else if (log_enabled(LOG_DEBUG))
+            message_event(poller, LOG_DEBUG, "dead_letter_collected", message, "");
         break;
     case ENGINE_DUPLICATE:
         if (log_enabled(LOG_DEBUG))
@@ -163,4 +186,9 @@ const struct engine_ops poller_engine_ops = {
     .fingerprint = hash_fingerprint,
     .sha256 = hash_sha256,
     .event = on_event,
+    .park = poller_park,
+    .parked = poller_parked,
+    .park_begins = poller_park_begins,
+    .unpark = poller_unpark,
+    .release_parked = poller_release_parked,
 };

@@ -4,6 +4,15 @@
 #include "core/filter.h"
 #include "service/poller_inside.h"
 
+/* What the filter takes; a replay's letters were collected before. */
+static enum filter_answer pass(const struct poller *poller, struct fault *why)
+{
+    if (!poller->mapping->collects || poller->context.replay)
+        return FILTER_PASS;
+    fault_set(why, "found among dead letters; nothing in it tells why");
+    return FILTER_FOREIGN;
+}
+
 enum filter_answer poller_filter(void *argument, const struct message *message, struct fault *why)
 {
     struct poller *poller = argument;
@@ -19,17 +28,19 @@ enum filter_answer poller_filter(void *argument, const struct message *message, 
     };
 
     if (!mapping->filter)
-        return FILTER_PASS;
+        return pass(poller, why);
     if (source->has_headers && filter_reads_headers(mapping->filter)) {
         seen.header_count = poller_collect_headers(poller, message, 0);
         seen.headers = poller->headers;
     }
     switch (filter_try(mapping->filter, &seen, &poller->unescaped, why)) {
     case FILTER_YES:
-        return FILTER_PASS;
+        return pass(poller, why);
     case FILTER_NO:
-        if (!mapping->keeps_filtered)
+        if (!mapping->keeps_filtered) {
+            poller_tap_message(poller, message, "filtered", false, NULL);
             return FILTER_DROP;
+        }
         fault_set(why, "the filter leaves it out");
         return FILTER_DEAD_LETTER;
     case FILTER_UNTOLD: /* never dropped for what cannot be told */

@@ -11,6 +11,8 @@
 #include "service/options.h"
 #include "service/poller_inside.h"
 
+#define DELIVERED_OFTEN 15
+
 static const char *const state_names[] = {"",           "connecting",   "running", "unreachable",
                                           "unauthorised", "missing", "failed"};
 
@@ -40,14 +42,23 @@ static void host_state(struct sluice_host *host, uint32_t state, const char *tex
 
 bool poller_keeps_positions(const struct poller *poller)
 {
-    return !poller->context.replay && poller->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO;
+    return !poller->context.replay && poller->mapping->capabilities & SLUICE_CAN_SETTLE_UP_TO;
 }
 
-/* What was finished of the lane before this process began, or before it was away. */
-static struct positions load_positions(struct poller *poller, const char *lane)
+bool poller_is_memory(const struct poller *poller)
+{
+    return poller_keeps_positions(poller) &&
+           poller->mapping->capabilities & SLUICE_NEEDS_POSITION;
+}
+
+/* What was finished of the lane before this process began, or before it was away. 1; 0: nothing was
+ * recorded; -1: it cannot be told. */
+static int load_positions(struct poller *poller, const char *lane, struct positions *ret_positions)
 {
     struct token_store *store = poller->context.token_store;
-    struct positions positions = {0};
+    const char *effect = poller_is_memory(poller)
+                             ? "nothing is taken from it until the record can be read"
+                             : "messages done but not committed are invoked again";
     struct fault fault = {.text = ""};
     void *value = memory_new(POSITIONS_BYTES_MOST);
     size_t size = 0;
@@ -61,22 +72,49 @@ static struct positions load_positions(struct poller *poller, const char *lane)
     if (found < 0)
         log_event(LOG_WARNING, "positions_unreadable", LOG_TEXT("mapping", poller->mapping->name),
                   LOG_TEXT("lane", lane), LOG_TEXT("error", fault.text),
-                  LOG_TEXT("effect", "messages done but not committed are invoked again"));
-    else if (found > 0 && size <= POSITIONS_BYTES_MOST && positions_read(&positions, value, size))
+                  LOG_TEXT("effect", effect));
+    else if (found > 0 &&
+             (size > POSITIONS_BYTES_MOST || positions_read(ret_positions, value, size))) {
+        found = -1;
         log_event(LOG_WARNING, "positions_damaged", LOG_TEXT("mapping", poller->mapping->name),
-                  LOG_TEXT("lane", lane));
+                  LOG_TEXT("lane", lane), LOG_TEXT("effect", effect));
+    }
     free(value);
-    return positions;
+    return found;
+}
+
+static void load_lane(struct poller *poller, struct lane *lane)
+{
+    int found = load_positions(poller, lane->name, &lane->finished_before);
+
+    lane->unread = found < 0;
+    lane->recorded = found > 0;
+    if (lane->recorded)
+        lane->begin = positions_end(&lane->finished_before);
 }
 
 static void *host_lane_opened(struct sluice_host *host, const struct sluice_lane *info)
 {
     struct poller *poller = host->poller;
-    struct positions positions = {0};
+    struct lane *lane = engine_lane_open(poller->engine, info, NULL);
 
     if (poller_keeps_positions(poller))
-        positions = load_positions(poller, info->name);
-    return engine_lane_open(poller->engine, info, &positions);
+        load_lane(poller, lane);
+    poller_watch_opened(poller, lane);
+    return lane;
+}
+
+static int host_lane_position(struct sluice_host *host, void *lane_pointer, uint64_t *ret_position)
+{
+    struct lane *lane = lane_pointer;
+
+    if (!poller_is_memory(host->poller))
+        return 0;
+    if (lane->unread)
+        load_lane(host->poller, lane);
+    if (lane->recorded)
+        *ret_position = lane->begin;
+    return lane->unread ? -1 : lane->recorded;
 }
 
 static void host_lane_closing(struct sluice_host *host, void *lane)
@@ -86,6 +124,7 @@ static void host_lane_closing(struct sluice_host *host, void *lane)
 
 static void host_lane_lost(struct sluice_host *host, void *lane)
 {
+    poller_watch_lost(host->poller, lane);
     engine_lane_lost(host->poller->engine, lane);
     poller_release_all(host->poller);
 }
@@ -106,11 +145,35 @@ static void tell_disorder(struct poller *poller, const struct sluice_message *me
     }
 }
 
+/* Before a queue with a delivery limit drops them. */
+static void tell_deliveries(struct poller *poller, const struct sluice_message *messages, size_t count)
+{
+    int64_t now_us = loop_now(poller->loop);
+    const struct sluice_message *most = messages;
+
+    for (size_t i = 1; i < count; i++)
+        if (messages[i].delivery_count > most->delivery_count)
+            most = &messages[i];
+    if (most->delivery_count < DELIVERED_OFTEN ||
+        (poller->deliveries_told_us && now_us - poller->deliveries_told_us < CLOCK_MINUTE))
+        return;
+    poller->deliveries_told_us = now_us;
+    log_event(LOG_WARNING, "delivered_often", LOG_TEXT("mapping", poller->mapping->name),
+              LOG_TEXT("lane", ((const struct lane *)most->lane)->name),
+              LOG_NUMBER("deliveries", most->delivery_count),
+              LOG_TEXT("effect", "a queue with a delivery limit drops such a message soon (RabbitMQ's "
+                                 "quorum queues after 20 unless told otherwise); if it fails here it is "
+                                 "parked, but for order: lane"));
+}
+
 static void host_deliver(struct sluice_host *host, const struct sluice_message *messages,
                          size_t count)
 {
+    poller_watch_received(host->poller, messages, count);
     engine_feed(host->poller->engine, messages, count, loop_now(host->poller->loop));
     tell_disorder(host->poller, messages, count);
+    if (count && host->poller->connector->capabilities & SLUICE_HAS_DELIVERY_COUNT)
+        tell_deliveries(host->poller, messages, count);
 }
 
 static void host_settled(struct sluice_host *host, void *lane_pointer, uint64_t position)
@@ -120,7 +183,8 @@ static void host_settled(struct sluice_host *host, void *lane_pointer, uint64_t 
     engine_lane_settled(host->poller->engine, lane, position);
     if (!poller_keeps_positions(host->poller))
         return;
-    lane->to_record = lane->tracker.next > 0;
+    lane->to_record = lane->tracker.next > 0 || poller_is_memory(host->poller);
+    lane->begin = lane->recorded ? lane->begin : position;
     host->poller->lanes_to_record |= lane->to_record;
 }
 
@@ -134,6 +198,11 @@ static void host_published(struct sluice_host *host, void *cookie, const char *e
 static void host_stopped(struct sluice_host *host)
 {
     host->poller->stopped = true;
+}
+
+static void host_settle_failed(struct sluice_host *host, uint32_t requests)
+{
+    host->poller->present.settle_failures += requests;
 }
 
 const struct sluice_host_api poller_host_api = {
@@ -150,4 +219,6 @@ const struct sluice_host_api poller_host_api = {
     .settled = host_settled,
     .published = host_published,
     .stopped = host_stopped,
+    .settle_failed = host_settle_failed,
+    .lane_position = host_lane_position,
 };

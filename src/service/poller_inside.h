@@ -8,9 +8,13 @@
 #include "base/rate.h"
 #include "core/envelope.h"
 #include "core/token.h"
+#include "core/trace.h"
 #include "io/http_client.h"
 #include "io/loop.h"
+#include "io/parked_store.h"
 #include "io/token_store.h"
+#include "service/lot.h"
+#include "service/options.h"
 #include "service/poller.h"
 
 struct sluice_host {
@@ -27,6 +31,9 @@ struct invocation {
     struct buffer headers; /* texts, one after the other */
     const char *header_texts[8];
     int64_t sent_wall_us;
+    bool reached; /* the function may have run */
+    struct trace_parent trace; /* which it is a span of */
+    struct span *span;         /* to be sent; NULL: none */
     char refusal[256]; /* why it could not be sent at all */
 };
 
@@ -38,11 +45,29 @@ struct recording {
     size_t token_room;
     struct lane_record *lanes;
     struct dead_letter *letters;
+    struct parked *rows;
+    int64_t *numbers;     /* of rows to be removed */
+    size_t number_room;
     struct buffer values; /* and names of the lanes */
     bool busy;            /* at the recorder */
     bool failing;         /* the last try failed: wait for retry_us, then submit as it is */
     int64_t retry_us;
     int64_t told_us;
+};
+
+/* What a poller has to do with the park, see poller_park.c. */
+struct poller_park {
+    struct lot *lot;            /* of the mapping; NULL: nothing is parked */
+    bool feeds;                 /* takes out what is due; one poller of a mapping does */
+    struct parked_store *store; /* to read; NULL until it is needed */
+    struct park_lane *lanes;
+    size_t lane_count;
+    size_t out, out_bytes;      /* taken out and not settled */
+    bool more;                  /* more was due than there was room for */
+    int64_t retry_us;           /* the store could not be read: try again then */
+    int64_t told_us;            /* that it is full */
+    int64_t *orphans;           /* rows to be removed: their messages come again from the source */
+    size_t orphan_count, orphan_room;
 };
 
 struct poller {
@@ -65,6 +90,7 @@ struct poller {
     char *servers;
     struct random random;
     struct claim_waiter *unread; /* messages whose token could not be looked up */
+    int64_t deliveries_told_us; /* that a message was delivered often */
     int64_t token_retry_us; /* the token store could not be read: try again then */
 
     struct invocation *newest;
@@ -78,7 +104,8 @@ struct poller {
     struct buffer unescaped; /* scratch of the filter */
     bool *named;          /* scratch, with record_room */
 
-    struct recording finished, dead;
+    struct recording finished, dead, parked;
+    struct poller_park park;
     bool lanes_to_record;
     /* Given to the connector together, before lanes can come or go. */
     struct sluice_settle_item settle[128];
@@ -102,6 +129,9 @@ struct poller {
     pthread_mutex_t status_lock;
     struct poller_status status;  /* shared, under the lock */
     struct poller_status present; /* the poller's own */
+    /* The same two of the lanes, an entry for each place of the book and one for all others; NULL
+       without places. */
+    struct poller_lane *lanes, *present_lanes;
     int64_t status_us;
     struct rate received_rate, done_rate;
 };
@@ -113,6 +143,8 @@ extern const struct sluice_host_api poller_host_api;
  * receipts) positions begin again, and a new message would pass for a finished one. Neither for
  * letters, whose positions belong to their source. */
 bool poller_keeps_positions(const struct poller *poller);
+/* Whether they are all that says where a lane goes on (SLUICE_NEEDS_POSITION). */
+bool poller_is_memory(const struct poller *poller);
 
 /* poller_engine.c */
 extern const struct engine_ops poller_engine_ops;
@@ -122,10 +154,29 @@ void poller_release_all(struct poller *poller);
 /* poller_watch.c */
 /* Takes note of something that went wrong, of an invocation that ended, for the status. */
 void poller_watch_error(struct poller *poller, const char *text);
-void poller_watch_outcome(struct poller *poller, const struct batch *batch,
-                          const struct outcome *outcome);
+void poller_watch_outcome(struct poller *poller, const struct invocation *invocation,
+                          const struct batch *batch, const struct outcome *outcome);
+void poller_watch_received(struct poller *poller, const struct sluice_message *messages,
+                           size_t count);
+/* Gives a lane its place in the metrics, and takes it back. */
+void poller_watch_opened(struct poller *poller, struct lane *lane);
+void poller_watch_lost(struct poller *poller, struct lane *lane);
 /* Fills in what is measured over time. */
 void poller_watch_fill(struct poller *poller, int64_t now_us);
+
+/* poller_tap.c */
+/* Tells those who watch what became of each message of an invocation, before the engine judges; and of
+ * one that was not invoked. `outcome` is static. */
+void poller_tap_outcome(struct poller *poller, const struct batch *batch,
+                        const struct outcome *outcome);
+void poller_tap_message(struct poller *poller, const struct message *message, const char *outcome,
+                        bool failed, const char *why);
+
+/* poller_trace.c */
+/* Decides on the trace of an invocation of poller->records, and writes its headers. */
+void poller_trace_begin(struct poller *poller, struct invocation *invocation, size_t count);
+void poller_trace_end(struct poller *poller, struct invocation *invocation,
+                      const struct batch *batch, const struct outcome *outcome);
 
 /* poller_invoke.c */
 void poller_invoke(void *argument, struct batch *batch);
@@ -145,8 +196,56 @@ void poller_free_recordings(struct poller *poller);
 /* Writes the message's headers to poller->headers from `used` on, and returns how many. */
 size_t poller_collect_headers(struct poller *poller, const struct message *message, size_t used);
 
+/* The message's headers, from where it is: up to `room`; returns how many there are. */
+size_t poller_headers(struct poller *poller, const struct message *message,
+                      struct sluice_header *ret, size_t room);
+void poller_submit(struct poller *poller, struct recording *recording);
+/* The message as its dead letter has it, in memory of its own: the payload goes back to the connector
+ * when the lane is lost, while the writer works on it. */
+void poller_make_letter(struct poller *poller, const struct message *message,
+                        struct dead_letter *letter);
+void poller_free_letter(struct dead_letter *letter);
+
+/* poller_park.c, for the engine, see struct engine_ops */
+bool poller_park(void *argument, struct message *message, int64_t delay_us, bool follows);
+enum park_answer poller_parked(void *argument, const struct message *message);
+void poller_park_begins(void *argument, const struct message *message);
+void poller_unpark(void *argument, struct message *message, bool written);
+void poller_release_parked(void *argument, void *handle);
+
+void poller_park_init(struct poller *poller);
+void poller_park_fini(struct poller *poller);
+/* Whether the park has another message of that token with this payload (CLAIM_RECORDED) or another one
+ * (CLAIM_CONFLICT), else CLAIM_MINE. */
+enum claim poller_park_claim(struct poller *poller, const struct message *message);
+size_t poller_park_headers(const void *handle, struct sluice_header *ret, size_t room);
+/* The verdict on a message from the park is durable. */
+void poller_park_settle(struct poller *poller, const struct message *message);
+/* Takes out what is due. */
+void poller_park_feed(struct poller *poller, int64_t now_us);
+/* When to do so again though nothing happens. */
+int64_t poller_park_again_us(const struct poller *poller, int64_t now_us);
+/* How many messages may be received at once, for the park's sake: none or few where what follows parked
+ * messages could not be parked. */
+size_t poller_park_receives(const struct poller *poller);
+/* Begins to give lanes back, and whether what was in flight has landed. */
+void poller_park_close(struct poller *poller);
+bool poller_park_drained(const struct poller *poller);
+/* What is still out goes back; what is to be removed is submitted. */
+void poller_park_end(struct poller *poller);
+/* Submits what is to be parked. */
+void poller_park_record(struct poller *poller, struct recording *recording);
+void poller_park_free_rows(struct recording *recording);
+/* Fills in the rows that go with messages that are finished, and returns how many. */
+size_t poller_park_list_done(struct poller *poller, struct recording *recording);
+
 /* poller_filter.c */
 enum filter_answer poller_filter(void *argument, const struct message *message, struct fault *why);
+
+/* poller_collect.c */
+/* Makes a letter about a message that something else gave up on one about the message as it was. */
+void poller_collect(struct poller *poller, const struct message *message,
+                    struct dead_letter *letter);
 
 /* poller_claim.c */
 enum claim poller_claim(void *argument, struct message *message);

@@ -9,6 +9,7 @@
 #include "core/reply.h"
 #include "io/hash.h"
 #include "service/poller_inside.h"
+#include "service/replay_source.h"
 
 #define BODY_MOST        ((size_t)1 << 30)
 #define EXCERPT_SHOWN    120
@@ -29,15 +30,13 @@ size_t poller_collect_headers(struct poller *poller, const struct message *messa
 {
     size_t count, room = poller->header_room - used;
 
-    count = poller->connector->headers(poller->instance, message->source.handle,
-                                       room ? poller->headers + used : NULL, room);
+    count = poller_headers(poller, message, room ? poller->headers + used : NULL, room);
     if (count <= room)
         return count;
     poller->header_room = (used + count) * 2;
     poller->headers =
         memory_resize(poller->headers, poller->header_room, sizeof *poller->headers);
-    return poller->connector->headers(poller->instance, message->source.handle,
-                                      poller->headers + used, count);
+    return poller_headers(poller, message, poller->headers + used, count);
 }
 
 /* Positional tokens are written only where they are seen. */
@@ -63,7 +62,9 @@ static size_t make_records(struct poller *poller, const struct batch *batch, boo
         size_t token_at = poller->tokens.size;
 
         *record = (struct envelope_record){
-            .message = &message->source,
+            .message = poller->context.replay && message->held
+                           ? replay_source_message(message->source.handle)
+                           : &message->source,
             .source = message->lane ? message->lane->source : "",
             .partition = message->lane ? message->lane->partition : -1,
             .attempt = message->source.delivery_count +
@@ -122,28 +123,6 @@ static void add_idempotency_key(struct poller *poller, struct buffer *headers, s
     buffer_add(headers, "", 1);
 }
 
-/* Goes on with the trace of a single message (W3C Trace Context), else begins one. */
-static void add_trace(struct poller *poller, struct buffer *headers, size_t count)
-{
-    const struct envelope_record *record = &poller->records[0];
-    const struct sluice_header *parent = NULL;
-
-    for (size_t i = 0; count == 1 && i < record->header_count; i++)
-        if (record->headers[i].name.size == 11 &&
-            !memcmp(record->headers[i].name.data, "traceparent", 11) &&
-            record->headers[i].value.size == 55)
-            parent = &record->headers[i];
-    buffer_add_text(headers, "traceparent: ");
-    if (parent && strspn(parent->value.data, "0123456789abcdef-") >= 55)
-        buffer_format(headers, "%.36s%016" PRIx64 "%.3s", (const char *)parent->value.data,
-                      random_next(&poller->random) | 1, (const char *)parent->value.data + 52);
-    else
-        buffer_format(headers, "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-01",
-                      random_next(&poller->random), random_next(&poller->random) | 1,
-                      random_next(&poller->random) | 1);
-    buffer_add(headers, "", 1);
-}
-
 static size_t make_headers(struct poller *poller, struct invocation *invocation, size_t count)
 {
     struct buffer *headers = &invocation->headers;
@@ -158,7 +137,7 @@ static size_t make_headers(struct poller *poller, struct invocation *invocation,
     buffer_add(headers, "", 1);
     buffer_format(headers, "Sluice-Attempt: %" PRIu32, poller->records[0].attempt);
     buffer_add(headers, "", 1);
-    add_trace(poller, headers, count);
+    poller_trace_begin(poller, invocation, count);
     for (size_t at = 0; at < headers->size; at += strlen(headers->data + at) + 1)
         invocation->header_texts[texts++] = headers->data + at;
     return texts;
@@ -175,7 +154,9 @@ static void finish(struct invocation *invocation, const struct outcome *outcome)
     invocation->next = poller->idle;
     poller->idle = invocation;
     batch->invocation = NULL;
-    poller_watch_outcome(poller, batch, outcome);
+    poller_watch_outcome(poller, invocation, batch, outcome);
+    poller_tap_outcome(poller, batch, outcome);
+    poller_trace_end(poller, invocation, batch, outcome);
     engine_answer(poller->engine, batch, outcome, loop_now(poller->loop));
 }
 
@@ -255,6 +236,8 @@ static void on_answer(void *argument, const struct http_answer *answer)
         .excerpt_size = answer->body_size,
     };
 
+    invocation->reached =
+        answer->end != HTTP_UNREACHABLE && answer->end != HTTP_CONNECT_TIMEOUT;
     judge(answer, &outcome, text, sizeof text);
     if (outcome.class == OUTCOME_DONE && answer->body_size &&
         poller->mapping->rules.partial_response)
@@ -306,6 +289,7 @@ void poller_invoke(void *argument, struct batch *batch)
     struct fault fault = {.text = ""};
 
     invocation->batch = batch;
+    invocation->reached = false;
     invocation->sent_wall_us = clock_wall();
     batch->invocation = invocation;
     buffer_reset(&invocation->body);
@@ -332,6 +316,7 @@ void poller_free_invocations(struct poller *poller)
         poller->newest = invocation->older;
         buffer_fini(&invocation->body);
         buffer_fini(&invocation->headers);
+        free(invocation->span);
         free(invocation);
     }
     free(poller->records);

@@ -15,11 +15,14 @@
 #define RETRY_US          CLOCK_SECOND
 #define TELL_AGAIN_US     (60 * CLOCK_SECOND)
 
-static void submit(struct poller *poller, struct recording *recording)
+void poller_submit(struct poller *poller, struct recording *recording)
 {
     recording->busy = true;
     recording->job.reply_to = &poller->mailbox;
-    recorder_submit(poller->context.recorder, &recording->job);
+    if (recording == &poller->dead && poller->context.publisher)
+        publisher_submit(poller->context.publisher, &recording->job);
+    else
+        recorder_submit(poller->context.recorder, &recording->job);
 }
 
 /* ---- tokens and lanes ---- */
@@ -29,7 +32,7 @@ static size_t make_tokens(struct poller *poller, struct recording *recording)
     int64_t now_us = clock_wall();
     size_t count = 0;
 
-    if (token_rule_is_positional(poller->token_rule))
+    if (token_rule_is_positional(poller->token_rule) && !poller->park.out)
         return 0;
     if (recording->messages.count > recording->token_room) {
         recording->token_room = recording->messages.count;
@@ -59,7 +62,10 @@ static size_t make_tokens(struct poller *poller, struct recording *recording)
 
 static size_t make_lanes(struct poller *poller, struct recording *recording)
 {
-    int64_t expires_us = clock_wall() + poller->mapping->rules.token.ttl_us;
+    /* What is the source's memory is not forgotten. */
+    int64_t expires_us = poller_is_memory(poller)
+                             ? INT64_MAX
+                             : clock_wall() + poller->mapping->rules.token.ttl_us;
     struct lane *lane = NULL;
     size_t count = 0;
 
@@ -70,9 +76,10 @@ static size_t make_lanes(struct poller *poller, struct recording *recording)
     while ((lane = engine_next_lane(poller->engine, lane))) {
         size_t at = recording->values.size;
 
-        if (!lane->to_record)
+        if (!lane->to_record || lane->parked)
             continue;
         lane->to_record = false;
+        lane->recording = true;
         recording->lanes = memory_resize(recording->lanes, count + 1, sizeof *recording->lanes);
         lane_record_write(lane, &recording->values);
         buffer_add(&recording->values, lane->name, strlen(lane->name) + 1);
@@ -96,16 +103,30 @@ static void record_finished(struct poller *poller)
     struct recording *recording = &poller->finished;
 
     engine_take_finished(poller->engine, &recording->messages);
-    if (!recording->messages.count && !poller->lanes_to_record)
+    if (!recording->messages.count && !poller->lanes_to_record && !poller->park.orphan_count)
         return;
     recording->job.token_count = make_tokens(poller, recording);
     recording->job.tokens = recording->tokens;
     recording->job.lane_count = poller_keeps_positions(poller) ? make_lanes(poller, recording) : 0;
     recording->job.lanes = recording->lanes;
-    if (recording->job.token_count || recording->job.lane_count)
-        submit(poller, recording);
+    recording->job.unparked_count = poller_park_list_done(poller, recording);
+    recording->job.unparked = recording->numbers;
+    if (recording->job.token_count || recording->job.lane_count || recording->job.unparked_count)
+        poller_submit(poller, recording);
     else
         engine_durable(poller->engine, &recording->messages);
+}
+
+static void note_recorded(struct poller *poller)
+{
+    struct lane *lane = NULL;
+
+    while ((lane = engine_next_lane(poller->engine, lane))) {
+        if (lane->recording && !lane->recorded)
+            poller->readable = true; /* its connector may wait for that */
+        lane->recorded = lane->recorded || lane->recording;
+        lane->recording = false;
+    }
 }
 
 /* ---- dead letters ---- */
@@ -133,9 +154,9 @@ static void copy_headers(struct poller *poller, const struct message *message,
 
     if (!message->source.has_headers)
         return;
-    count = poller->connector->headers(poller->instance, message->source.handle, NULL, 0);
+    count = poller_headers(poller, message, NULL, 0);
     headers = memory_zero(count, sizeof *headers);
-    poller->connector->headers(poller->instance, message->source.handle, headers, count);
+    poller_headers(poller, message, headers, count);
     for (size_t i = 0; i < count; i++) {
         headers[i].name = copy_bytes(headers[i].name);
         headers[i].value = copy_bytes(headers[i].value);
@@ -181,8 +202,7 @@ static char *copy_token(struct poller *poller, const struct message *message, si
     return memory_text_n(poller->tokens.data, poller->tokens.size);
 }
 
-/* The writer works on copies: the payload goes back to the connector when the lane is lost. */
-static void make_letter(struct poller *poller, const struct message *message,
+void poller_make_letter(struct poller *poller, const struct message *message,
                         struct dead_letter *letter)
 {
     size_t token_size;
@@ -197,6 +217,10 @@ static void make_letter(struct poller *poller, const struct message *message,
         .partition = message->lane->partition,
         .position = message->source.position,
         .message_wall_us = message->source.timestamp_ms * CLOCK_MS,
+        .timestamp_kind = message->source.timestamp_kind,
+        .delivery_count = message->source.delivery_count,
+        .message_id = copy_bytes(message->source.message_id),
+        .identity = copy_bytes(message->source.identity),
         .token = token,
         .token_size = token_size,
         .key = copy_bytes(message->source.key),
@@ -208,27 +232,33 @@ static void make_letter(struct poller *poller, const struct message *message,
     copy_history(message, letter);
     if (poller->context.replay)
         replay_source_name(message->source.handle, letter);
+    else if (message->dead_class == DEAD_FOREIGN)
+        poller_collect(poller, message, letter);
+}
+
+void poller_free_letter(struct dead_letter *letter)
+{
+    for (size_t i = 0; i < letter->header_count; i++) {
+        free((void *)(uintptr_t)letter->headers[i].name.data);
+        free((void *)(uintptr_t)letter->headers[i].value.data);
+    }
+    free((void *)(uintptr_t)letter->headers);
+    free((void *)(uintptr_t)letter->lane);
+    free((void *)(uintptr_t)letter->source);
+    free((void *)(uintptr_t)letter->token);
+    free((void *)(uintptr_t)letter->message_id.data);
+    free((void *)(uintptr_t)letter->identity.data);
+    free((void *)(uintptr_t)letter->key.data);
+    free((void *)(uintptr_t)letter->payload.data);
+    free((void *)(uintptr_t)letter->response.data);
+    free((void *)(uintptr_t)letter->reason);
+    free((void *)(uintptr_t)letter->attempts);
 }
 
 static void free_letters(struct recording *recording)
 {
-    for (size_t i = 0; i < recording->job.letter_count; i++) {
-        struct dead_letter *letter = &recording->letters[i];
-
-        for (size_t j = 0; j < letter->header_count; j++) {
-            free((void *)(uintptr_t)letter->headers[j].name.data);
-            free((void *)(uintptr_t)letter->headers[j].value.data);
-        }
-        free((void *)(uintptr_t)letter->headers);
-        free((void *)(uintptr_t)letter->lane);
-        free((void *)(uintptr_t)letter->source);
-        free((void *)(uintptr_t)letter->token);
-        free((void *)(uintptr_t)letter->key.data);
-        free((void *)(uintptr_t)letter->payload.data);
-        free((void *)(uintptr_t)letter->response.data);
-        free((void *)(uintptr_t)letter->reason);
-        free((void *)(uintptr_t)letter->attempts);
-    }
+    for (size_t i = 0; i < recording->job.letter_count; i++)
+        poller_free_letter(&recording->letters[i]);
     recording->job.letter_count = 0;
 }
 
@@ -243,10 +273,10 @@ static void record_dead(struct poller *poller)
     recording->letters = memory_resize(recording->letters, recording->messages.count,
                                        sizeof *recording->letters);
     for (struct message *message = recording->messages.first; message; message = message->next)
-        make_letter(poller, message, &recording->letters[count++]);
+        poller_make_letter(poller, message, &recording->letters[count++]);
     recording->job.letters = recording->letters;
     recording->job.letter_count = count;
-    submit(poller, recording);
+    poller_submit(poller, recording);
 }
 
 /* ---- both ---- */
@@ -260,13 +290,19 @@ void poller_record(struct poller *poller, int64_t now_us)
 {
     if (idle_or_due(&poller->dead, now_us)) {
         if (poller->dead.failing)
-            submit(poller, &poller->dead);
+            poller_submit(poller, &poller->dead);
         else
             record_dead(poller);
     }
+    if (idle_or_due(&poller->parked, now_us)) {
+        if (poller->parked.failing)
+            poller_submit(poller, &poller->parked);
+        else
+            poller_park_record(poller, &poller->parked);
+    }
     if (idle_or_due(&poller->finished, now_us)) {
         if (poller->finished.failing)
-            submit(poller, &poller->finished);
+            poller_submit(poller, &poller->finished);
         else
             record_finished(poller);
     }
@@ -274,14 +310,16 @@ void poller_record(struct poller *poller, int64_t now_us)
 
 static void tell_failure(struct poller *poller, struct recording *recording, int64_t now_us)
 {
-    bool letters = recording == &poller->dead;
+    const char *event = recording == &poller->dead     ? "dead_letters_stuck"
+                        : recording == &poller->parked ? "parking_stuck"
+                                                       : "records_stuck";
 
     recording->failing = true;
     recording->retry_us = now_us + RETRY_US;
     if (recording->told_us && now_us - recording->told_us < TELL_AGAIN_US)
         return;
     recording->told_us = now_us;
-    log_event(LOG_ERROR, letters ? "dead_letters_stuck" : "records_stuck",
+    log_event(LOG_ERROR, event,
               LOG_TEXT("mapping", poller->mapping->name),
               LOG_NUMBER("messages", (int64_t)recording->messages.count),
               LOG_TEXT("error", recording->job.fault.text),
@@ -292,6 +330,7 @@ bool poller_recorded(struct poller *poller, struct mailbox_item *item, int64_t n
 {
     struct recording *recording = item == &poller->finished.job.item ? &poller->finished
                                   : item == &poller->dead.job.item   ? &poller->dead
+                                  : item == &poller->parked.job.item ? &poller->parked
                                                                      : NULL;
 
     if (!recording)
@@ -302,14 +341,21 @@ bool poller_recorded(struct poller *poller, struct mailbox_item *item, int64_t n
         return true;
     }
     if (recording->failing)
-        log_event(LOG_INFO, recording == &poller->dead ? "dead_letters_written" : "records_written",
+        log_event(LOG_INFO,
+                  recording == &poller->dead     ? "dead_letters_written"
+                  : recording == &poller->parked ? "parking_written"
+                                                 : "records_written",
                   LOG_TEXT("mapping", poller->mapping->name));
     recording->failing = false;
     recording->told_us = 0;
     if (recording == &poller->dead) {
         free_letters(recording);
         engine_buried(poller->engine, &recording->messages);
+    } else if (recording == &poller->parked) {
+        poller_park_free_rows(recording);
+        engine_parked(poller->engine, &recording->messages);
     } else {
+        note_recorded(poller);
         engine_durable(poller->engine, &recording->messages);
     }
     return true;
@@ -323,17 +369,22 @@ int64_t poller_record_again_us(const struct poller *poller)
         at_us = poller->finished.retry_us;
     if (poller->dead.failing && !poller->dead.busy && poller->dead.retry_us < at_us)
         at_us = poller->dead.retry_us;
+    if (poller->parked.failing && !poller->parked.busy && poller->parked.retry_us < at_us)
+        at_us = poller->parked.retry_us;
     return at_us;
 }
 
 bool poller_recording(const struct poller *poller)
 {
-    return poller->finished.busy || poller->dead.busy;
+    return poller->finished.busy || poller->dead.busy || poller->parked.busy;
 }
 
 static void free_recording(struct recording *recording)
 {
     free_letters(recording);
+    poller_park_free_rows(recording);
+    free(recording->rows);
+    free(recording->numbers);
     free(recording->tokens);
     free(recording->lanes);
     free(recording->letters);
@@ -344,4 +395,5 @@ void poller_free_recordings(struct poller *poller)
 {
     free_recording(&poller->finished);
     free_recording(&poller->dead);
+    free_recording(&poller->parked);
 }

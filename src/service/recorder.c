@@ -36,6 +36,7 @@ struct keep {
 struct recorder {
     struct token_store *tokens;
     struct dead_letter_store *letters;
+    struct parked_store *park;
     struct recorder_options options;
     struct mailbox mailbox;
     struct mailbox_item stop; /* the last item ever posted */
@@ -99,6 +100,11 @@ void recorder_free(struct recorder *recorder)
     free(recorder->keeps);
     free(recorder->gathered);
     free(recorder);
+}
+
+void recorder_use_park(struct recorder *recorder, struct parked_store *store)
+{
+    recorder->park = store;
 }
 
 void recorder_submit(struct recorder *recorder, struct record_job *job)
@@ -299,6 +305,40 @@ static int write_tokens(struct recorder *recorder, struct record_job **jobs, siz
     return store->ops->commit(store, fault);
 }
 
+/* Jobs have many at a time, and the park is no hot path: a commit for each. */
+static int write_parked(struct recorder *recorder, struct record_job **jobs, size_t count,
+                        struct fault *fault)
+{
+    if (!recorder->park)
+        return fault_set(fault, "there is no store for parked messages");
+    for (size_t i = 0; i < count; i++)
+        if (parked_store_write(recorder->park, jobs[i]->parked, jobs[i]->parked_count, fault) != 0)
+            return -1;
+    return 0;
+}
+
+static int remove_parked(struct recorder *recorder, struct record_job **jobs, size_t count,
+                         struct fault *fault)
+{
+    if (!recorder->park)
+        return fault_set(fault, "there is no store for parked messages");
+    for (size_t i = 0; i < count; i++)
+        if (parked_store_remove(recorder->park, jobs[i]->unparked, jobs[i]->unparked_count,
+                                fault) != 0)
+            return -1;
+    return 0;
+}
+
+static bool has_parked(const struct record_job *job)
+{
+    return job->parked_count > 0;
+}
+
+static bool has_unparked(const struct record_job *job)
+{
+    return job->unparked_count > 0;
+}
+
 static bool has_letters(const struct record_job *job)
 {
     return job->letter_count > 0;
@@ -394,6 +434,8 @@ static size_t letter_bytes(const struct record_job *job)
 
     for (size_t i = 0; i < job->letter_count; i++)
         bytes += job->letters[i].payload.size + job->letters[i].key.size;
+    for (size_t i = 0; i < job->parked_count; i++)
+        bytes += job->parked[i].bytes;
     return bytes;
 }
 
@@ -457,8 +499,11 @@ static void commit_group(struct recorder *recorder)
     form_group(recorder);
     run_step(recorder, "dead_letters", &recorder->stats.letters_failing_since_us, write_letters,
              has_letters);
+    run_step(recorder, "parked", &recorder->stats.park_failing_since_us, write_parked, has_parked);
     run_step(recorder, "tokens", &recorder->stats.tokens_failing_since_us, write_tokens,
              has_tokens);
+    run_step(recorder, "parked", &recorder->stats.park_failing_since_us, remove_parked,
+             has_unparked);
     reply_group(recorder, clock_now() - began);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The writer thread: makes verdicts durable for all pollers in common commits.
  *
- * Within a commit dead letters come first, tokens and lanes second: a lane never says that a
- * message is finished whose dead letter is not on the disk. */
+ * Within a commit dead letters and parked messages come first, tokens and lanes second: a lane never
+ * says that a message is finished that is not on the disk. What leaves the park comes last: its outcome
+ * is there by then. */
 #ifndef SERVICE_RECORDER_H
 #define SERVICE_RECORDER_H
 
@@ -14,6 +15,7 @@
 #include "base/histogram.h"
 #include "base/mailbox.h"
 #include "io/dead_letter_store.h"
+#include "io/parked_store.h"
 #include "io/token_store.h"
 #include "service/recorder_limits.h"
 
@@ -36,6 +38,10 @@ struct record_job {
     size_t lane_count;
     struct dead_letter *letters; /* their `id` is filled in */
     size_t letter_count;
+    const struct parked *parked;
+    size_t parked_count;
+    const int64_t *unparked; /* numbers of rows to be removed */
+    size_t unparked_count;
     bool failed;
     struct fault fault;
     int64_t submitted_us; /* set by recorder_submit, monotonic */
@@ -55,6 +61,7 @@ struct recorder_stats {
     struct histogram commit_duration; /* of groups of commits, by recorder_commit_scale, s */
     int64_t letters_failing_since_us; /* monotonic; 0: the last commit failed no job */
     int64_t tokens_failing_since_us;
+    int64_t park_failing_since_us;
     int64_t turn_us; /* monotonic, when its thread last turned, every second if idle; 0: not started */
     struct fault last_error; /* "" if there was none yet */
 };
@@ -70,6 +77,9 @@ struct recorder *recorder_new(struct token_store *token_store,
                               const struct recorder_options *options, struct fault *fault);
 /* Stops if it runs. NULL is fine. */
 void recorder_free(struct recorder *recorder);
+
+/* Where messages are parked; used as the other stores are. Before recorder_start. */
+void recorder_use_park(struct recorder *recorder, struct parked_store *store);
 
 int recorder_start(struct recorder *recorder, struct fault *fault);
 /* Finishes what was submitted, then ends the thread. Nobody submits any more. */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "service/config_control.h"
+#include "service/config_traces.h"
 
 static bool same_text(const char *one, const char *other)
 {
@@ -24,8 +26,14 @@ static void compare_settings(const struct service_settings *old, const struct se
         report->needs_restart[count++] = "control";
     if (!same_text(old->listen, new->listen))
         report->needs_restart[count++] = "listen";
+    if (!config_control_same(&old->control_http, &new->control_http))
+        report->needs_restart[count++] = "control_http";
     if (old->store_bytes != new->store_bytes)
         report->needs_restart[count++] = "store_size";
+    if (!config_traces_same(&old->traces, &new->traces))
+        report->needs_restart[count++] = "traces";
+    if (old->metric_lanes != new->metric_lanes)
+        report->needs_restart[count++] = "metrics.lanes";
     if (old->log_format != new->log_format)
         report->needs_restart[count++] = "log.format";
 }
@@ -70,8 +78,10 @@ void reload_run(const struct reload_source *source, struct supervisor *superviso
         compare_settings(source->started_with, &fresh->service, ret_report);
         ret_report->good =
             !supervisor_apply(supervisor, fresh, &ret_report->changes, &ret_report->fault);
-        if (ret_report->good)
+        if (ret_report->good) {
             log_set_level(fresh->service.log_level);
+            source->taken(source->argument, &fresh->service);
+        }
     }
     log_report(ret_report);
     configuration_free(fresh);

@@ -13,6 +13,9 @@ struct reload_source {
     size_t count;
     const struct overrides *overrides;
     const struct service_settings *started_with;
+    /* Called with the new settings once they were taken over. */
+    void (*taken)(void *argument, const struct service_settings *settings);
+    void *argument;
 };
 
 struct reload_report {
@@ -20,7 +23,7 @@ struct reload_report {
     struct supervisor_changes changes;
     struct problems problems;        /* errors and warnings of the files */
     struct fault fault;              /* why the mappings could not be made; "" */
-    const char *needs_restart[8];    /* settings that wait for a restart; NULL ends */
+    const char *needs_restart[16];   /* settings that wait for a restart; NULL ends */
 };
 
 /* Reads the files again and has the supervisor take them over. The report is logged here. */

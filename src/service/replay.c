@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "service/replay_publish.h"
 #include "service/replay_source.h"
 
 #define FORCE_AT_ONCE 500
@@ -17,6 +18,7 @@ struct part {
     struct replay_source *source;
     struct claims *own_claims;
     struct poller *poller;
+    struct replay_publish *publish; /* in place of all above but the mapping's name */
 };
 
 struct replay {
@@ -166,6 +168,7 @@ static void make_mapping(struct part *part, const struct mapping *mapping,
 
     part->mapping = *mapping;
     part->mapping.connector = replay_source_connector(part->source);
+    part->mapping.capabilities = part->mapping.connector->capabilities;
     part->mapping.pollers = 1;
     rules->token.source = TOKEN_IDENTITY;
     rules->token.on_missing = TOKEN_MISSING_POSITION;
@@ -179,6 +182,28 @@ static void make_mapping(struct part *part, const struct mapping *mapping,
         rules->concurrency.most = order->concurrency;
     if (rules->concurrency.least > rules->concurrency.most)
         rules->concurrency.least = rules->concurrency.most;
+}
+
+static int start_publishing(struct part *part, const struct replay_context *context,
+                            const struct replay_order *order, struct choice *choice,
+                            struct fault *fault)
+{
+    struct replay_publish_settings settings = {
+        .mapping = choice->mapping,
+        .state_directory = context->state_directory,
+        .places = choice->places,
+        .count = choice->count,
+        .rate = order->rate,
+        .act = order->act,
+    };
+    char *detail = memory_format("%s: %s", choice->mapping->name, order->act.detail);
+
+    settings.act.detail = detail;
+    choice->places = NULL;
+    part->mapping.name = choice->mapping->name;
+    part->publish = replay_publish_new(&settings, fault);
+    free(detail);
+    return part->publish ? 0 : -1;
 }
 
 static int start_part(struct part *part, const struct replay_context *context,
@@ -205,6 +230,8 @@ static int start_part(struct part *part, const struct replay_context *context,
     choice->places = NULL;
     make_mapping(part, choice->mapping, order);
     poller.replay = part->source;
+    if (context->books)
+        poller.book = books_of(context->books, choice->mapping->name);
     if (context->claims)
         poller.claims = context->claims(context->argument, choice->mapping->name);
     if (!poller.claims)
@@ -215,6 +242,7 @@ static int start_part(struct part *part, const struct replay_context *context,
 
 static void part_fini(struct part *part)
 {
+    replay_publish_free(part->publish);
     poller_free(part->poller);
     claims_free(part->own_claims);
     replay_source_free(part->source);
@@ -225,8 +253,9 @@ static int start_parts(struct replay *replay, struct choices *choices)
     replay->parts = memory_zero(choices->context->mapping_count + 1, sizeof *replay->parts);
     for (size_t i = 0; i < choices->context->mapping_count; i++)
         if (choices->list[i].count &&
-            start_part(&replay->parts[replay->part_count++], choices->context, choices->order,
-                       &choices->list[i], choices->fault) != 0)
+            (choices->order->to_source ? start_publishing : start_part)(
+                &replay->parts[replay->part_count++], choices->context, choices->order,
+                &choices->list[i], choices->fault) != 0)
             return -1;
     return 0;
 }
@@ -262,7 +291,9 @@ struct replay *replay_start(const struct replay_context *context, const struct r
 void replay_stop(struct replay *replay, int64_t drain_us)
 {
     for (size_t i = 0; i < replay->part_count; i++)
-        if (replay->parts[i].poller)
+        if (replay->parts[i].publish)
+            replay_publish_stop(replay->parts[i].publish, drain_us);
+        else if (replay->parts[i].poller)
             poller_stop(replay->parts[i].poller, drain_us);
 }
 
@@ -292,6 +323,23 @@ static void add_state(struct replay_status *sum, const char *mapping,
     snprintf(sum->text, sizeof sum->text, "%s: %.400s", mapping, why);
 }
 
+static void add_publishing(struct replay_status *sum, const struct part *part)
+{
+    struct replay_publish_status status;
+
+    replay_publish_read_status(part->publish, &status);
+    sum->selected += status.selected;
+    sum->done += status.done;
+    sum->died += status.failed;
+    sum->gone += status.gone;
+    sum->changed += status.changed;
+    sum->ended &= status.ended;
+    if (!status.down || status.ended || sum->down)
+        return;
+    sum->down = true;
+    snprintf(sum->text, sizeof sum->text, "%s: %.400s", part->mapping.name, status.text);
+}
+
 void replay_read_status(struct replay *replay, struct replay_status *ret_status)
 {
     *ret_status = (struct replay_status){.ended = true};
@@ -299,7 +347,13 @@ void replay_read_status(struct replay *replay, struct replay_status *ret_status)
         const struct part *part = &replay->parts[i];
         struct replay_source_counts counts;
         struct poller_status status;
-        bool ended = poller_ended(part->poller);
+        bool ended;
+
+        if (part->publish) {
+            add_publishing(ret_status, part);
+            continue;
+        }
+        ended = poller_ended(part->poller);
 
         replay_source_counts(part->source, &counts);
         poller_read_status(part->poller, &status);

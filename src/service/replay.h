@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A replay: dead letters sent through their mapping again, or through another. One poller for each
- * mapping, which works on letters as it works on messages (service/replay_source.h). */
+ * mapping, which works on letters as it works on messages (service/replay_source.h); or published back
+ * to their source (service/replay_publish.h). */
 #ifndef SERVICE_REPLAY_H
 #define SERVICE_REPLAY_H
 
@@ -22,6 +23,7 @@ struct replay_order {
     size_t id_count;
     int64_t skip;          /* number of a letter to leave out, 0: none */
     const char *to;        /* mapping to send them through; NULL: their own */
+    bool to_source;        /* published back to where their messages came from, invoking nothing */
     bool force;            /* with a new token, see struct dead_letter */
     uint32_t rate;         /* letters a second and mapping, 0: no limit */
     uint32_t concurrency;  /* invocations in flight for each mapping; 0: as the mapping has it */
@@ -36,6 +38,7 @@ struct replay_context {
     size_t mapping_count;
     struct recorder *recorder; /* running */
     struct token_store *token_store;
+    struct books *books; /* NULL: nobody looks in */
     /* The claims of a mapping's pollers; NULL: nobody else works on it, the replay makes its own. */
     struct claims *(*claims)(void *argument, const char *mapping);
     void *argument;

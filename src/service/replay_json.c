@@ -47,6 +47,7 @@ static const struct member query_members[] = {
 static const struct member order_members[] = {
     {"skip", NUMBER64, ORDER(skip), NULL},
     {"to", TEXT, ORDER(to), NULL},
+    {"to_source", BOOL, ORDER(to_source), NULL},
     {"force", BOOL, ORDER(force), NULL},
     {"rate", NUMBER32, ORDER(rate), NULL},
     {"concurrency", NUMBER32, ORDER(concurrency), NULL},

@@ -26,7 +26,9 @@ struct replay_letter *replay_letter_copy(const struct dead_letter *letter)
 {
     size_t token = dead_letter_token_size(letter) + FORCED_ROOM;
     size_t headers = letter->header_count * sizeof *letter->headers;
-    size_t size = token + size_of(letter->key) + size_of(letter->payload);
+    struct sluice_message message = dead_letter_message(letter);
+    size_t size = token + size_of(message.key) + size_of(message.payload) +
+                  size_of(message.identity) + size_of(message.message_id);
     struct replay_letter *copy;
     char *at;
 
@@ -38,15 +40,16 @@ struct replay_letter *replay_letter_copy(const struct dead_letter *letter)
         .edits = letter->edit_count,
         .headers = (struct sluice_header *)(copy + 1),
         .header_count = letter->header_count,
-        .position = letter->position,
-        .message_wall_us = letter->message_wall_us,
+        .message = message,
     };
     memcpy(copy->id, letter->id, sizeof copy->id);
     at = (char *)(copy + 1) + headers;
     copy->token = (struct sluice_bytes){at, dead_letter_token(letter, at, token)};
     at += token;
-    copy->key = take_copy(&at, letter->key);
-    copy->payload = take_copy(&at, letter->payload);
+    copy->message.key = take_copy(&at, message.key);
+    copy->message.payload = take_copy(&at, message.payload);
+    copy->message.identity = take_copy(&at, message.identity);
+    copy->message.message_id = take_copy(&at, message.message_id);
     for (size_t i = 0; i < letter->header_count; i++) {
         copy->headers[i].name = take_copy(&at, letter->headers[i].name);
         copy->headers[i].value = take_copy(&at, letter->headers[i].value);

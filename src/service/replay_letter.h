@@ -10,11 +10,10 @@ struct replay_letter {
     int64_t number;
     uint32_t edits;
     char id[27];
-    struct sluice_bytes token, key, payload;
+    struct sluice_bytes token;
     struct sluice_header *headers;
     size_t header_count;
-    uint64_t position;
-    int64_t message_wall_us;
+    struct sluice_message message; /* as its source gave it */
 };
 
 /* A copy, in one piece of memory: to be freed. */

@@ -11,14 +11,17 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define REMOVE_MOST 2000 /* letters in one transaction: the recorder does not wait long */
+#define REMOVE_MOST 5000 /* letters in one transaction: the recorder does not wait long */
 #define REMOVE_US   (100 * CLOCK_MS) /* so that there are few and large ones */
 #define AGAIN_US    (500 * CLOCK_MS)
 
-/* Letters, as two arrays for the store. */
+struct finished_letter {
+    int64_t number;
+    uint32_t edits;
+};
+
 struct finished {
-    int64_t *numbers;
-    uint32_t *edits;
+    struct finished_letter *letters;
     size_t count, room;
 };
 
@@ -90,6 +93,14 @@ static int64_t write_store(struct replay_remover *remover, const int64_t *number
     return removed;
 }
 
+static int by_number(const void *one, const void *other)
+{
+    int64_t a = ((const struct finished_letter *)one)->number;
+    int64_t b = ((const struct finished_letter *)other)->number;
+
+    return (a > b) - (a < b);
+}
+
 /* With the lock held, but not while it writes. */
 static void remove_some(struct replay_remover *remover)
 {
@@ -101,8 +112,14 @@ static void remove_some(struct replay_remover *remover)
     uint64_t changed;
     bool failed;
 
-    memcpy(numbers, finished->numbers, count * sizeof *numbers);
-    memcpy(edits, finished->edits, count * sizeof *edits);
+    /* Lanes take turns, so that letters end in another order than they lie in the file: sorted, each
+     * page is written once. */
+    if (count)
+        qsort(finished->letters, count, sizeof *finished->letters, by_number);
+    for (size_t i = 0; i < count; i++) {
+        numbers[i] = finished->letters[i].number;
+        edits[i] = finished->letters[i].edits;
+    }
     remover->act->failed = remover->died;
     pthread_mutex_unlock(&remover->mutex);
     failed = write_store(remover, numbers, edits, count, &changed, &fault) < 0;
@@ -114,8 +131,9 @@ static void remove_some(struct replay_remover *remover)
     }
     remover->state.changed += changed;
     finished->count -= count;
-    memmove(finished->numbers, finished->numbers + count, finished->count * sizeof *numbers);
-    memmove(finished->edits, finished->edits + count, finished->count * sizeof *edits);
+    if (count)
+        memmove(finished->letters, finished->letters + count,
+                finished->count * sizeof *finished->letters);
     if (!count)
         remover->state.finished = true;
 }
@@ -186,8 +204,7 @@ void replay_remover_free(struct replay_remover *remover)
     remover->store->ops->close(remover->store);
     pthread_cond_destroy(&remover->changed);
     pthread_mutex_destroy(&remover->mutex);
-    free(remover->finished.numbers);
-    free(remover->finished.edits);
+    free(remover->finished.letters);
     free(remover);
 }
 
@@ -198,12 +215,10 @@ void replay_remover_add(struct replay_remover *remover, int64_t number, uint32_t
     pthread_mutex_lock(&remover->mutex);
     if (finished->count == finished->room) {
         finished->room = finished->room ? finished->room * 2 : REMOVE_MOST;
-        finished->numbers =
-            memory_resize(finished->numbers, finished->room, sizeof *finished->numbers);
-        finished->edits = memory_resize(finished->edits, finished->room, sizeof *finished->edits);
+        finished->letters =
+            memory_resize(finished->letters, finished->room, sizeof *finished->letters);
     }
-    finished->numbers[finished->count] = number;
-    finished->edits[finished->count++] = edits;
+    finished->letters[finished->count++] = (struct finished_letter){number, edits};
     if (finished->count == 1 || finished->count == REMOVE_MOST)
         pthread_cond_broadcast(&remover->changed);
     pthread_mutex_unlock(&remover->mutex);

@@ -66,6 +66,11 @@ void replay_source_name(const void *handle, struct dead_letter *letter)
     memcpy(letter->id, own->id, sizeof letter->id);
 }
 
+const struct sluice_message *replay_source_message(const void *handle)
+{
+    return &((const struct replay_letter *)handle)->message;
+}
+
 /* ---- what is finished ---- */
 
 static void wake(struct replay_source *source)
@@ -204,21 +209,13 @@ static int open_lane(void *argument, const struct dead_letter *letter)
 
 static void hand_over(struct replay_source *source, struct replay_letter *letter)
 {
-    source->api->deliver(
-        source->host,
-        &(struct sluice_message){
-            .lane = letter->lane->host_lane,
-            .handle = letter,
-            .position = letter->position,
-            .key = letter->key,
-            .payload = letter->payload,
-            .identity = letter->token,
-            .timestamp_ms = letter->message_wall_us / CLOCK_MS,
-            .timestamp_kind = letter->message_wall_us ? SLUICE_TIMESTAMP_CREATED
-                                                      : SLUICE_TIMESTAMP_NONE,
-            .has_headers = letter->header_count > 0,
-        },
-        1);
+    struct sluice_message message = letter->message;
+
+    message.lane = letter->lane->host_lane;
+    message.handle = letter;
+    message.identity = letter->token;
+    message.delivery_count = 0; /* its attempts begin anew */
+    source->api->deliver(source->host, &message, 1);
 }
 
 /* 1: delivered, 0: it is gone, -1: the store cannot be read now. */
@@ -241,7 +238,7 @@ static int deliver(struct replay_source *source, struct replay_lane *lane, size_
     }
     letter->lane = lane;
     lane->out++;
-    *ret_bytes = letter->key.size + letter->payload.size;
+    *ret_bytes = letter->message.key.size + letter->message.payload.size;
     atomic_fetch_add(&source->delivered, 1);
     hand_over(source, letter);
     return 1;

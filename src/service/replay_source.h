@@ -52,6 +52,9 @@ void replay_source_counts(struct replay_source *source, struct replay_source_cou
 
 /* For the poller, on its thread: the verdict on a message is durable. */
 void replay_source_settle(struct replay_source *source, void *handle, enum verdict verdict);
+/* The message as its source gave it: the one at the engine has the letter's token for its identity, and
+ * counts its deliveries anew. */
+const struct sluice_message *replay_source_message(const void *handle);
 /* Makes a letter about a message that died again one of its own row. */
 void replay_source_name(const void *handle, struct dead_letter *letter);
 

@@ -42,6 +42,7 @@ struct replays {
     pthread_cond_t changed;
     struct entry *newest;
     size_t running, kept;
+    struct replays_totals forgotten; /* of entries that are no longer kept */
     uint64_t last_number;
 };
 
@@ -143,6 +144,25 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
+static void add_totals(struct replays_totals *sum, const struct replay_status *status)
+{
+    sum->done += status->done;
+    sum->already += status->already;
+    sum->died += status->died;
+    sum->gone += status->gone;
+    sum->changed += status->changed;
+}
+
+void replays_read_totals(struct replays *replays, struct replays_totals *ret_totals)
+{
+    pthread_mutex_lock(&replays->mutex);
+    *ret_totals = replays->forgotten;
+    ret_totals->running = replays->running;
+    for (const struct entry *entry = replays->newest; entry; entry = entry->next)
+        add_totals(ret_totals, &entry->status);
+    pthread_mutex_unlock(&replays->mutex);
+}
+
 /* Forgets the oldest that ended where there are too many. With the lock held. */
 static void forget_old(struct replays *replays)
 {
@@ -156,6 +176,7 @@ static void forget_old(struct replays *replays)
     entry = *oldest;
     *oldest = entry->next;
     replays->kept--;
+    add_totals(&replays->forgotten, &entry->status);
     pthread_mutex_unlock(&replays->mutex); /* its last steps take it */
     entry_free(entry);
     pthread_mutex_lock(&replays->mutex);
@@ -187,7 +208,8 @@ static json_t *entry_json(const struct entry *entry)
     json_object_set_new(object, "stopped", json_boolean(entry->stops && has_ended(entry)));
     json_object_set_new(object, "began", json_value_time(entry->began_wall_us));
     json_object_set_new(object, "ended", json_value_time(entry->ended_wall_us));
-    json_object_set_new(object, "uid", json_integer(act->uid));
+    json_object_set_new(object, "uid", act->uid == DEAD_LETTER_NO_UID ? json_null()
+                                                                      : json_integer(act->uid));
     json_object_set_new(object, "login", json_value_text(act->login));
     json_object_set_new(object, "detail", json_value_text(act->detail));
     replay_status_write(&entry->status, object);
@@ -237,7 +259,7 @@ static int begin(struct replays *replays, struct entry *entry)
     replays->running++;
     replays->kept++;
     log_event(LOG_INFO, "replay_begun", LOG_NUMBER("replay", (int64_t)entry->number),
-              LOG_NUMBER("uid", entry->memory.order.act.uid),
+              LOG_TEXT("login", entry->memory.order.act.login),
               LOG_TEXT("detail", entry->memory.order.act.detail));
     return 0;
 }
@@ -269,9 +291,8 @@ static void begin_replay(void *argument, const struct router_call *call,
         entry_drop(entry);
         return;
     }
-    http_server_peer(call->request, &peer);
     act->action = "replay";
-    act->uid = peer.uid;
+    act->uid = http_server_peer(call->request, &peer) ? peer.uid : DEAD_LETTER_NO_UID;
     act->wall_us = clock_wall();
     act->detail = act->detail ? act->detail : "";
     act->login = act->login ? act->login : "";

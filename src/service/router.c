@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/router.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ struct table {
 };
 
 struct router {
+    pthread_mutex_t mutex; /* held through a call: handlers need not know that there are two servers */
     struct table tables[TABLES_MOST];
     size_t table_count;
 };
@@ -31,11 +33,16 @@ struct parts {
 
 struct router *router_new(void)
 {
-    return memory_zero(1, sizeof(struct router));
+    struct router *router = memory_zero(1, sizeof *router);
+
+    pthread_mutex_init(&router->mutex, NULL);
+    return router;
 }
 
 void router_free(struct router *router)
 {
+    if (router)
+        pthread_mutex_destroy(&router->mutex);
     free(router);
 }
 
@@ -103,11 +110,27 @@ static void call_route(const struct router_route *route, void *argument,
     json_decref(call.body);
 }
 
+/* Answers GET /v1: what there is. */
+static void list_routes(const struct router *router, struct router_answer *answer)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < router->table_count; i++)
+        for (const struct router_route *route = router->tables[i].routes; route->method; route++)
+            json_array_append_new(list, json_pack("{s:s, s:s}", "method", route->method, "path",
+                                                  route->path));
+    answer->body = json_pack("{s:o}", "routes", list);
+}
+
 static void find_route(const struct router *router, const struct http_server_request *request,
                        struct router_answer *answer)
 {
-    bool known = false;
+    bool known = !strcmp(request->path, "/v1");
 
+    if (known && method_matches("GET", request->method)) {
+        list_routes(router, answer);
+        return;
+    }
     for (size_t i = 0; i < router->table_count; i++) {
         const struct table *table = &router->tables[i];
 
@@ -133,9 +156,12 @@ void router_handle(void *argument, const struct http_server_request *request,
                    struct http_server_answer *ret_answer)
 {
     struct router_answer answer = {.status = 200};
+    struct router *router = argument;
     char *text;
 
-    find_route(argument, request, &answer);
+    pthread_mutex_lock(&router->mutex);
+    find_route(router, request, &answer);
+    pthread_mutex_unlock(&router->mutex);
     if (!answer.body)
         answer.body = json_object();
     text = json_dumps(answer.body, JSON_COMPACT | JSON_ENCODE_ANY);

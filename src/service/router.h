@@ -33,8 +33,8 @@ struct router_answer {
     json_t *body; /* the router takes it over */
 };
 
-/* Called on the server's thread, one call at a time; must not block for long: what takes its time
- * gets a resource of its own that tells how far it is. All is valid within the call. */
+/* Called on a server's thread, one call at a time whatever servers there are; must not block for long:
+ * what takes its time gets a resource of its own that tells how far it is. All is valid within the call. */
 typedef void (*router_fn)(void *argument, const struct router_call *call,
                           struct router_answer *ret_answer);
 
@@ -52,7 +52,7 @@ void router_free(struct router *router); /* NULL is fine */
 /* Adds the routes of a table, which is borrowed, as is `argument`. An earlier route wins. */
 void router_add(struct router *router, const struct router_route *routes, void *argument);
 
-/* Answers a request: 404 for a path that no route has, 405 for another method, 400 where the body is
+/* Answers a request: with the list of all routes for GET /v1, with 404 for a path that no route has, 405 for another method, 400 where the body is
  * no JSON. `router`: a struct router; the signature is http_server_fn's. */
 void router_handle(void *router, const struct http_server_request *request,
                    struct http_server_answer *ret_answer);

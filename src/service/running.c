@@ -15,12 +15,16 @@ struct running *running_new(struct configuration *configuration, const struct ma
     running->configuration = configuration_hold(configuration);
     running->mapping = mapping;
     running->claims = claims ? claims_hold(claims) : claims_new();
+    running->book = books_of(context->books, mapping->name);
     running->context = context;
     return running;
 }
 
 void running_drop_pollers(struct running *running)
 {
+    /* Its thread first: it posts to their mailboxes. */
+    publisher_free(running->publisher);
+    running->publisher = NULL;
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
         poller_free(running->pollers[i]);
     free(running->pollers);
@@ -43,13 +47,23 @@ int running_prepare(struct running *running, struct fault *fault)
     const struct mapping *mapping = running->mapping;
 
     running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
+    if (mapping->letters_to.connector) {
+        running->publisher = publisher_new(mapping, running->context->recorder, fault);
+        if (!running->publisher) {
+            running_drop_pollers(running);
+            return fault_prefix(fault, "mapping %s", mapping->name);
+        }
+    }
     for (uint32_t i = 0; i < mapping->pollers; i++) {
         struct poller_context context = {
             .mapping = mapping,
             .number = i,
             .recorder = running->context->recorder,
+            .publisher = running->publisher,
             .token_store = running->context->token_store,
             .claims = running->claims,
+            .book = running->book,
+            .park = running->context->park,
         };
 
         running->pollers[i] = poller_new(&context, fault);
@@ -68,6 +82,8 @@ int running_start(struct running *running, struct fault *fault)
 
     recorder_set_keep(running->context->recorder, mapping->name, mapping->dead_letter_keep_us);
     recorder_set_limits(running->context->recorder, mapping->name, &mapping->dead_letter_limits);
+    if (running->publisher && publisher_start(running->publisher, fault))
+        return -1;
     for (uint32_t i = 0; i < mapping->pollers; i++)
         if (poller_start(running->pollers[i], fault))
             return -1;
@@ -83,6 +99,8 @@ void running_stop(struct running *running, bool at_once)
     running->stopping = true;
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
         poller_stop(running->pollers[i], at_once ? 0 : running->mapping->drain_us);
+    if (running->publisher)
+        publisher_stop(running->publisher, at_once ? 0 : running->mapping->drain_us);
 }
 
 void running_pause(struct running *running, bool paused)
@@ -109,7 +127,9 @@ bool running_ended(const struct running *running)
     for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
         if (!poller_ended(running->pollers[i]))
             return false;
-    return true;
+    if (running->publisher)
+        publisher_finish(running->publisher);
+    return !running->publisher || publisher_ended(running->publisher);
 }
 
 /* ---- status ---- */
@@ -125,6 +145,9 @@ static void add_counts(struct engine_counts *sum, const struct engine_counts *mo
     sum->failed += more->failed;
     sum->retried += more->retried;
     sum->named += more->named;
+    sum->refused += more->refused;
+    sum->settled += more->settled;
+    sum->parked += more->parked;
 }
 
 /* The latest of both. */
@@ -179,13 +202,30 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
     sum->received_rate += more->received_rate;
     sum->done_rate += more->done_rate;
     join_errors(sum->errors, more->errors);
+    sum->settle_failures += more->settle_failures;
     histogram_join(&sum->duration, &more->duration);
+    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++)
+        if (more->exemplars[i].wall_us > sum->exemplars[i].wall_us)
+            sum->exemplars[i] = more->exemplars[i];
     histogram_join(&sum->batch, &more->batch);
     histogram_join(&sum->age, &more->age);
     sum->dead_letters_stuck |= more->dead_letters_stuck;
     sum->records_stuck |= more->records_stuck;
     if (!sum->turn_us || more->turn_us < sum->turn_us)
         sum->turn_us = more->turn_us;
+}
+
+/* Its state is that of the pollers whose letters wait there. */
+static void add_publisher(const struct running *running, struct poller_status *sum)
+{
+    struct publisher_status *publisher = &sum->publisher;
+
+    if (!running->publisher)
+        return;
+    publisher_read_status(running->publisher, publisher);
+    sum->dead_letters_stuck |= publisher->stuck;
+    if (publisher->turn_us && (!sum->turn_us || publisher->turn_us < sum->turn_us))
+        sum->turn_us = publisher->turn_us;
 }
 
 void running_status(const struct running *running, struct poller_status *ret_status)
@@ -199,4 +239,13 @@ void running_status(const struct running *running, struct poller_status *ret_sta
             status.turn_us = 0; /* it turns no more, and need not */
         add_status(ret_status, &status);
     }
+    add_publisher(running, ret_status);
+}
+
+void running_lanes(const struct running *running, struct poller_lane *ret_lanes)
+{
+    memset(ret_lanes, 0, (lane_slots_most(running->book->lanes) + 1) * sizeof *ret_lanes);
+    for (uint32_t i = 0; running->pollers && i < running->mapping->pollers; i++)
+        if (!poller_ended(running->pollers[i]))
+            poller_add_lanes(running->pollers[i], ret_lanes);
 }

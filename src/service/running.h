@@ -13,6 +13,8 @@
 struct running_context {
     struct recorder *recorder;
     struct token_store *token_store;
+    struct books *books;
+    struct park *park;
 };
 
 struct running {
@@ -20,8 +22,10 @@ struct running {
     const struct mapping *mapping;
     const struct running_context *context;
     struct claims *claims; /* held */
+    struct book *book;
     uint32_t cap;             /* of invocations in flight per poller, an operator's; 0: none */
     struct poller **pollers; /* NULL: none, drained */
+    struct publisher *publisher; /* of dead letters; NULL: they go to the recorder */
     bool stopping;
 };
 
@@ -52,5 +56,7 @@ void running_drop_pollers(struct running *running);
 
 /* Status summed over the pollers; all zero but `lag` without any. */
 void running_status(const struct running *running, struct poller_status *ret_status);
+/* Its lanes, an entry for each place of the book and one for all others. */
+void running_lanes(const struct running *running, struct poller_lane *ret_lanes);
 
 #endif

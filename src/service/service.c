@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
@@ -14,15 +15,21 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "io/activation.h"
 #include "io/footprint.h"
 #include "service/admin.h"
 #include "service/control.h"
+#include "service/control_http.h"
 #include "service/notices.h"
 #include "service/operate.h"
 #include "service/orders.h"
+#include "service/parked_left.h"
 #include "service/replays.h"
 #include "service/status.h"
 #include "service/supervisor.h"
+#include "service/tails.h"
+#include "service/usage.h"
 
 /* By then connections are made and what was only needed for that can be given back. */
 #define SETTLED_US (4 * CLOCK_SECOND)
@@ -38,9 +45,12 @@ struct service {
     struct status *status;
     struct operate *operate;
     struct replays *replays;
+    struct usage *usage;
     struct router *router;
+    struct activation *activation;
     struct control *control;
-    struct admin *admin;
+    struct control_http *control_http; /* NULL: off */
+    struct admin *admin;               /* NULL: off */
     int signals; /* signalfd */
     bool stopping;
 };
@@ -107,6 +117,73 @@ static void serve(struct service *service)
     }
 }
 
+/* ---- those that listen ---- */
+
+static int open_control(struct service *service, const char *path, struct fault *fault)
+{
+    char *address = memory_format("unix:%s", path);
+    int fd = activation_claim(service->activation, "control", address);
+
+    free(address);
+    if (!fd) /* the unit's is not where ours would be, which goes with the runtime directory */
+        fd = activation_claim(service->activation, "control", "unix:");
+    service->control = control_start(path, fd, service->router, fault);
+    return service->control ? 0 : -1;
+}
+
+static int open_control_http(struct service *service, const struct control_http_settings *settings,
+                             struct fault *fault)
+{
+    int fd;
+
+    if (!settings->listen)
+        return 0;
+    fd = activation_claim(service->activation, "control_http", settings->listen);
+    service->control_http = control_http_start(settings, fd, service->router, fault);
+    if (!service->control_http)
+        return -1;
+    log_event(LOG_INFO, "control_listening", LOG_TEXT("address", settings->listen),
+              LOG_NUMBER("port", control_http_port(service->control_http)));
+    return 0;
+}
+
+static int open_admin(struct service *service, const char *listen, struct fault *fault)
+{
+    int fd = activation_claim(service->activation, "listen", listen);
+
+    if (!listen && !fd)
+        return 0;
+    listen = listen ? listen : "the socket that was handed over";
+    service->admin = admin_start(listen, fd, service->supervisor, service->replays, fault);
+    if (!service->admin)
+        return -1;
+    log_event(LOG_INFO, "listening", LOG_TEXT("address", listen),
+              LOG_NUMBER("port", admin_port(service->admin)));
+    return 0;
+}
+
+static void complain_unclaimed(const struct activation *activation)
+{
+    char text[ACTIVATION_TEXT];
+    size_t at = 0;
+
+    while (activation_unclaimed(activation, &at, text) == 0)
+        log_event(LOG_WARNING, "socket_unused", LOG_TEXT("address", text),
+                  LOG_TEXT("effect", "who connects there is not answered; it is no address of listen, "
+                                     "control or control_http in sluice.yaml"));
+}
+
+static int open_listeners(struct service *service, const struct service_settings *settings,
+                          struct fault *fault)
+{
+    if (open_admin(service, settings->listen, fault) ||
+        open_control_http(service, &settings->control_http, fault) ||
+        open_control(service, settings->control, fault))
+        return -1;
+    complain_unclaimed(service->activation);
+    return 0;
+}
+
 /* Makes all parts; those that listen do so from here on. */
 static int open_service(struct service *service, struct configuration *configuration,
                         struct fault *fault)
@@ -114,6 +191,9 @@ static int open_service(struct service *service, struct configuration *configura
     const struct service_settings *settings = &configuration->service;
     sigset_t signals;
 
+    service->activation = activation_take(fault);
+    if (!service->activation)
+        return EX_UNAVAILABLE;
     fill_signals(&signals);
     service->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     service->orders = orders_new(fault);
@@ -133,17 +213,12 @@ static int open_service(struct service *service, struct configuration *configura
     operate_add_routes(service->operate, service->router);
     service->replays = replays_new(service->supervisor);
     replays_add_routes(service->replays, service->router);
-    service->control = control_start(settings->control, service->router, fault);
-    if (!service->control)
-        return EX_UNAVAILABLE;
-    if (settings->listen) {
-        service->admin = admin_start(settings->listen, service->supervisor, fault);
-        if (!service->admin)
-            return EX_UNAVAILABLE;
-        log_event(LOG_INFO, "listening", LOG_TEXT("address", settings->listen),
-                  LOG_NUMBER("port", admin_port(service->admin)));
-    }
-    return EX_OK;
+    tails_add_routes(service->supervisor, service->router);
+    service->usage = usage_start(service->supervisor, fault);
+    if (!service->usage)
+        return EX_OSERR;
+    usage_add_routes(service->usage, service->router);
+    return open_listeners(service, settings, fault) ? EX_UNAVAILABLE : EX_OK;
 }
 
 /* Those that listen end first: they look into the others. */
@@ -152,8 +227,11 @@ static void close_service(struct service *service)
     if (service->orders)
         orders_end(service->orders);
     admin_stop(service->admin);
+    control_http_stop(service->control_http);
     control_stop(service->control);
+    activation_free(service->activation);
     replays_free(service->replays);
+    usage_stop(service->usage);
     operate_free(service->operate);
     status_free(service->status);
     router_free(service->router);
@@ -163,14 +241,27 @@ static void close_service(struct service *service)
         close(service->signals);
 }
 
+/* What of new settings needs no restart. Main thread. */
+static void take_settings(void *argument, const struct service_settings *settings)
+{
+    struct service *service = argument;
+
+    if (service->control_http)
+        control_http_take(service->control_http, &settings->control_http);
+}
+
 int service_run(struct configuration *configuration, struct reload_source *source)
 {
-    struct service service = {.source = source};
+    struct service service = {.source = source, .signals = -1};
     struct fault fault = {.text = ""};
     int code;
 
     source->started_with = &configuration->service;
+    source->taken = take_settings;
+    source->argument = &service;
     code = open_service(&service, configuration, &fault);
+    if (code == EX_OK)
+        parked_left_tell(service.supervisor);
     if (code == EX_OK && supervisor_start(service.supervisor, &fault)) {
         supervisor_stop(service.supervisor, true);
         code = EX_OSERR;

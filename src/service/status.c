@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/json_value.h"
+#include "service/parked_left.h"
+#include "service/status_lanes.h"
 
 struct status {
     struct supervisor *supervisor;
@@ -65,13 +67,15 @@ struct status_verdict status_judge(const struct supervisor_view *view,
                                    const struct recorder_stats *stores, int64_t now_us)
 {
     static const struct word stuck = {"stuck", STATUS_BAD},
-                             waiting = {"waiting_for_store", STATUS_BAD};
+                             waiting = {"waiting_for_store", STATUS_BAD},
+                             park_full = {"park_full", STATUS_DEGRADED};
     const struct poller_status *status = &view->status;
 
     if (status->turn_us && now_us - status->turn_us > SUPERVISOR_STUCK_US)
         return verdict(stuck, "a poller's thread does not turn", 0);
     if (status->dead_letters_stuck || status->records_stuck)
-        return verdict(waiting, stores->last_error.text, 0);
+        return verdict(waiting,
+                       status->publisher.stuck ? status->publisher.text : stores->last_error.text, 0);
     if (view->phase != SUPERVISOR_RUNNING)
         return verdict(phase_words[view->phase], phase_reasons[view->phase],
                        view->wish_since_wall_us);
@@ -79,6 +83,8 @@ struct status_verdict status_judge(const struct supervisor_view *view,
         return verdict(source_words[status->state], status->state_text, 0);
     if (status->gate != GATE_CLOSED)
         return verdict(gate_words[status->gate], status->gate_text, status->gate_since_wall_us);
+    if (view->parked.full)
+        return verdict(park_full, "retry.park_bytes is used up; long retries wait at their source", 0);
     return verdict(source_words[SLUICE_STATE_RUNNING], "", 0);
 }
 
@@ -93,7 +99,7 @@ static json_t *number_or_null(int64_t number)
 
 static json_t *counts_json(const struct engine_counts *counts)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",                     //
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",      //
                      "received", (json_int_t)counts->received,                            //
                      "done", (json_int_t)counts->done,                                    //
                      "filtered", (json_int_t)counts->filtered,                            //
@@ -102,7 +108,18 @@ static json_t *counts_json(const struct engine_counts *counts)
                      "invocations", (json_int_t)counts->invocations,                      //
                      "failed", (json_int_t)counts->failed,                                //
                      "retried", (json_int_t)counts->retried,                              //
-                     "named", (json_int_t)counts->named);
+                     "named", (json_int_t)counts->named,                                  //
+                     "refused", (json_int_t)counts->refused,                              //
+                     "settled", (json_int_t)counts->settled,                              //
+                     "parked", (json_int_t)counts->parked);
+}
+
+static json_t *parked_json(const struct lot_state *parked)
+{
+    return json_pack("{s:I, s:I, s:o, s:b}", "count", (json_int_t)parked->count, "bytes",
+                     (json_int_t)parked->bytes, "due",
+                     parked->waits ? json_value_time(parked->due_wall_us) : json_null(), "full",
+                     (int)parked->full);
 }
 
 static json_t *breaker_json(const struct poller_status *status)
@@ -137,7 +154,20 @@ static json_t *unverified_json(const struct mapping *mapping)
         json_array_append_new(list, json_string("source"));
     if (mapping->target.insecure)
         json_array_append_new(list, json_string("target"));
+    if (mapping_trusts_any_place(mapping))
+        json_array_append_new(list, json_string("dead-letter place"));
     return list;
+}
+
+/* null: they stay in the state directory. */
+static json_t *place_json(const struct mapping *mapping, const struct publisher_status *publisher)
+{
+    if (!mapping->letters_to.connector)
+        return json_null();
+    return json_pack("{s:o, s:I, s:I, s:I, s:I}", "place", json_value_text(mapping->letters_to.text),
+                     "published", (json_int_t)publisher->published, "kept",
+                     (json_int_t)publisher->kept, "failures", (json_int_t)publisher->failures,
+                     "waiting", (json_int_t)publisher->waiting);
 }
 
 static json_t *mapping_json(const struct supervisor_view *view, const struct recorder_stats *stores)
@@ -174,6 +204,9 @@ static json_t *mapping_json(const struct supervisor_view *view, const struct rec
                         "counts", counts_json(&now->counts),               //
                         "errors", errors_json(now->errors));
     json_object_set_new(json, "unverified", unverified_json(mapping));
+    json_object_set_new(json, "lanes_behind", status_lanes(view->running));
+    json_object_set_new(json, "parked", parked_json(&view->parked));
+    json_object_set_new(json, "dead_letter_to", place_json(mapping, &now->publisher));
     json_object_set_new(json, "concurrency_set", view->cap ? json_integer(view->cap) : json_null());
     json_object_update(json, numbers);
     json_decref(numbers);
@@ -187,7 +220,8 @@ static json_t *stores_json(const struct recorder_stats *stores)
     return json_pack("{s:b, s:I, s:I, s:I, s:b, s:o}", "stuck", (int)stuck, "commits", (json_int_t)stores->commits,
                      "failures", (json_int_t)stores->failures, "waiting",
                      (json_int_t)stores->waiting, "failing",
-                     stores->letters_failing_since_us || stores->tokens_failing_since_us,
+                     stores->letters_failing_since_us || stores->tokens_failing_since_us ||
+                         stores->park_failing_since_us,
                      "last_error", json_value_text(stores->last_error.text));
 }
 
@@ -214,16 +248,27 @@ static struct listing list_mappings(struct status *status, const char *name)
     return listing;
 }
 
+static void list_left(void *argument, const char *mapping, const struct lot_state *state)
+{
+    json_t *parked = parked_json(state);
+
+    json_object_set_new(parked, "mapping", json_value_text(mapping));
+    json_array_append_new(argument, parked);
+}
+
 static void show_service(void *argument, const struct router_call *call,
                          struct router_answer *answer)
 {
     struct status *status = argument;
     struct listing listing = list_mappings(status, NULL);
+    json_t *left = json_array();
 
+    parked_left_look(status->supervisor, list_left, left);
     answer->body = json_pack("{s:s, s:i, s:o, s:o, s:o}", "version", SLUICE_VERSION, "pid",
                              (int)getpid(), "started", json_value_time(status->started_wall_us),
                              "stores", stores_json(&listing.stores), "mappings",
                              listing.mappings);
+    json_object_set_new(answer->body, "parked_without_mapping", left);
 }
 
 static void show_mapping(void *argument, const struct router_call *call,

@@ -31,7 +31,11 @@ struct supervisor {
     char *state_directory;               /* of the first: a reload does not move the stores */
     struct token_store *tokens;
     struct dead_letter_store *letters;
+    struct park *park;
     struct recorder *recorder;
+    struct configuration *first; /* held: its settings are the tracer's */
+    struct tracer *tracer;       /* NULL: off */
+    struct books *books;
     struct running_context context;
     bool stopping;
     pthread_mutex_t mutex; /* guards the slots and what they point to; the main thread reads freely */
@@ -58,8 +62,14 @@ static int open_stores(struct supervisor *supervisor, struct fault *fault)
         dead_letter_store_sqlite_open(service->state_directory, DEAD_LETTER_WRITE, fault);
     if (!supervisor->letters)
         return -1;
+    supervisor->park = park_open(service->state_directory, fault);
+    if (!supervisor->park)
+        return -1;
     supervisor->recorder = recorder_new(supervisor->tokens, supervisor->letters, NULL, fault);
-    return supervisor->recorder ? 0 : -1;
+    if (!supervisor->recorder)
+        return -1;
+    recorder_use_park(supervisor->recorder, park_store(supervisor->park));
+    return 0;
 }
 
 static const struct mapping *mapping_of(const struct slot *slot)
@@ -79,6 +89,15 @@ struct supervisor *supervisor_new(struct configuration *configuration, struct fa
 
     pthread_mutex_init(&supervisor->mutex, NULL);
     supervisor->configuration = configuration_hold(configuration);
+    supervisor->first = configuration_hold(configuration);
+    if (configuration->service.traces.http.url) {
+        supervisor->tracer = tracer_start(&configuration->service.traces, fault);
+        if (!supervisor->tracer) {
+            supervisor_free(supervisor);
+            return NULL;
+        }
+    }
+    supervisor->books = books_new(configuration->service.metric_lanes, supervisor->tracer);
     if (open_stores(supervisor, fault)) {
         supervisor_free(supervisor);
         return NULL;
@@ -86,6 +105,8 @@ struct supervisor *supervisor_new(struct configuration *configuration, struct fa
     supervisor->context = (struct running_context){
         .recorder = supervisor->recorder,
         .token_store = supervisor->tokens,
+        .books = supervisor->books,
+        .park = supervisor->park,
     };
     if (supervisor_apply(supervisor, configuration, &changes, fault)) {
         supervisor_free(supervisor);
@@ -308,6 +329,7 @@ void supervisor_tick(struct supervisor *supervisor)
 {
     size_t kept = 0;
 
+    books_tidy(supervisor->books, clock_now());
     if (supervisor->stopping)
         return;
     pthread_mutex_lock(&supervisor->mutex);
@@ -446,12 +468,16 @@ void supervisor_free(struct supervisor *supervisor)
         running_free(supervisor->slots[i].next);
     }
     free(supervisor->slots);
+    tracer_stop(supervisor->tracer);
+    books_free(supervisor->books);
     recorder_free(supervisor->recorder);
+    park_close(supervisor->park);
     if (supervisor->letters)
         supervisor->letters->ops->close(supervisor->letters);
     if (supervisor->tokens)
         supervisor->tokens->ops->close(supervisor->tokens);
     configuration_free(supervisor->configuration);
+    configuration_free(supervisor->first);
     free(supervisor->state_directory);
     pthread_mutex_destroy(&supervisor->mutex);
     free(supervisor);
@@ -510,6 +536,7 @@ struct supervisor_hold *supervisor_hold(struct supervisor *supervisor,
             .mapping_count = hold->count,
             .recorder = supervisor->recorder,
             .token_store = supervisor->tokens,
+            .books = supervisor->books,
             .claims = held_claims,
             .argument = hold,
         };
@@ -556,15 +583,44 @@ void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, voi
             .phase = phase_of(supervisor, slot),
             .cap = slot->now->cap,
             .wish_since_wall_us = slot->wish == SUPERVISOR_RUN ? 0 : slot->wish_since_wall_us,
+            .running = slot->now,
         };
 
         running_status(slot->now, &view.status);
+        lot_state(park_lot(supervisor->park, view.mapping->name), &view.parked);
         look(argument, &view);
     }
     pthread_mutex_unlock(&supervisor->mutex);
 }
 
+struct park *supervisor_park(struct supervisor *supervisor)
+{
+    return supervisor->park;
+}
+
 void supervisor_recorder_stats(struct supervisor *supervisor, struct recorder_stats *ret_stats)
 {
     recorder_stats(supervisor->recorder, ret_stats);
+}
+
+void supervisor_prices(struct supervisor *supervisor, struct prices *ret_prices)
+{
+    pthread_mutex_lock(&supervisor->mutex);
+    *ret_prices = supervisor->configuration->service.prices;
+    pthread_mutex_unlock(&supervisor->mutex);
+}
+
+void supervisor_tracer_stats(struct supervisor *supervisor, struct tracer_stats *ret_stats)
+{
+    *ret_stats = tracer_stats(supervisor->tracer);
+}
+
+struct books *supervisor_books(const struct supervisor *supervisor)
+{
+    return supervisor->books;
+}
+
+const char *supervisor_state_directory(const struct supervisor *supervisor)
+{
+    return supervisor->state_directory;
 }

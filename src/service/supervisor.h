@@ -9,12 +9,14 @@
 
 #include "base/clock.h"
 #include "service/config.h"
+#include "service/park.h"
 #include "service/poller.h"
 #include "service/replay.h"
 
 /* A thread that has not turned for this long is stuck: they turn once a second. */
 #define SUPERVISOR_STUCK_US (30 * CLOCK_SECOND)
 
+struct running;
 struct supervisor;
 
 /* Opens the stores and makes the pollers. Holds the configuration as long as it needs it. NULL with a
@@ -91,11 +93,20 @@ struct supervisor_view {
     uint32_t cap;                /* as supervisor_cap set it; 0: it did not */
     int64_t wish_since_wall_us;  /* PAUSED, DRAINING, DRAINED */
     struct poller_status status; /* summed over the pollers */
+    const struct running *running;
+    struct lot_state parked;
 };
 
 /* Called for each mapping, by name, with the supervisor locked: all is valid within the call. */
 typedef void (*supervisor_view_fn)(void *argument, const struct supervisor_view *view);
 void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, void *argument);
+/* Borrowed; as long as the supervisor. */
+struct park *supervisor_park(struct supervisor *supervisor);
 void supervisor_recorder_stats(struct supervisor *supervisor, struct recorder_stats *ret_stats);
+void supervisor_tracer_stats(struct supervisor *supervisor, struct tracer_stats *ret_stats);
+/* The prices of the latest configuration. */
+void supervisor_prices(struct supervisor *supervisor, struct prices *ret_prices);
+struct books *supervisor_books(const struct supervisor *supervisor);
+const char *supervisor_state_directory(const struct supervisor *supervisor);
 
 #endif

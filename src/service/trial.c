@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/trial.h"
 
+#include "service/host_nothing.h"
 #include "service/options.h"
 
 /* A host that takes no messages: enough for `open`, `check` and `close`. */
@@ -17,30 +18,17 @@ static void ignore_state(struct sluice_host *host, uint32_t state, const char *t
 {
 }
 
-static void *no_lane(struct sluice_host *host, const struct sluice_lane *lane)
-{
-    return NULL;
-}
-
-static void ignore_lane(struct sluice_host *host, void *lane)
-{
-}
-
-static void ignore_messages(struct sluice_host *host, const struct sluice_message *messages,
-                            size_t count)
-{
-}
-
-static void ignore_settled(struct sluice_host *host, void *lane, uint64_t position)
-{
-}
-
 static void ignore_published(struct sluice_host *host, void *cookie, const char *error)
 {
 }
 
-static void ignore_stopped(struct sluice_host *host)
+static void ignore_unpublishable(struct sluice_host *host, void *cookie, const char *error)
 {
+}
+
+static int no_position(struct sluice_host *host, void *lane, uint64_t *ret_position)
+{
+    return 0;
 }
 
 static const struct sluice_host_api host_api = {
@@ -50,18 +38,21 @@ static const struct sluice_host_api host_api = {
     .values = &options_api,
     .log = ignore_log,
     .state = ignore_state,
-    .lane_opened = no_lane,
-    .lane_closing = ignore_lane,
-    .lane_lost = ignore_lane,
-    .deliver = ignore_messages,
-    .settled = ignore_settled,
+    .lane_opened = host_nothing_lane_opened,
+    .lane_closing = host_nothing_lane,
+    .lane_lost = host_nothing_lane,
+    .deliver = host_nothing_deliver,
+    .settled = host_nothing_settled,
     .published = ignore_published,
-    .stopped = ignore_stopped,
+    .stopped = host_nothing_stopped,
+    .settle_failed = host_nothing_settle_failed,
+    .lane_position = no_position,
+    .unpublishable = ignore_unpublishable,
 };
 
 /* 0, or -1 with errors added. */
 static int open_instance(const struct sluice_connector *connector,
-                         const struct sluice_values *values, struct place place,
+                         const struct sluice_values *values, bool publishes, struct place place,
                          struct problems *problems, void **ret_instance)
 {
     static struct sluice_host nobody;
@@ -70,33 +61,48 @@ static int open_instance(const struct sluice_connector *connector,
     int result;
 
     options_collect(problems);
-    result = connector->open(&nobody, &host_api, values, &instance);
+    result = (publishes ? connector->open_publisher : connector->open)(&nobody, &host_api, values,
+                                                                       &instance);
     refused = options_collect(NULL);
     if (result == 0 && refused)
         connector->close(instance);
     if (result != 0 && !refused)
         problem_add(problems, place,
-                    "source.%s: the connector refuses these options without saying why",
-                    connector->name);
+                    "%s.%s: the connector refuses these options without saying why",
+                    publishes ? "dead_letter.to" : "source", connector->name);
     if (result != 0 || refused)
         return -1;
     *ret_instance = instance;
     return 0;
 }
 
-int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
-               struct place place, struct problems *problems)
+static int open_and_close(const struct sluice_connector *connector,
+                          const struct sluice_values *values, bool publishes, struct place place,
+                          struct problems *problems)
 {
     void *instance;
 
-    if (open_instance(connector, values, place, problems, &instance) != 0)
+    if (open_instance(connector, values, publishes, place, problems, &instance) != 0)
         return -1;
     connector->close(instance);
     return 0;
 }
 
-int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
-                const struct sluice_check *check)
+int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
+               struct place place, struct problems *problems)
+{
+    return open_and_close(connector, values, false, place, problems);
+}
+
+int trial_open_place(const struct sluice_connector *connector, const struct sluice_values *values,
+                     struct place place, struct problems *problems)
+{
+    return open_and_close(connector, values, true, place, problems);
+}
+
+static int check_instance(const struct sluice_connector *connector,
+                          const struct sluice_values *values, bool publishes,
+                          const struct sluice_check *check)
 {
     struct problems problems = {0};
     void *instance;
@@ -104,7 +110,7 @@ int trial_check(const struct sluice_connector *connector, const struct sluice_va
 
     if (!connector->check)
         return 1;
-    if (open_instance(connector, values, (struct place){0}, &problems, &instance) != 0) {
+    if (open_instance(connector, values, publishes, (struct place){0}, &problems, &instance) != 0) {
         check->report(check->cookie, false, problems.count ? problems.items[0].text : "refused");
         problem_free_all(&problems);
         return -1;
@@ -112,4 +118,16 @@ int trial_check(const struct sluice_connector *connector, const struct sluice_va
     result = connector->check(instance, check);
     connector->close(instance);
     return result == 0 ? 0 : -1;
+}
+
+int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
+                const struct sluice_check *check)
+{
+    return check_instance(connector, values, false, check);
+}
+
+int trial_check_place(const struct sluice_connector *connector, const struct sluice_values *values,
+                      const struct sluice_check *check)
+{
+    return check_instance(connector, values, true, check);
 }

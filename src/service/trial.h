@@ -13,10 +13,17 @@
 int trial_open(const struct sluice_connector *connector, const struct sluice_values *values,
                struct place place, struct problems *problems);
 
+/* The same for an instance that only publishes, see `open_publisher`. */
+int trial_open_place(const struct sluice_connector *connector, const struct sluice_values *values,
+                     struct place place, struct problems *problems);
+
 /* Opens an instance, calls its `check` with `check`, and closes it. 0: all is well; 1: the
  * connector has no check; -1: `check->report` was told what failed. May block up to the deadline.
  */
 int trial_check(const struct sluice_connector *connector, const struct sluice_values *values,
                 const struct sluice_check *check);
+/* The same for a place; `check->destination` is what to try there. */
+int trial_check_place(const struct sluice_connector *connector, const struct sluice_values *values,
+                      const struct sluice_check *check);
 
 #endif
