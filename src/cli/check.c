@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/units.h"
 #include "cli/arguments.h"
 #include "cli/check_report.h"
@@ -25,7 +26,7 @@ enum { CONNECT, EXPLAIN, JSON, CONFIG, CONNECTORS, TIMEOUT };
 
 static const struct arguments_option options[] = {
     [CONNECT] = {"connect", 'c', NULL,
-                 "Try the source and the function for real, invoking nothing."},
+                 "Try the source, the place of dead letters and the function for real, invoking nothing."},
     [EXPLAIN] = {"explain", 'e', NULL, "Tell in plain sentences what each mapping will do."},
     [JSON] = {"json", 'j', NULL, "Print one JSON document instead of text."},
     [CONFIG] = {"config", 0, "DIR", "Take settings and defaults from DIR/sluice.yaml."},
@@ -61,14 +62,18 @@ struct trying {
     struct check_report *report;
     const struct mapping *mapping;
     bool failed; /* something was reported that does not work */
+    const char *part; /* goes before what is reported; NULL: nothing */
 };
 
 static void report_found(void *cookie, bool ok, const char *text)
 {
     struct trying *trying = cookie;
 
+    char *whole = memory_format("%s%s", trying->part ? trying->part : "", text);
+
     trying->failed = trying->failed || !ok;
-    check_report_tried(trying->report, trying->mapping, ok, text);
+    check_report_tried(trying->report, trying->mapping, ok, whole);
+    free(whole);
 }
 
 static bool try_source(struct trying *trying, int64_t timeout_us)
@@ -95,6 +100,29 @@ static bool try_source(struct trying *trying, int64_t timeout_us)
     return !trying->failed && result == 0;
 }
 
+static bool try_place(struct trying *trying, int64_t timeout_us)
+{
+    const struct letters_to *to = &trying->mapping->letters_to;
+    const struct sluice_check check = {
+        .deadline_us = timeout_us,
+        .cookie = trying,
+        .report = report_found,
+        .destination = to->name,
+    };
+    int result;
+
+    if (!to->connector)
+        return true;
+    trying->part = "dead_letter.to: ";
+    trying->failed = false;
+    result = trial_check_place(to->connector, to->values, &check);
+    if (result == 1)
+        report_found(trying, true, "the connector has no check of its own");
+    else if (result != 0 && !trying->failed)
+        report_found(trying, false, "the connector's check failed without saying why");
+    return !trying->failed && result >= 0;
+}
+
 static bool try_target(struct trying *trying, int64_t timeout_us)
 {
     const struct mapping *mapping = trying->mapping;
@@ -118,10 +146,11 @@ static bool try_all(struct check_report *report, const struct configuration *con
     size_t i;
 
     for (i = 0; i < configuration->mapping_count; i++) {
-        struct trying trying = {report, configuration->mappings[i], false};
+        struct trying trying = {.report = report, .mapping = configuration->mappings[i]};
         bool source = try_source(&trying, timeout_us);
+        bool place = try_place(&trying, timeout_us);
 
-        good = try_target(&trying, timeout_us) && source && good;
+        good = try_target(&trying, timeout_us) && source && place && good;
     }
     return good;
 }

@@ -79,6 +79,15 @@ static json_t *settings_of(const struct sluice_values *values)
     return object;
 }
 
+/* null: the state directory. */
+static json_t *place_of(const struct letters_to *to)
+{
+    if (!to->connector)
+        return json_null();
+    return json_pack("{s:s, s:s, s:o}", "connector", to->connector->name, "place", to->text,
+                     "options", to->is_source ? json_object() : settings_of(to->values));
+}
+
 void check_report_explained(struct check_report *report, const struct mapping *mapping,
                             const char *text)
 {
@@ -116,10 +125,11 @@ static void end_document(struct check_report *report, const struct configuration
         const struct mapping *mapping = configuration->mappings[i];
 
         append(report, "mappings",
-               json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", mapping->name, "file",
+               json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "name", mapping->name, "file",
                          mapping->file, "revision", mapping->revision, "connector",
                          mapping->connector->name, "source", settings_of(mapping->values),
-                         "settings", settings_of(mapping->settings)));
+                         "settings", settings_of(mapping->settings), "dead_letter_to",
+                         place_of(&mapping->letters_to)));
     }
     json_object_set_new(report->document, "errors", json_integer((json_int_t)problems->errors));
     json_object_set_new(report->document, "warnings", json_integer((json_int_t)problems->warnings));

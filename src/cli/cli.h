@@ -9,6 +9,8 @@ int cmd_check(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_dlq(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_tail(int argc, char **argv);
+int cmd_cost(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
@@ -18,6 +20,7 @@ int cmd_keys(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_connectors(int argc, char **argv);
 int cmd_token(int argc, char **argv);
+int cmd_parked(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_complete(int argc, char **argv);
 

@@ -47,6 +47,7 @@ static const struct {
     {SLUICE_HAS_KEY, "key"},
     {SLUICE_IS_ORDERED, "ordered"},
     {SLUICE_HAS_STABLE_IDENTITY, "stable-identity"},
+    {SLUICE_NEEDS_POSITION, "needs-position"},
 };
 
 #define CAPABILITIES (sizeof capabilities / sizeof capabilities[0])

@@ -13,24 +13,36 @@
 #include "io/control_client.h"
 #include "io/http_client.h"
 
-#define RUNTIME_SOCKET "/run/sluice/control.sock"
-#define TIMEOUT_US     (20 * CLOCK_SECOND)
+#define RUNTIME_DIRECTORY "/run/sluice" /* of sluice.service */
+#define TIMEOUT_US        (20 * CLOCK_SECOND)
 
-char *control_find(const struct control_place *place)
+/* That of a unit with this runtime directory, whose name its socket unit's begins with (sluice.socket): NULL
+ * where there is none. */
+static char *find_of_unit(const char *runtime)
 {
-    const char *runtime = getenv("RUNTIME_DIRECTORY");
-    char *state, *path;
+    static const char *const ends[] = {"-control.sock", "/control.sock"};
 
-    if (place->socket)
-        return memory_text(place->socket);
-    if (!place->state && runtime && *runtime) {
-        path = memory_format("%.*s/control.sock", (int)strcspn(runtime, ":"), runtime);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char *path = memory_format("%.*s%s", (int)strcspn(runtime, ":"), runtime, ends[i]);
+
         if (!access(path, F_OK))
             return path;
         free(path);
     }
-    if (!place->state && !access(RUNTIME_SOCKET, F_OK))
-        return memory_text(RUNTIME_SOCKET);
+    return NULL;
+}
+
+char *control_find(const struct control_place *place)
+{
+    const char *runtime = getenv("RUNTIME_DIRECTORY");
+    char *state, *path = NULL;
+
+    if (place->socket)
+        return memory_text(place->socket);
+    if (!place->state) /* within a unit no other's: `ExecReload=` must not reload another instance */
+        path = find_of_unit(runtime && *runtime ? runtime : RUNTIME_DIRECTORY);
+    if (path)
+        return path;
     state = state_directory_find(place->state);
     path = memory_format("%s/control.sock", state);
     free(state);

@@ -9,12 +9,13 @@
 
 /* Where the service is; both may be NULL: the usual places. */
 struct control_place {
-    const char *socket; /* --socket: the control socket itself */
+    const char *socket; /* --socket: the control socket itself; --control: a URL */
     const char *state;  /* --state: the directory that it is in */
 };
 
-/* The path of the control socket: as given, else control.sock in $RUNTIME_DIRECTORY, /run/sluice or
- * the state directory, the first that is there. Memory of the caller's. */
+/* The path of the control socket, or the URL of the control interface: as given, else, the first that is there,
+ * $RUNTIME_DIRECTORY-control.sock, control.sock in $RUNTIME_DIRECTORY, where that is unset /run/sluice, or
+ * in the state directory. Memory of the caller's. */
 char *control_find(const struct control_place *place);
 
 /* Whether a mapping could have that name, which then stands in a path as it is. */

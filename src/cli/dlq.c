@@ -68,23 +68,19 @@ int dlq_failed(const struct fault *fault)
 
 struct dead_letter_store *dlq_open(const char *directory, bool quiet, int *ret_exit)
 {
-    char *path = memory_format("%s/dead-letters.sqlite", directory);
-    struct dead_letter_store *store = NULL;
-    struct stat status;
     struct fault fault;
+    struct dead_letter_store *store =
+        dead_letter_store_sqlite_open(directory, DEAD_LETTER_READ, &fault);
+    char *path = memory_format("%s/dead-letters.sqlite", directory);
 
     *ret_exit = EX_OK;
-    if (stat(path, &status) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
-        if (!quiet)
-            printf("No dead letters yet in %s%s.\n", directory,
-                   exists(directory) ? "" : " (there is no such directory; --state names another)");
-    } else {
-        store = dead_letter_store_sqlite_open(directory, DEAD_LETTER_READ, &fault);
-        if (!store) {
-            *ret_exit = dlq_failed(&fault);
-            if (access(path, R_OK) != 0 && errno == EACCES)
-                *ret_exit = EX_NOPERM;
-        }
+    if (!store && fault.text[0]) {
+        *ret_exit = dlq_failed(&fault);
+        if (access(path, R_OK) != 0 && errno == EACCES)
+            *ret_exit = EX_NOPERM;
+    } else if (!store && !quiet) {
+        printf("No dead letters yet in %s%s.\n", directory,
+               exists(directory) ? "" : " (there is no such directory; --state names another)");
     }
     free(path);
     return store;

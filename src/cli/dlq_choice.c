@@ -24,7 +24,7 @@ static int choose_class(const struct arguments *arguments, struct dead_letter_qu
 {
     struct suggest suggest = suggest_begin(arguments->value);
 
-    for (int class = DEAD_ATTEMPTS; class <= DEAD_FILTERED; class ++) {
+    for (int class = DEAD_ATTEMPTS; class <= DEAD_LETTER_CLASS_LAST; class ++) {
         const char *name = dead_letter_class_name(class);
 
         if (strcmp(name, arguments->value) == 0) {
@@ -37,7 +37,8 @@ static int choose_class(const struct arguments *arguments, struct dead_letter_qu
         return arguments_refuse(arguments, "--class %s; did you mean %s?", arguments->value,
                                 suggest.nearest);
     return arguments_refuse(arguments, "--class takes attempts, poison, named, patience, age, "
-                                       "too_large, token_missing, token_conflict or filtered");
+                                       "too_large, token_missing, token_conflict, filtered, "
+                                       "foreign or buried");
 }
 
 static int choose_status(const struct arguments *arguments, struct dead_letter_query *query)

@@ -120,14 +120,7 @@ static void print_base64(const struct buffer *body)
 void dlq_curl(const struct mapping *mapping, const struct dead_letter *letter)
 {
     char token[TOKEN_BYTES_MOST + 16], *servers = mapping_servers(mapping);
-    const struct sluice_message message = {
-        .position = letter->position,
-        .key = letter->key,
-        .payload = letter->payload,
-        .timestamp_ms = letter->message_wall_us / CLOCK_MS,
-        .timestamp_kind = letter->message_wall_us ? SLUICE_TIMESTAMP_CREATED
-                                                  : SLUICE_TIMESTAMP_NONE,
-    };
+    const struct sluice_message message = dead_letter_message(letter);
     const struct envelope_record record = {.message = &message,
                                            .headers = letter->headers,
                                            .header_count = letter->header_count,
@@ -139,7 +132,7 @@ void dlq_curl(const struct mapping *mapping, const struct dead_letter *letter)
                                            .attempt = 1};
     const struct envelope_context context = {.format = mapping->rules.format,
                                              .mapping = mapping->name,
-                                             .connector = mapping->connector->name,
+                                             .kind = mapping_kind(mapping),
                                              .servers = servers};
     struct buffer body;
     char *type;

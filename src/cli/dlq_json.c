@@ -38,6 +38,18 @@ static json_t *number_or_null(uint32_t number)
     return number ? json_integer(number) : json_null();
 }
 
+static json_t *kind_of(const struct dead_letter *letter)
+{
+    switch (letter->timestamp_kind) {
+    case SLUICE_TIMESTAMP_CREATED:
+        return json_string("created");
+    case SLUICE_TIMESTAMP_APPENDED:
+        return json_string("appended");
+    default:
+        return json_null();
+    }
+}
+
 static json_t *attempts_of(const struct dead_letter *letter)
 {
     json_t *array = json_array();
@@ -71,17 +83,6 @@ static json_t *headers_of(const struct dead_letter *letter)
     return array;
 }
 
-/* A number; as text where JSON's numbers end, which Kafka's offsets never reach. */
-static json_t *position_of(const struct dead_letter *letter)
-{
-    char text[24];
-
-    if (letter->position <= INT64_MAX)
-        return json_integer((json_int_t)letter->position);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)letter->position);
-    return json_string(text);
-}
-
 json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
 {
     json_t *object = json_object();
@@ -95,13 +96,15 @@ json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
     json_object_set_new(object, "lane", json_value_text(letter->lane));
     json_object_set_new(object, "partition",
                         letter->partition < 0 ? json_null() : json_integer(letter->partition));
-    json_object_set_new(object, "position", position_of(letter));
+    json_object_set_new(object, "position", json_value_unsigned(letter->position));
     json_object_set_new(object, "token",
                         dlq_json_bytes((struct sluice_bytes){dead_letter_token_size(letter)
                                                                  ? letter->token
                                                                  : NULL,
                                                              dead_letter_token_size(letter)}));
     json_object_set_new(object, "produced", dlq_json_time(letter->message_wall_us));
+    json_object_set_new(object, "timestamp_kind", kind_of(letter));
+    json_object_set_new(object, "delivery_count", json_integer(letter->delivery_count));
     json_object_set_new(object, "class", json_string(dead_letter_class_name(letter->class)));
     json_object_set_new(object, "status", number_or_null(letter->status));
     json_object_set_new(object, "reason", json_value_text(letter->reason));
@@ -114,6 +117,8 @@ json_t *dlq_json_letter(const struct dead_letter *letter, bool with_payload)
     json_object_set_new(object, "forced", json_integer(letter->forced));
     if (!with_payload)
         return object;
+    json_object_set_new(object, "message_id", dlq_json_bytes(letter->message_id));
+    json_object_set_new(object, "identity", dlq_json_bytes(letter->identity));
     json_object_set_new(object, "attempts", attempts_of(letter));
     json_object_set_new(object, "response", dlq_json_bytes(letter->response));
     json_object_set_new(object, "headers", headers_of(letter));

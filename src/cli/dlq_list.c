@@ -22,7 +22,7 @@ static const struct arguments_usage usage = {
     .synopsis = "[OPTION...] [MAPPING]",
     .description = "Lists dead letters, newest first.\n"
                    "Classes: attempts, poison, named, patience, age, too_large, token_missing,\n"
-                   "token_conflict, filtered.",
+                   "token_conflict, filtered, foreign, buried.",
     .options = options,
     .examples = "  sluice dlq ls orders --since 2h\n"
                 "  sluice dlq ls --status 4xx --limit 0 --json | jq -r .token\n"

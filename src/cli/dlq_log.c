@@ -40,7 +40,8 @@ static void print_json(const struct dead_letter_act *act)
     json_t *object = json_object();
 
     json_object_set_new(object, "time", dlq_json_time(act->wall_us));
-    json_object_set_new(object, "uid", json_integer(act->uid));
+    json_object_set_new(object, "uid", act->uid == DEAD_LETTER_NO_UID ? json_null()
+                                                                      : json_integer(act->uid));
     json_object_set_new(object, "login", json_value_text(act->login));
     json_object_set_new(object, "action", json_value_text(act->action));
     json_object_set_new(object, "detail", json_value_text(act->detail));
@@ -67,7 +68,10 @@ static int see(void *argument, const struct dead_letter_act *act)
     if (view->count == 1)
         printf("%-19s  %-16s  %-8s  %10s  %10s  %s\n", "TIME", "WHO", "WHAT", "LETTERS", "FAILED",
                "WHICH");
-    snprintf(who, sizeof who, "%s(%u)", act->login, act->uid);
+    if (act->uid == DEAD_LETTER_NO_UID)
+        snprintf(who, sizeof who, "%s(HTTP)", act->login);
+    else
+        snprintf(who, sizeof who, "%s(%u)", act->login, act->uid);
     printf("%-19s  ", dlq_time(act->wall_us, time));
     cell(who, 16);
     cell(act->action, 8);

@@ -13,7 +13,8 @@
 #include "base/memory.h"
 #include "base/units.h"
 
-#define HEADERS_MOST 10000
+#define HEADERS_MOST     10000
+#define DURATION_MOST_MS 1e12
 
 static void *own(struct dlq_parsed *parsed, void *memory)
 {
@@ -34,7 +35,7 @@ static int read_text(const json_t *object, const char *name, bool needed, const 
 {
     const json_t *value = json_object_get(object, name);
 
-    if (json_is_string(value)) {
+    if (json_is_string(value) && (*json_string_value(value) || !needed)) {
         *ret = json_string_value(value);
         return 0;
     }
@@ -63,17 +64,24 @@ static int read_time(const json_t *object, const char *name, bool needed, int64_
 {
     const char *text = json_string_value(json_object_get(object, name)), *end;
     struct tm parts = {0};
-    long fraction = 0;
-    int used = 0;
+    int64_t wall_us = 0;
 
     *ret_wall_us = 0;
     if (!text)
         return needed ? wrong(fault, name, "a time") : 0;
     end = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
-    if (!end || (*end == '.' ? sscanf(end, ".%6ldZ%n", &fraction, &used) != 1 || used != 8
-                             : strcmp(end, "Z") != 0))
+    if (end && *end == '.' && strspn(end + 1, "0123456789") == 6) {
+        wall_us = strtol(end + 1, NULL, 10);
+        end += 7;
+    }
+    /* 0 is no time, and a year has four digits. */
+    if (end && strcmp(end, "Z") == 0 && parts.tm_year >= 70 && parts.tm_year < 8100)
+        wall_us += (int64_t)timegm(&parts) * CLOCK_SECOND;
+    else
+        wall_us = 0;
+    if (wall_us <= 0)
         return wrong(fault, name, "a time such as 2026-11-23T14:05:02.123456Z");
-    *ret_wall_us = (int64_t)timegm(&parts) * CLOCK_SECOND + fraction;
+    *ret_wall_us = wall_us;
     return 0;
 }
 
@@ -131,13 +139,13 @@ static int read_class(const json_t *object, enum dead_letter_class *ret, struct 
 {
     const char *name = json_string_value(json_object_get(object, "class"));
 
-    for (int class = DEAD_ATTEMPTS; name && class <= DEAD_FILTERED; class ++)
+    for (int class = DEAD_ATTEMPTS; name && class <= DEAD_LETTER_CLASS_LAST; class ++)
         if (strcmp(dead_letter_class_name(class), name) == 0) {
             *ret = class;
             return 0;
         }
     return wrong(fault, "class", "attempts, poison, named, patience, age, too_large, "
-                                 "token_missing, token_conflict or filtered");
+                                 "token_missing, token_conflict, filtered, foreign or buried");
 }
 
 static int read_attempts(struct dlq_parsed *parsed, struct fault *fault)
@@ -153,6 +161,7 @@ static int read_attempts(struct dlq_parsed *parsed, struct fault *fault)
         struct dead_letter_attempt *attempt = &parsed->attempts[parsed->letter.attempts_kept++];
         const char *outcome, *error;
         int64_t status, batch;
+        double duration;
 
         if (read_time(one, "time", false, &attempt->wall_us, fault) != 0 ||
             read_number(one, "status", 999, &status, fault) != 0 ||
@@ -160,8 +169,10 @@ static int read_attempts(struct dlq_parsed *parsed, struct fault *fault)
             read_text(one, "outcome", false, &outcome, fault) != 0 ||
             read_text(one, "error", false, &error, fault) != 0)
             return fault_prefix(fault, "attempt %zu", i + 1);
-        attempt->duration_us =
-            (int64_t)(json_number_value(json_object_get(one, "duration_ms")) * 1000 + 0.5);
+        duration = json_number_value(json_object_get(one, "duration_ms"));
+        if (!(duration >= 0 && duration < DURATION_MOST_MS))
+            return fault_set(fault, "attempt %zu: \"duration_ms\" is not a number in range", i + 1);
+        attempt->duration_us = (int64_t)(duration * 1000 + 0.5);
         attempt->status = (uint32_t)status;
         attempt->batch_size = (uint32_t)batch;
         snprintf(attempt->outcome, sizeof attempt->outcome, "%s", outcome);
@@ -207,6 +218,7 @@ static int read_numbers(struct dlq_parsed *parsed, struct fault *fault)
                    {"attempt_count", &letter->attempt_count, UINT32_MAX},
                    {"replay_count", &letter->replay_count, UINT32_MAX},
                    {"edit_count", &letter->edit_count, UINT32_MAX},
+                   {"delivery_count", &letter->delivery_count, UINT32_MAX},
                    {"forced", &letter->forced, UINT32_MAX}};
     int64_t number;
 
@@ -249,6 +261,22 @@ static int read_texts(struct dlq_parsed *parsed, struct fault *fault)
     return 0;
 }
 
+static int read_timestamp_kind(const json_t *object, uint32_t *ret, struct fault *fault)
+{
+    const json_t *value = json_object_get(object, "timestamp_kind");
+    const char *kind = json_string_value(value);
+
+    if (!value || json_is_null(value))
+        *ret = SLUICE_TIMESTAMP_NONE;
+    else if (kind && strcmp(kind, "created") == 0)
+        *ret = SLUICE_TIMESTAMP_CREATED;
+    else if (kind && strcmp(kind, "appended") == 0)
+        *ret = SLUICE_TIMESTAMP_APPENDED;
+    else
+        return wrong(fault, "timestamp_kind", "created, appended or null");
+    return 0;
+}
+
 static int read_all(struct dlq_parsed *parsed, struct fault *fault)
 {
     struct dead_letter *letter = &parsed->letter;
@@ -260,9 +288,12 @@ static int read_all(struct dlq_parsed *parsed, struct fault *fault)
         read_numbers(parsed, fault) != 0 ||
         read_time(object, "died", true, &letter->dead_wall_us, fault) != 0 ||
         read_time(object, "produced", false, &letter->message_wall_us, fault) != 0 ||
+        read_timestamp_kind(object, &letter->timestamp_kind, fault) != 0 ||
         read_time(object, "first_attempt", false, &letter->first_wall_us, fault) != 0 ||
         read_time(object, "last_attempt", false, &letter->last_wall_us, fault) != 0 ||
         read_time(object, "last_replay", false, &letter->replayed_wall_us, fault) != 0 ||
+        read_member(parsed, "message_id", &letter->message_id, fault) != 0 ||
+        read_member(parsed, "identity", &letter->identity, fault) != 0 ||
         read_member(parsed, "key", &letter->key, fault) != 0 ||
         read_member(parsed, "payload", &letter->payload, fault) != 0 ||
         read_member(parsed, "original", &letter->original, fault) != 0 ||

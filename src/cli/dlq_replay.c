@@ -22,6 +22,7 @@
 
 enum {
     TO = DLQ_OWN,
+    TO_SOURCE,
     ALL,
     DRY_RUN,
     ONE_FIRST,
@@ -40,6 +41,7 @@ enum {
 static const struct arguments_option options[] = {
     DLQ_OPTIONS,
     [TO] = {"to", 0, "MAPPING", "Through this mapping, not the letters' own."},
+    [TO_SOURCE] = {"to-source", 0, NULL, "Publish them back to their topics or queues instead."},
     [ALL] = {"all", 'a', NULL, "All letters, where nothing else chooses."},
     [DRY_RUN] = {"dry-run", 0, NULL, "Only say what would happen."},
     [ONE_FIRST] = {"one-first", '1', NULL, "Replay one, show how it went, ask, then the rest."},
@@ -66,12 +68,16 @@ static const struct arguments_usage usage = {
         "dies again stays, with what happened added to its story. Without --max-failures it stops\n"
         "once 10 died again and they are more than half. Interrupted or killed, it may be begun\n"
         "again: nothing is lost, and nothing is sent with another token.\n\n"
+        "With --to-source each is published back to the topic or queue that it came from, with the\n"
+        "header sluice-replayed, and leaves the store when that is confirmed: it is then a message\n"
+        "like any other, for all who read there.\n\n"
         "Where the service runs, the replay runs there, beside what comes from the sources; Ctrl-C\n"
         "stops it, and where the terminal is closed it goes on. Else it runs in this process.",
     .options = options,
     .examples = "  sluice dlq replay --mapping orders --dry-run\n"
                 "  sluice dlq replay --mapping orders --status 5xx --one-first --rate 50\n"
-                "  sluice dlq replay 01KAS7M3Q2 --to orders-repaired",
+                "  sluice dlq replay 01KAS7M3Q2 --to orders-repaired\n"
+                "  sluice dlq replay --mapping orders --to-source --rate 100",
 };
 
 struct command {
@@ -139,6 +145,7 @@ static int read_own(struct command *command, const struct arguments *arguments, 
         command->dry_run |= option == DRY_RUN;
         command->one_first |= option == ONE_FIRST;
         command->order.force |= option == FORCE;
+        command->order.to_source |= option == TO_SOURCE;
         command->yes |= option == YES;
         command->detach |= option == DETACH;
     }
@@ -162,6 +169,11 @@ static int read_options(struct command *command, struct arguments *arguments, in
     if (code == EX_OK && !command->choice.id_count && !command->choice.filtered && !command->all &&
         !command->attach)
         code = arguments_refuse(arguments, "which ones? Give ids or filters, or --all");
+    if (code == EX_OK && command->order.to_source &&
+        (command->order.to || command->order.force || command->order.concurrency ||
+         command->order.max_failures))
+        code = arguments_refuse(arguments, "--to-source invokes nothing: leave out --to, --force, "
+                                           "--concurrency and --max-failures");
     *ret_code = code;
     return code == EX_OK ? 0 : -1;
 }
@@ -385,7 +397,9 @@ static int run(struct command *command)
     if (code == EX_OK)
         code = check_way(command);
     if (code == EX_OK && !command->one_first)
-        code = dlq_confirm(usage.command, command->yes, "Replay %s dead letter%s?",
+        code = dlq_confirm(usage.command, command->yes,
+                           command->order.to_source ? "Publish %s dead letter%s back to the source?"
+                                                    : "Replay %s dead letter%s?",
                            dlq_number(total, number), total == 1 ? "" : "s");
     return code == EX_OK ? run_chosen(command, total) : code;
 }
@@ -421,7 +435,8 @@ int dlq_replay(int argc, char **argv)
     }
     if (command->configuration) {
         command->view = (struct dlq_replay_view){.screen = dlq_screen(),
-                                                 .json = command->choice.json};
+                                                 .json = command->choice.json,
+                                                 .to_source = command->order.to_source};
         command->order.act = (struct dead_letter_act){.action = "replay", .detail = detail};
         dlq_who(&command->order.act);
         prepare_process();

@@ -27,6 +27,7 @@ int dlq_replay_plan(const struct dlq_replay_plan *plan, uint64_t *ret_total);
 struct dlq_replay_view {
     struct dlq_screen screen;
     bool json, through_service;
+    bool to_source;              /* they are published, not invoked */
     uint64_t total;              /* letters chosen */
     struct replay_status before; /* of the one that went first */
     const char *end;             /* why it stopped early: interrupted, failures, unavailable,

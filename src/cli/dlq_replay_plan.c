@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include <sluice/connector.h>
+
 #include "base/memory.h"
 #include "cli/dlq_replay.h"
 #include "core/token.h"
@@ -14,6 +16,7 @@
 /* Letters of one mapping. */
 struct plan_part {
     char *from;
+    char *source; /* with to_source: each source is a part */
     const char *to;
     uint64_t count, already, conflicts;
 };
@@ -29,13 +32,15 @@ struct plan {
     bool failed;
 };
 
-static struct plan_part *part_of(struct plan *plan, const char *from)
+static struct plan_part *part_of(struct plan *plan, const char *from, const char *source)
 {
     for (size_t i = 0; i < plan->count; i++)
-        if (strcmp(plan->parts[i].from, from) == 0)
+        if (strcmp(plan->parts[i].from, from) == 0 &&
+            (!source || strcmp(plan->parts[i].source, source) == 0))
             return &plan->parts[i];
     plan->parts = memory_resize(plan->parts, plan->count + 1, sizeof *plan->parts);
-    plan->parts[plan->count] = (struct plan_part){.from = memory_text(from)};
+    plan->parts[plan->count] = (struct plan_part){.from = memory_text(from),
+                                                   .source = source ? memory_text(source) : NULL};
     return &plan->parts[plan->count++];
 }
 
@@ -63,11 +68,12 @@ static void look_up(struct plan *plan, struct plan_part *part, const struct dead
 static int see_letter(void *argument, const struct dead_letter *letter)
 {
     struct plan *plan = argument;
-    struct plan_part *part = part_of(plan, letter->mapping);
+    bool to_source = plan->plan->order->to_source;
+    struct plan_part *part = part_of(plan, letter->mapping, to_source ? letter->source : NULL);
 
     part->count++;
     plan->total++;
-    if (plan->tokens && !plan->plan->order->force)
+    if (plan->tokens && !plan->plan->order->force && !to_source)
         look_up(plan, part, letter);
     return plan->failed;
 }
@@ -92,8 +98,21 @@ static void print_json(const struct plan_part *part, const char *to, const struc
     json_object_set_new(object, "count", json_integer((json_int_t)part->count));
     json_object_set_new(object, "already", json_integer((json_int_t)part->already));
     json_object_set_new(object, "conflicts", json_integer((json_int_t)part->conflicts));
-    json_object_set_new(object, "target", json_value_text(mapping ? mapping->target.url : NULL));
+    json_object_set_new(object, "target", json_value_text(mapping && !part->source
+                                                              ? mapping->target.url : NULL));
+    json_object_set_new(object, "source", json_value_text(part->source));
     dlq_json_print(object);
+}
+
+static void print_publishing(const struct plan_part *part, const struct mapping *mapping)
+{
+    char *servers = mapping_servers(mapping);
+
+    printf(" would be published back to %s ", mapping->connector->name);
+    dlq_line(part->source, strlen(part->source), 200);
+    printf("%s%s, with the header sluice-replayed, invoking nothing.\n", *servers ? " at " : "",
+           servers);
+    free(servers);
 }
 
 static void print_part(const struct plan *plan, const struct plan_part *part)
@@ -113,6 +132,10 @@ static void print_part(const struct plan *plan, const struct plan_part *part)
     dlq_line(part->from, strlen(part->from), 63);
     if (!mapping) {
         puts(" cannot be replayed: that mapping is not configured (--to names another).");
+        return;
+    }
+    if (part->source) {
+        print_publishing(part, mapping);
         return;
     }
     printf(" would go to %s, through mapping %s, in batches of up to %u, %s, with %s.\n",
@@ -143,6 +166,7 @@ static int tell(struct plan *plan)
         if (code == EX_OK)
             print_part(plan, &plan->parts[i]);
         free(plan->parts[i].from);
+        free(plan->parts[i].source);
     }
     free(plan->parts);
     return code;

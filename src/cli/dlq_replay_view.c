@@ -49,9 +49,10 @@ void dlq_replay_progress(struct dlq_replay_view *view, const struct replay_statu
         return;
     }
     view->shown_us = now;
-    fprintf(stderr, "%s%s of %s replayed, %s died again%s", terminal ? "\r\033[K" : "",
+    fprintf(stderr, "%s%s of %s %s, %s %s%s", terminal ? "\r\033[K" : "",
             dlq_number(finished(&all), done), dlq_number(view->total, total),
-            dlq_number(all.died, died), status->down ? "; waiting: " : "");
+            view->to_source ? "published" : "replayed", dlq_number(all.died, died),
+            view->to_source ? "refused" : "died again", status->down ? "; waiting: " : "");
     if (status->down)
         print_plain(status->text);
     if (!terminal)
@@ -73,9 +74,10 @@ void dlq_replay_first(struct dlq_replay_view *view, const char *id,
     if (view->json)
         return;
     printf("%s %s.\n", id,
-           status->done      ? "is done"
+           status->done      ? view->to_source ? "is published" : "is done"
            : status->already ? "was done before: its token is recorded"
-           : status->died    ? "died again (`sluice dlq show` tells why)"
+           : status->died    ? view->to_source ? "is refused by its topic or queue (too large)"
+                                               : "died again (`sluice dlq show` tells why)"
                              : "is gone: somebody removed it");
 }
 
@@ -84,11 +86,15 @@ static void tell_people(const struct dlq_replay_view *view, const struct replay_
 {
     char number[DLQ_TIME];
 
-    printf("%s replayed", dlq_number(status->done, number));
+    printf("%s %s", dlq_number(status->done, number),
+           view->to_source ? "published back" : "replayed");
     if (status->already)
         printf(", %s done before (their tokens were recorded)",
                dlq_number(status->already, number));
-    if (status->died)
+    if (status->died && view->to_source)
+        printf(", %s refused by their topics or queues (too large) and kept",
+               dlq_number(status->died, number));
+    else if (status->died)
         printf(", %s died again (`sluice dlq ls --replayed`)", dlq_number(status->died, number));
     if (status->gone)
         printf(", %s removed by somebody meanwhile", dlq_number(status->gone, number));

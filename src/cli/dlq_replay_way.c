@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "cli/control.h"
 #include "cli/dlq_inside.h"
 #include "io/control_client.h"
 #include "service/replay_alone.h"
@@ -30,13 +32,53 @@ static enum control_outcome ask(const struct dlq_replay_way *way, const char *me
 
 /* ---- which way ---- */
 
+/* Whether the service behind the socket is the one that has the state directory, or will not say. */
+static bool is_holder(const char *socket, long holder)
+{
+    json_t *answer = NULL;
+    struct fault fault;
+    enum control_outcome outcome;
+    bool same;
+
+    if (access(socket, F_OK))
+        return false;
+    outcome = control_client_ask(socket, "GET", "/v1/status", NULL, TIMEOUT_US, &answer, &fault);
+    same = outcome == CONTROL_FORBIDDEN ||
+           json_integer_value(json_object_get(answer, "pid")) == holder;
+    json_decref(answer);
+    return same;
+}
+
+/* Its socket: memory of the caller's. Where systemd runs it, that is below /run, which only the service
+ * is told: an instance with its state in /var/lib/NAME has it in /run/NAME. */
+static char *find_socket(const struct dlq_replay_way *way,
+                         const struct service_settings *settings)
+{
+    const char *slash = strrchr(settings->state_directory, '/');
+    char *here = memory_format("/run/%s/control.sock",
+                               slash ? slash + 1 : settings->state_directory);
+    char *usual = control_find(&(struct control_place){0});
+    const char *candidates[] = {settings->control, here, usual}, *found = settings->control;
+    char *socket;
+
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++)
+        if (is_holder(candidates[i], way->holder)) {
+            found = candidates[i];
+            break;
+        }
+    socket = memory_text(found);
+    free(here);
+    free(usual);
+    return socket;
+}
+
 static int open_service(struct dlq_replay_way *way, const struct configuration *configuration)
 {
     json_t *answer = NULL;
     struct fault fault;
     enum control_outcome outcome;
 
-    way->socket = configuration->service.control;
+    way->socket = find_socket(way, &configuration->service);
     outcome = ask(way, "GET", "/v1/replays", NULL, &answer, &fault);
     json_decref(answer);
     if (outcome == CONTROL_ANSWERED)
@@ -44,6 +86,8 @@ static int open_service(struct dlq_replay_way *way, const struct configuration *
     fprintf(stderr,
             "sluice dlq replay: process %ld has its state directory %s, and takes no orders: %s\n",
             way->holder, configuration->service.state_directory, fault.text);
+    free(way->socket);
+    way->socket = NULL;
     return outcome == CONTROL_FORBIDDEN ? EX_NOPERM : EX_TEMPFAIL;
 }
 
@@ -63,6 +107,8 @@ void dlq_replay_way_close(struct dlq_replay_way *way)
 {
     replay_alone_close(way->alone);
     way->alone = NULL;
+    free(way->socket);
+    way->socket = NULL;
 }
 
 /* ---- a replay ---- */

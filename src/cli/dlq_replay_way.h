@@ -11,10 +11,10 @@
 #include "service/replay.h"
 
 struct dlq_replay_way {
-    const char *socket; /* the service's; NULL: in this process */
-    long holder;        /* process id of the service */
-    long long number;   /* of the replay in the service */
-    bool stopped;       /* there, by anybody */
+    char *socket;     /* the service's; NULL: in this process */
+    long holder;      /* process id of the service */
+    long long number; /* of the replay in the service */
+    bool stopped;     /* there, by anybody */
     struct replay *replay;
     struct replay_alone *alone;
     struct replay_context context;

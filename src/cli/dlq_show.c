@@ -77,6 +77,10 @@ static const char *explain(enum dead_letter_class class)
         return "its token was used for another payload (idempotency.on_conflict: dead_letter)";
     case DEAD_FILTERED:
         return "the filter left it out (on_filtered: dead_letter)";
+    case DEAD_FOREIGN:
+        return "something else gave it up, and a mapping found it there (receive: dead_letters)";
+    case DEAD_BURIED:
+        return "somebody buried it while it was parked (sluice parked bury)";
     }
     return "a newer version of sluice knows";
 }
@@ -92,6 +96,13 @@ static void field(const struct show *show, const char *title, const char *text)
 {
     name(show, title);
     dlq_line(text, strlen(text), UINT_MAX);
+    putchar('\n');
+}
+
+static void field_bytes(const struct show *show, const char *title, struct sluice_bytes bytes)
+{
+    name(show, title);
+    dlq_line(bytes.data, bytes.size, UINT_MAX);
     putchar('\n');
 }
 
@@ -149,7 +160,16 @@ static void show_message(const struct show *show, const struct dead_letter *lett
     }
     putchar('\n');
     if (letter->message_wall_us)
-        show_time(show, "produced", letter->message_wall_us);
+        show_time(show, letter->timestamp_kind == SLUICE_TIMESTAMP_APPENDED ? "appended" : "produced",
+                  letter->message_wall_us);
+    if (letter->message_id.data)
+        field_bytes(show, "message id", letter->message_id);
+    if (letter->identity.data)
+        field_bytes(show, "identity", letter->identity);
+    if (letter->delivery_count) {
+        name(show, "delivered");
+        printf("%u time%s before\n", letter->delivery_count, letter->delivery_count == 1 ? "" : "s");
+    }
     if (*letter->token)
         field(show, "token", letter->token);
     if (letter->replay_count) {
@@ -174,7 +194,9 @@ static void show_attempts(const struct show *show, const struct dead_letter *let
     if (!letter->attempt_count && !letter->attempts_kept)
         return;
     printf("\nAttempts: %u", letter->attempt_count);
-    if (letter->attempts_kept < letter->attempt_count)
+    if (!letter->attempts_kept)
+        fputs(", told by who gave it up", stdout);
+    else if (letter->attempts_kept < letter->attempt_count)
         printf(", the last %zu", letter->attempts_kept);
     putchar('\n');
     if (letter->attempts_kept)

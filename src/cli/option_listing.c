@@ -7,6 +7,13 @@
 #include "base/buffer.h"
 #include "service/options.h"
 
+static const char *remark_on(const struct sluice_option *option)
+{
+    if (option->flags & SLUICE_OPTION_REQUIRED)
+        return " (required)";
+    return option->flags & SLUICE_OPTION_PUBLISH ? " (only for dead letters)" : "";
+}
+
 static void print_option(const struct sluice_option *option)
 {
     struct buffer expected;
@@ -15,8 +22,7 @@ static void print_option(const struct sluice_option *option)
     buffer_init(&expected, 8192);
     options_print_expected(option, &expected);
     text = buffer_text(&expected);
-    printf("\n  %s%s\n      %s\n", option->name,
-           option->flags & SLUICE_OPTION_REQUIRED ? " (required)" : "", option->help);
+    printf("\n  %s%s\n      %s\n", option->name, remark_on(option), option->help);
     if (*text)
         printf("      %s: %s", option->type == SLUICE_ENUM ? "One of" : "Value", text);
     if (option->default_text)

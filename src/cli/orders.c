@@ -11,12 +11,15 @@
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/control.h"
+#include "io/control_client.h"
 
-enum { STATE, SOCKET, JSON };
+enum { STATE, SOCKET, CONTROL, JSON };
 
 static const struct arguments_option options[] = {
     [STATE] = {"state", 's', "DIR", "State directory, where the service does not use its usual one."},
     [SOCKET] = {"socket", 0, "PATH", "The control socket itself."},
+    [CONTROL] = {"control", 0, "URL",
+                 "The service's control_http instead; $SLUICE_CONTROL_TOKEN is what it asks for."},
     [JSON] = {"json", 'j', NULL, "Print the answer as JSON."},
     {0},
 };
@@ -34,10 +37,15 @@ static bool read_arguments(struct arguments *arguments, const struct arguments_u
     while ((option = arguments_next(arguments, ret_exit)) >= 0) {
         if (option == STATE)
             place->state = arguments->value;
-        else if (option == SOCKET)
+        else if (option == SOCKET || option == CONTROL)
             place->socket = arguments->value;
         else
             *ret_json = true;
+        if (option == CONTROL && !control_client_is_url(place->socket)) {
+            *ret_exit = arguments_refuse(arguments, "--control: found \"%s\", expected http://... or "
+                                         "https://...", place->socket);
+            return false;
+        }
     }
     return option == ARGUMENTS_END;
 }

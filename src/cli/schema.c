@@ -12,11 +12,15 @@
 #include "base/memory.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
+#include "cli/schema_filter.h"
 #include "io/plugin.h"
 #include "service/config.h"
 
 #define DURATION "(0|[0-9]+(\\.[0-9]+)? ?(us|ms|s|m|h|d))"
+#define DECIMAL  "[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
 #define BYTES    "[0-9]+(\\.[0-9]+)? ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)?"
+
+#define USES (SLUICE_OPTION_CONSUME | SLUICE_OPTION_PUBLISH)
 
 enum { SERVICE, CONNECTORS };
 
@@ -78,6 +82,16 @@ static json_t *integer_of(const struct sluice_option *option)
     return schema;
 }
 
+/* A duration, or the one word that stands for none. */
+static json_t *duration_or(const char *word)
+{
+    char *pattern = memory_format(DURATION "|%s", word);
+    json_t *type = text_like(pattern, 0);
+
+    free(pattern);
+    return type;
+}
+
 static json_t *type_of(const struct sluice_option *option)
 {
     switch (option->type) {
@@ -88,7 +102,7 @@ static json_t *type_of(const struct sluice_option *option)
     case SLUICE_BYTES:
         return text_like(BYTES, option->maximum ? option->maximum : INT64_MAX);
     case SLUICE_DURATION:
-        return text_like(DURATION, 0);
+        return option->choices ? duration_or(option->choices[0]) : text_like(DURATION, 0);
     case SLUICE_ENUM:
         return choices_of(option);
     case SLUICE_LIST:
@@ -101,6 +115,10 @@ static json_t *type_of(const struct sluice_option *option)
         return text_like("[0-9]+(\\.\\.[0-9]+)?", option->maximum);
     case OPTION_DURATION_RANGE:
         return text_like(DURATION "(\\.\\." DURATION ")?", 0);
+    case OPTION_DECIMAL:
+        return json_pack("{s:[s, s, s], s:s, s:I, s:I}", "type", "number", "string", "null",
+                         "pattern", "^" DECIMAL "$", "minimum", (json_int_t)option->minimum,
+                         "maximum", (json_int_t)option->maximum);
     case OPTION_ELSEWHERE:
         return json_object();
     default: /* a text may look like a number */
@@ -161,24 +179,39 @@ static json_t *table_schema(const struct sluice_option *table, bool with_require
     json_t *object = new_object();
 
     for (; table->name; table++)
-        add_option(object, table, with_required);
+        if ((table->flags & USES) != SLUICE_OPTION_PUBLISH)
+            add_option(object, table, with_required);
+    return object;
+}
+
+/* The options that a connector has where it only publishes. */
+static json_t *place_table_schema(const struct sluice_option *table)
+{
+    json_t *object = new_object();
+
+    for (; table->name; table++)
+        if ((table->flags & USES) != SLUICE_OPTION_CONSUME)
+            add_option(object, table, !(table->flags & SLUICE_OPTION_CONSUME));
     return object;
 }
 
 /* ---- the files ---- */
 
-/* One connector, by its name. */
-static json_t *source_schema(const char *directory, bool with_required)
+/* One connector, by its name; for a place, one that can be it. */
+static json_t *connectors_schema(const char *directory, bool place, bool with_required)
 {
     struct plugin_found *list;
     size_t count = plugin_list(directory, &list);
     json_t *object = new_object(), *properties = json_object_get(object, "properties");
 
     for (size_t i = 0; i < count; i++)
-        if (list[i].plugin)
+        if (list[i].plugin && place && list[i].plugin->connector.open_publisher)
+            json_object_set_new(properties, list[i].name,
+                                place_table_schema(list[i].plugin->connector.options));
+        else if (list[i].plugin && !place)
             json_object_set_new(properties, list[i].name,
                                 table_schema(list[i].plugin->connector.options, with_required));
-        else
+        else if (!list[i].plugin && !place)
             fprintf(stderr, "sluice schema: %s\n", list[i].fault.text);
     if (with_required) {
         json_object_set_new(object, "minProperties", json_integer(1));
@@ -188,12 +221,26 @@ static json_t *source_schema(const char *directory, bool with_required)
     return object;
 }
 
+/* A connector, or the name of a topic or queue; in place of what stands there but its description. */
+static void set_place(json_t *schema, const char *directory)
+{
+    json_t *letters = json_object_get(json_object_get(schema, "properties"), "dead_letter");
+    json_t *to = json_object_get(json_object_get(letters, "properties"), "to");
+    json_t *connectors = connectors_schema(directory, true, true);
+
+    json_object_set_new(connectors, "type", json_string("object"));
+    json_object_set_new(to, "anyOf", json_pack("[{s:[s, s, s]}, o]", "type", "string", "number", "null", connectors));
+}
+
 static json_t *mapping_schema(const char *directory, bool with_required)
 {
     json_t *schema = table_schema(mapping_table, with_required);
+    json_t *properties = json_object_get(schema, "properties"), *filter = schema_filter();
 
-    json_object_set_new(json_object_get(schema, "properties"), "source",
-                        source_schema(directory, with_required));
+    json_object_set_new(properties, "source", connectors_schema(directory, false, with_required));
+    json_object_update(json_object_get(properties, "filter"), filter);
+    json_decref(filter);
+    set_place(schema, directory);
     return schema;
 }
 
@@ -227,6 +274,7 @@ int cmd_schema(int argc, char **argv)
         return arguments_refuse(&arguments, "unexpected \"%s\"", arguments.operands[0]);
     /* What a mapping must have may stand in the defaults of sluice.yaml. */
     schema = service ? service_schema(directory) : mapping_schema(directory, false);
+    json_object_set_new(schema, "$defs", schema_filter_definitions());
     json_object_set_new(schema, "$schema",
                         json_string("https://json-schema.org/draft/2020-12/schema"));
     json_object_set_new(schema, "title", json_string(service ? "sluice.yaml" : "sluice mapping"));

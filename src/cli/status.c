@@ -12,14 +12,17 @@
 #include "cli/control.h"
 #include "cli/status_view.h"
 #include "cli/status_watch.h"
+#include "io/control_client.h"
 
-enum { WATCH, JSON, STATE, SOCKET };
+enum { WATCH, JSON, STATE, SOCKET, CONTROL };
 
 static const struct arguments_option options[] = {
     [WATCH] = {"watch", 'w', NULL, "Show it live, once a second, until q."},
     [JSON] = {"json", 'j', NULL, "Print what the service answers."},
     [STATE] = {"state", 's', "DIR", "State directory, where the service does not use its usual one."},
     [SOCKET] = {"socket", 0, "PATH", "The control socket itself."},
+    [CONTROL] = {"control", 0, "URL",
+                 "The service's control_http instead; $SLUICE_CONTROL_TOKEN is what it asks for."},
     {0},
 };
 
@@ -85,8 +88,11 @@ int cmd_status(int argc, char **argv)
         json |= option == JSON;
         if (option == STATE)
             place.state = arguments.value;
-        else if (option == SOCKET)
+        else if (option == SOCKET || option == CONTROL)
             place.socket = arguments.value;
+        if (option == CONTROL && !control_client_is_url(place.socket))
+            return arguments_refuse(&arguments, "--control: found \"%s\", expected http://... or "
+                                    "https://...", place.socket);
     }
     if (option == ARGUMENTS_DONE)
         return code;

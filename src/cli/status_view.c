@@ -33,15 +33,23 @@ static json_int_t count_of(const json_t *mapping, const char *name)
     return number_of(json_object_get(mapping, "counts"), name);
 }
 
-/* Microseconds since a time of the answer; -1 where there is none. */
-static int64_t passed_since(const json_t *object, const char *name)
+/* A time of the answer; -1 where there is none. */
+static int64_t time_of(const json_t *object, const char *name)
 {
     struct tm tm = {0};
-    int64_t passed_us;
 
     if (!strptime(text_of(object, name), "%Y-%m-%dT%H:%M:%S", &tm))
         return -1;
-    passed_us = clock_wall() - (int64_t)timegm(&tm) * CLOCK_SECOND;
+    return (int64_t)timegm(&tm) * CLOCK_SECOND;
+}
+
+/* Microseconds since then; -1 where there is none. */
+static int64_t passed_since(const json_t *object, const char *name)
+{
+    int64_t wall_us = time_of(object, name), passed_us = clock_wall() - wall_us;
+
+    if (wall_us < 0)
+        return -1;
     return passed_us > 0 ? passed_us : 0;
 }
 
@@ -220,7 +228,7 @@ static size_t lines_of(json_t *const *mappings, size_t count)
 
 void status_view_list(const struct screen *screen, const json_t *service)
 {
-    json_t *list = json_object_get(service, "mappings"), *mapping;
+    json_t *list = json_object_get(service, "mappings"), *mapping, *left_over;
     size_t count = json_array_size(list), i, left = screen->height > 4 ? screen->height - 4 : 0;
     json_t **mappings = memory_zero(count, sizeof *mappings);
     int width = name_width(screen, service);
@@ -240,10 +248,50 @@ void status_view_list(const struct screen *screen, const json_t *service)
     }
     if (i < count)
         screen_line(screen, SCREEN_DIM, "%zu more, no worse than these", count - i);
+    json_array_foreach(json_object_get(service, "parked_without_mapping"), i, left_over)
+        screen_line(screen, SCREEN_YELLOW, "%lld messages of %s are parked, a mapping that is gone",
+                    (long long)number_of(left_over, "count"), text_of(left_over, "mapping"));
     free(mappings);
 }
 
 /* ---- one mapping ---- */
+
+static void print_parked(const struct screen *screen, const json_t *parked)
+{
+    int64_t due_us = time_of(parked, "due"), left_us = due_us - clock_wall();
+    char bytes[SMALL], due[SCREEN_SPAN + 32] = "", span[SCREEN_SPAN];
+
+    if (!number_of(parked, "count"))
+        return;
+    if (due_us >= 0 && left_us > 0)
+        snprintf(due, sizeof due, ", the next is due in %s", screen_span(left_us, span));
+    else if (due_us >= 0)
+        snprintf(due, sizeof due, ", the first was due %s ago", screen_span(-left_us, span));
+    screen_line(screen, NULL, "  parked     %lld messages, %sB%s%s",
+                (long long)number_of(parked, "count"), amount_of(parked, "bytes", bytes), due,
+                json_is_true(json_object_get(parked, "full")) ? ", full" : "");
+}
+
+/* Where one lane is behind, the sum does not tell which. */
+static void print_lanes(const struct screen *screen, const json_t *lanes)
+{
+    char lag[SMALL], old[SCREEN_SPAN + 32], span[SCREEN_SPAN];
+    json_t *lane;
+    size_t i;
+
+    json_array_foreach(lanes, i, lane)
+    {
+        int64_t passed_us = passed_since(lane, "oldest");
+
+        *old = '\0';
+        if (passed_us >= 0)
+            snprintf(old, sizeof old, ", the oldest %s old", screen_span(passed_us, span));
+        screen_line(screen, NULL, "  %s %s: %s messages behind%s", i ? "         " : "behind   ",
+                    *text_of(lane, "lane") ? text_of(lane, "lane") : "all other lanes",
+                    json_is_number(json_object_get(lane, "lag")) ? amount_of(lane, "lag", lag) : "?",
+                    old);
+    }
+}
 
 static void print_numbers(const struct screen *screen, const json_t *mapping)
 {
@@ -257,6 +305,7 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
     else
         screen_line(screen, NULL, "  lag        unknown, %lld lanes",
                     (long long)number_of(mapping, "lanes"));
+    print_lanes(screen, json_object_get(mapping, "lanes_behind"));
     screen_line(screen, NULL, "  rate       %s/s received, %s/s done",
                 amount_of(mapping, "received_rate", a), amount_of(mapping, "done_rate", b));
     screen_line(screen, NULL,
@@ -269,6 +318,7 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
     screen_line(screen, NULL, "  waiting    %lld batches for another attempt, %lld suspects",
                 (long long)number_of(mapping, "retries_waiting"),
                 (long long)number_of(mapping, "suspects"));
+    print_parked(screen, json_object_get(mapping, "parked"));
     screen_line(screen, NULL,
                 "  in all     %lld received, %lld done, %lld duplicates, %lld dead letters",
                 (long long)count_of(mapping, "received"), (long long)count_of(mapping, "done"),

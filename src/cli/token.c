@@ -55,6 +55,12 @@ static json_t *json_of(const struct token_record *record, const char *state)
     return object;
 }
 
+static int failed(const struct fault *fault)
+{
+    fprintf(stderr, "sluice token: %s\n", fault->text);
+    return EX_IOERR;
+}
+
 static int show(struct command *command, struct token_look *look, const char *mapping,
                 const char *token)
 {
@@ -65,7 +71,7 @@ static int show(struct command *command, struct token_look *look, const char *ma
     bool expired = found > 0 && record.expires_wall_us <= command->screen.now_us;
 
     if (found < 0)
-        return dlq_failed(&fault);
+        return failed(&fault);
     if (command->json) {
         dlq_json_print(json_of(&record, !found ? "unknown" : expired ? "expired" : "recorded"));
     } else if (!found) {
@@ -92,7 +98,7 @@ static int forget(struct command *command, struct token_look *look, const char *
         return code;
     found = token_look_forget(look, mapping, token, strlen(token), &fault);
     if (found < 0)
-        return dlq_failed(&fault);
+        return failed(&fault);
     if (command->json)
         dlq_json_print(json_pack("{s:s, s:s, s:b}", "mapping", mapping, "token", token, "forgotten",
                                  found));
@@ -132,7 +138,7 @@ static int stats(struct command *command, struct token_look *look)
     struct fault fault;
 
     if (token_look_stats(look, see_stats, command, &fault) != 0)
-        return dlq_failed(&fault);
+        return failed(&fault);
     if (!command->json && !command->count)
         puts("No mapping has recorded anything yet.");
     return EX_OK;
@@ -158,7 +164,7 @@ static int run(struct command *command, const struct arguments *arguments)
     look = token_look_open(directory, forgets, &fault);
     free(directory);
     if (!look)
-        return dlq_failed(&fault);
+        return failed(&fault);
     code = shows     ? show(command, look, words[1], words[2])
            : forgets ? forget(command, look, words[1], words[2])
                      : stats(command, look);

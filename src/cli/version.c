@@ -3,6 +3,7 @@
 #include <sysexits.h>
 
 #include <curl/curl.h>
+#include <gnutls/gnutls.h>
 #include <jansson.h>
 #include <lmdb.h>
 #include <microhttpd.h>
@@ -29,6 +30,7 @@ static void print_libraries(void)
     printf("%s\n", curl_version());
     printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
     printf("jansson %s\n", jansson_version_str());
+    printf("GnuTLS %s\n", gnutls_check_version(NULL));
     printf("libmicrohttpd %s\n", MHD_get_version());
     printf("libyaml %s\n", yaml_get_version_string());
     printf("%s\n", mdb_version(NULL, NULL, NULL));
