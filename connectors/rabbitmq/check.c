@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * `sluice check --connect`: tries the broker, the login and the queues for real. */
+#define _GNU_SOURCE
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "link_inside.h"
 
@@ -70,6 +72,25 @@ static int check_queue(const struct sluice_check *check, struct rabbit_link *lin
     return -1;
 }
 
+static int check_exchange(const struct sluice_check *check, struct rabbit_link *link, bool *ret_broken)
+{
+    const char *exchange = link->config->exchange;
+    amqp_rpc_reply_t reply;
+    struct link_refusal refusal;
+
+    if (amqp_channel_open(link->connection, 1) &&
+        amqp_exchange_declare(link->connection, 1, amqp_cstring_bytes(exchange),
+                              amqp_cstring_bytes("direct"), 1, 0, 0, 0, amqp_empty_table)) {
+        report(check, true, "exchange %s is there", exchange);
+        return 0;
+    }
+    reply = amqp_get_rpc_reply(link->connection);
+    link_read_refusal(&reply, &refusal);
+    report(check, false, "exchange %s cannot be published to: %s", exchange, refusal.text);
+    *ret_broken = true;
+    return -1;
+}
+
 static void report_timeout(const struct sluice_check *check, const struct rabbit_config *config)
 {
     int64_t give_back_us = config->consumer_timeout_us / 10 * 8;
@@ -88,22 +109,69 @@ static void report_timeout(const struct sluice_check *check, const struct rabbit
            (long long)(give_back_us / RABBIT_SECOND));
 }
 
-int rabbit_check(struct rabbit_config *config, const struct sluice_check *check)
+/* The place in the words of a publication, see rabbit_publication_new. */
+static void aim(struct rabbit_config *config, const char *destination)
 {
+    const char *slash = strchr(destination, '/');
+
+    while (config->queue_count)
+        free(config->queues[--config->queue_count]);
+    free(config->exchange);
+    config->exchange = slash && slash > destination
+                           ? strndup(destination, (size_t)(slash - destination))
+                           : NULL;
+    if (!config->exchange)
+        config->queues[config->queue_count++] = strdup(slash ? slash + 1 : destination);
+}
+
+struct work {
+    struct rabbit_config *config;
+    const struct sluice_check *check;
+    bool publishing;
+    const char *destination;
+    int result;
+};
+
+static void *run(void *argument)
+{
+    struct work *work = argument;
+    struct rabbit_config *config = work->config;
+    const struct sluice_check *check = work->check;
     struct rabbit_link *link;
     bool broken = false;
     int result;
 
     if (config->connect_timeout_us > check->deadline_us)
         config->connect_timeout_us = check->deadline_us;
+    if (work->destination)
+        aim(config, work->destination);
     link = rabbit_link_new(config, "sluice-check");
     result = link_connect(link);
     report_events(check, link);
     for (size_t i = 0; link->connection && i < config->queue_count && !broken; i++)
         result |= check_queue(check, link, i, &broken);
-    if (!result)
+    if (link->connection && config->exchange && !broken)
+        result |= check_exchange(check, link, &broken);
+    if (!result && !work->publishing)
         report_timeout(check, config);
     link_disconnect(link, !broken);
     rabbit_link_free(link);
-    return result ? -1 : 0;
+    work->result = result ? -1 : 0;
+    return NULL;
+}
+
+int rabbit_check(struct rabbit_config *config, const struct sluice_check *check, bool publishing,
+                 const char *destination)
+{
+    struct work work = {config, check, publishing, destination, -1};
+    pthread_t thread;
+    int failed = rabbit_thread(&thread, run, &work);
+
+    if (failed) {
+        report(check, false, "cannot start a thread: %s", strerror(failed));
+        rabbit_config_free(config);
+        return -1;
+    }
+    pthread_join(thread, NULL);
+    return work.result;
 }

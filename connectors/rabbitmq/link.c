@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LINGER_US   (RABBIT_SECOND / 5)
+#define STACK_BYTES ((size_t)16 << 20) /* the most that fit into a frame take 2 to 4 MiB */
 #define DEPTH_US   (5 * RABBIT_SECOND)
 #define FINISH_US  (3 * RABBIT_SECOND)
 #define GATHER_US   2000
@@ -62,6 +64,11 @@ void link_wake(struct rabbit_link *link)
     pthread_mutex_unlock(&link->lock);
 }
 
+void link_wake_thread(const struct rabbit_link *link)
+{
+    wake(link->work_fd);
+}
+
 void link_tell(struct rabbit_link *link, enum rabbit_event_kind kind, uint32_t number,
                struct rabbit_lane *lane, const char *name, const char *text)
 {
@@ -86,6 +93,7 @@ void link_state(struct rabbit_link *link, uint32_t state, const char *format, ..
         vsnprintf(text, sizeof text, format, arguments);
         va_end(arguments);
     }
+    memcpy(link->state_text, text, sizeof text);
     link_tell(link, RABBIT_STATE, state, NULL, NULL, text);
 }
 
@@ -135,6 +143,13 @@ static int settle(struct rabbit_link *link, const struct rabbit_settlement *sett
         return 0;
     case RABBIT_GIVE_BACK:
         return channel_let_go(link, channel);
+    case RABBIT_ACCEPT_UP_TO:
+        rabbit_tags_done_to(&channel->tags, settlement->tag);
+        return 0;
+    case RABBIT_BEGIN:
+    case RABBIT_BEGIN_AT:
+        return stream_begin(link, channel, settlement->action == RABBIT_BEGIN_AT,
+                            settlement->tag);
     case SLUICE_RELEASE:
         if (settlement->due_us > rabbit_now()) {
             put_off(link, settlement);
@@ -218,7 +233,7 @@ static int watch_consumer_timeout(struct rabbit_link *link, struct rabbit_channe
 
 static int ask_depths(struct rabbit_link *link)
 {
-    if (rabbit_now() < link->depth_us)
+    if (rabbit_now() < link->depth_us || link->config->begin) /* a stream's says nothing */
         return 0;
     link->depth_us = rabbit_now() + DEPTH_US;
     for (size_t i = 0; i < link->config->queue_count; i++) {
@@ -244,7 +259,8 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
         *ret_at_us = earlier(*ret_at_us, rabbit_now() + heartbeat_s * RABBIT_SECOND / 2);
     if (ask_depths(link))
         return -1;
-    *ret_at_us = earlier(*ret_at_us, link->depth_us);
+    if (!link->config->begin)
+        *ret_at_us = earlier(*ret_at_us, link->depth_us);
     for (size_t i = 0; i < link->config->queue_count; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
@@ -257,7 +273,7 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
         else if (channel->phase == RABBIT_CLOSED)
             *ret_at_us = earlier(*ret_at_us, channel->retry_us ? channel->retry_us : 1);
         else
-            *ret_at_us = earlier(*ret_at_us, channel->answer_us);
+            *ret_at_us = earlier(earlier(*ret_at_us, channel->answer_us), channel->declare_us);
     }
     for (size_t i = 0; i < link->later_count; i++)
         *ret_at_us = earlier(*ret_at_us, link->later[i].due_us);
@@ -350,6 +366,24 @@ static bool is_closing(const struct rabbit_link *link)
     return false;
 }
 
+/* A broker's channel holds back acknowledgements while a quorum queue has not applied many others (32), and
+ * forgets them with its end: so it gets a moment between the last of them and that. */
+static void linger(struct rabbit_link *link)
+{
+    int64_t until_us = rabbit_now() + LINGER_US;
+    bool any = false;
+
+    for (size_t i = 0; i < link->config->queue_count && link->connection; i++)
+        if (link->channels[i].phase == RABBIT_OPEN) {
+            any = true;
+            if (channel_acknowledge(link, &link->channels[i], true))
+                return;
+        }
+    while (any && link->connection && !atomic_load(&link->quit) && rabbit_now() < until_us &&
+           frames_read(link) >= 0)
+        rest(link, until_us);
+}
+
 /* Sends what is settled. The broker's answer to a channel's end comes when it has done what was sent
  * before. */
 static void finish(struct rabbit_link *link)
@@ -357,6 +391,7 @@ static void finish(struct rabbit_link *link)
     int64_t until_us = rabbit_now() + FINISH_US;
 
     settle_all(link);
+    linger(link);
     for (size_t i = 0; i < link->config->queue_count && link->connection; i++) {
         struct rabbit_channel *channel = &link->channels[i];
 
@@ -400,10 +435,21 @@ static void free_abandoned(struct rabbit_link *link)
     free_all(link);
 }
 
+bool link_end_thread(struct rabbit_link *link)
+{
+    bool abandoned;
+
+    pthread_mutex_lock(&link->lock);
+    link->ended = true;
+    abandoned = link->abandoned;
+    pthread_cond_signal(&link->ended_cond);
+    pthread_mutex_unlock(&link->lock);
+    return abandoned;
+}
+
 static void *run(void *argument)
 {
     struct rabbit_link *link = argument;
-    bool abandoned;
 
     while (!atomic_load(&link->stop))
         turn(link);
@@ -411,14 +457,21 @@ static void *run(void *argument)
         finish(link);
     link_disconnect(link, false);
     link_tell(link, RABBIT_ENDED, 0, NULL, NULL, NULL);
-    pthread_mutex_lock(&link->lock);
-    link->ended = true;
-    abandoned = link->abandoned;
-    pthread_cond_signal(&link->ended_cond);
-    pthread_mutex_unlock(&link->lock);
-    if (abandoned)
+    if (link_end_thread(link))
         free_abandoned(link);
     return NULL;
+}
+
+int rabbit_thread(pthread_t *ret_thread, void *(*begin)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    int failed;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    failed = pthread_create(ret_thread, &attributes, begin, argument);
+    pthread_attr_destroy(&attributes);
+    return failed;
 }
 
 /* ---- the host's side ---- */
@@ -445,19 +498,25 @@ struct rabbit_link *rabbit_link_new(struct rabbit_config *config, const char *na
     return link;
 }
 
-int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, size_t bytes)
+int link_start_thread(struct rabbit_link *link, int wake_fd, void *(*function)(void *),
+                      void *argument)
 {
     int failed;
 
     link->wake_fd = wake_fd;
-    link->bytes = bytes;
-    for (size_t i = 0; i < link->config->queue_count; i++)
-        link->channels[i].prefetch = prefetch;
-    failed = link->work_fd < 0 ? EMFILE : pthread_create(&link->thread, NULL, run, link);
+    failed = link->work_fd < 0 ? EMFILE : rabbit_thread(&link->thread, function, argument);
     link->started = !failed;
     if (!failed)
         pthread_setname_np(link->thread, "rabbitmq");
     return failed;
+}
+
+int rabbit_link_start(struct rabbit_link *link, int wake_fd, unsigned prefetch, size_t bytes)
+{
+    link->bytes = bytes;
+    for (size_t i = 0; i < link->config->queue_count; i++)
+        link->channels[i].prefetch = prefetch;
+    return link_start_thread(link, wake_fd, run, link);
 }
 
 struct rabbit_event *rabbit_link_events(struct rabbit_link *link)

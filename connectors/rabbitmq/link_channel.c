@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define SINGLES_US (10000) /* how long what is done behind a gap waits for the gap to close */
+#define LEFT_US       (5 * RABBIT_SECOND) /* waited at most for what a former consumer held */
+#define LEFT_EMPTY_US (RABBIT_SECOND)     /* so where the queue seems empty */
+#define LEFT_ASK_US   (RABBIT_SECOND / 20)
 
 struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t generation)
 {
@@ -24,7 +27,7 @@ void channel_tell_state(struct rabbit_link *link)
             return;
         }
     for (size_t i = 0; i < link->config->queue_count; i++)
-        if (link->channels[i].phase != RABBIT_OPEN)
+        if (link->channels[i].phase != RABBIT_OPEN && !link->channels[i].probes)
             return;
     link_state(link, SLUICE_STATE_RUNNING, NULL);
 }
@@ -40,7 +43,7 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
         channel->problem = SLUICE_STATE_MISSING;
         snprintf(channel->problem_text, sizeof channel->problem_text,
                  "queue %s does not exist in the virtual host %s at %s; it is looked for again and "
-                 "again: create it, correct source.rabbitmq.queue, or set declare",
+                 "again: create it, correct the option queue, or set declare",
                  queue, config->vhost, config->servers);
     } else if (code == AMQP_ACCESS_REFUSED && !strstr(why, "exclusive")) {
         channel->problem = SLUICE_STATE_UNAUTHORISED;
@@ -49,7 +52,8 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
                  config->username, queue, why);
     } else {
         snprintf(channel->problem_text, sizeof channel->problem_text,
-                 "queue %s cannot be consumed: %s; it is tried again", queue, why);
+                 "queue %s cannot be consumed: %s; it is tried again", queue,
+                 strstr(why, "x-stream-offset") ? RABBIT_NO_STREAM_TEXT : why);
     }
     channel->retry_us = rabbit_now() + rabbit_backoff(channel->tries++, RABBIT_RETRY_FIRST_US,
                                                       RABBIT_RETRY_MOST_US);
@@ -79,25 +83,44 @@ static int begin(struct rabbit_link *link, struct rabbit_channel *channel)
     channel->number = link->next_number++;
     channel->phase = RABBIT_OPENING;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
+    channel->declare_us = 0;
+    channel->step = RABBIT_STREAM_NEW;
+    channel->probes = false;
+    channel->probe_tag = 0;
     return channel_request(link, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
 }
 
 /* Declares passively, or, if asked to, for real: a queue that is there must then be the same. */
-static int declare(struct rabbit_link *link, const struct rabbit_channel *channel)
+static int declare(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     const struct rabbit_config *config = link->config;
-    amqp_table_entry_t type = {.key = amqp_cstring_bytes("x-queue-type")};
     amqp_queue_declare_t declare = {
         .queue = amqp_cstring_bytes(config->queues[channel->queue]),
         .passive = !config->declare,
         .durable = 1,
-        .arguments = {config->declare != NULL, &type},
+        .arguments = config->arguments,
     };
 
-    type.value.kind = AMQP_FIELD_KIND_UTF8;
-    if (config->declare)
-        type.value.value.bytes = amqp_cstring_bytes(config->declare);
+    channel->declare_us = 0;
+    channel->answer_us = rabbit_now() + config->connect_timeout_us;
     return channel_request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
+}
+
+/* The end of a channel, or of a connection, reaches the queue a while after us. A consumer that begins
+ * before gets what comes behind the messages that were out. Where others consume there is no order to
+ * keep. A quorum queue that is slow to answer says that it has no messages and no consumers. */
+static bool is_still_held(struct rabbit_channel *channel, const amqp_queue_declare_ok_t *declared)
+{
+    int64_t now_us = rabbit_now();
+    int64_t wait_us = declared->consumer_count ? LEFT_US : LEFT_EMPTY_US;
+
+    if (!channel->left)
+        return false;
+    if (!channel->left_us)
+        channel->left_us = now_us;
+    if (!declared->consumer_count && (declared->message_count || !channel->left_some))
+        return false;
+    return now_us - channel->left_us < wait_us;
 }
 
 static int consume(struct rabbit_link *link, const struct rabbit_channel *channel)
@@ -115,21 +138,44 @@ static int consume(struct rabbit_link *link, const struct rabbit_channel *channe
     return channel_request(link, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
 }
 
-static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
+static int on_declared(struct rabbit_link *link, struct rabbit_channel *channel,
+                       const amqp_queue_declare_ok_t *declared)
 {
-    channel->phase = RABBIT_OPEN;
+    if (link->config->begin)
+        return stream_declared(link, channel);
+    if (is_still_held(channel, declared)) {
+        channel->declare_us = rabbit_now() + LEFT_ASK_US;
+        return 0;
+    }
+    channel->depth = declared->message_count;
+    channel->others = declared->consumer_count;
+    return consume(link, channel);
+}
+
+void channel_make_lane(struct rabbit_link *link, struct rabbit_channel *channel)
+{
     channel->generation = ++link->generation;
     channel->lane = calloc(1, sizeof *channel->lane);
     channel->lane->queue = channel->queue;
     channel->lane->generation = channel->generation;
-    channel->lane->depth = channel->depth;
+    channel->lane->depth = link->config->begin ? -1 : channel->depth;
+    link_tell(link, RABBIT_LANE_OPENED, 0, channel->lane, NULL, NULL);
+}
+
+void channel_opened(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    if (!channel->lane)
+        channel_make_lane(link, channel);
+    channel->phase = RABBIT_OPEN;
     channel->giving_back = channel->overflowing = false;
-    channel->asked_depth = channel->in_delivery = false;
+    channel->asked_depth = channel->in_delivery = channel->seems_stream = false;
     channel->singles_us = channel->retry_us = 0;
+    channel->left = false;
     channel->problem = 0;
     channel->tries = 0;
     channel->tags = (struct rabbit_tags){0};
-    link_tell(link, RABBIT_LANE_OPENED, 0, channel->lane, NULL, NULL);
+    if (channel->probe_tag)
+        channel->tags.oldest = channel->tags.next = channel->probe_tag + 1;
     channel_tell_state(link);
 }
 
@@ -149,14 +195,17 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
     case AMQP_BASIC_QOS_OK_METHOD:
         return declare(link, channel);
     case AMQP_QUEUE_DECLARE_OK_METHOD:
-        channel->depth = ((const amqp_queue_declare_ok_t *)method->decoded)->message_count;
-        return consume(link, channel);
+        return on_declared(link, channel, method->decoded);
     case AMQP_BASIC_CONSUME_OK_METHOD:
-        opened(link, channel);
-        return 0;
+        if (!link->config->begin) {
+            channel_opened(link, channel);
+            return 0;
+        }
+        break;
     default:
-        return 0;
+        break;
     }
+    return link->config->begin ? stream_answered(link, channel, method) : 0;
 }
 
 /* A queue without a leader answers nothing; the others go on. */
@@ -178,6 +227,9 @@ int channel_open_due(struct rabbit_link *link)
             channel->phase = RABBIT_CLOSED;
         if (channel->phase == RABBIT_CLOSED && channel->retry_us <= now_us && begin(link, channel))
             return -1;
+        if (channel->phase == RABBIT_OPENING && channel->declare_us &&
+            channel->declare_us <= now_us && declare(link, channel))
+            return -1;
         if (channel->phase == RABBIT_OPENING && channel->answer_us <= now_us &&
             give_up(link, channel))
             return -1;
@@ -189,6 +241,7 @@ static void lose_lane(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     struct rabbit_lane *lane = channel->lane;
 
+    channel->probes = false;
     if (!lane)
         return;
     channel->lane = NULL;
@@ -199,29 +252,20 @@ static void lose_lane(struct rabbit_link *link, struct rabbit_channel *channel)
     link_tell(link, RABBIT_LANE_LOST, 0, lane, NULL, NULL);
 }
 
-/* Gives back all that is out. With the end of a channel a quorum queue learns of it a moment later than
- * of the next consumer, who would get what comes behind it first. */
-static int give_back_all(struct rabbit_link *link, const struct rabbit_channel *channel)
-{
-    amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(link->name), .nowait = 1};
-    amqp_basic_nack_t nack = {.delivery_tag = 0 /* all */, .multiple = 1, .requeue = 1};
-
-    return channel_request(link, channel, AMQP_BASIC_CANCEL_METHOD, &cancel) ||
-                   channel_request(link, channel, AMQP_BASIC_NACK_METHOD, &nack)
-               ? -1
-               : 0;
-}
-
+/* What is out goes back with the end of the channel: then a queue puts all of it where it was, before
+ * the next consumer gets anything. A requeue by nack puts it at the end of a quorum queue without
+ * delivery limit, and a cancel lets a waiting consumer (single active) begin before it is back. */
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close)
 {
     amqp_channel_close_t goodbye = {.reply_code = AMQP_REPLY_SUCCESS,
                                     .reply_text = amqp_empty_bytes};
-    bool was_open = channel->phase == RABBIT_OPEN;
 
+    if (channel->phase == RABBIT_OPEN) {
+        channel->left = !channel->others;
+        channel->left_some = rabbit_tags_oldest_us(&channel->tags) > 0;
+        channel->left_us = 0;
+    }
     lose_lane(link, channel);
-    channel->phase = RABBIT_CLOSED;
-    if (close && was_open && give_back_all(link, channel))
-        return -1;
     channel->phase = close ? RABBIT_CLOSING : RABBIT_CLOSED;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
     return close ? channel_request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;

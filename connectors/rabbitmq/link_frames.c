@@ -30,6 +30,9 @@ static int begin_delivery(struct rabbit_link *link, struct rabbit_channel *chann
 {
     amqp_bytes_t exchange = deliver->exchange, key = deliver->routing_key;
 
+    if (deliver->consumer_tag.len != strlen(link->name) ||
+        memcmp(deliver->consumer_tag.bytes, link->name, deliver->consumer_tag.len) != 0)
+        return fail(link, "the broker sent a delivery for a consumer that there is not");
     if (channel->in_delivery || exchange.len >= sizeof channel->exchange ||
         key.len >= sizeof channel->routing_key)
         return fail(link, "the broker sent a delivery within another");
@@ -44,6 +47,7 @@ static int begin_delivery(struct rabbit_link *link, struct rabbit_channel *chann
         .tag = deliver->delivery_tag,
         .generation = channel->generation,
         .redelivered = deliver->redelivered,
+        .is_stream = link->config->begin != RABBIT_NO_STREAM,
         .exchange = {exchange.len, channel->exchange},
         .routing_key = {key.len, channel->routing_key},
     };
@@ -94,12 +98,12 @@ static bool keep(struct rabbit_link *link, struct rabbit_channel *channel,
     return !channel->overflowing;
 }
 
-/* Acknowledging means nothing in a stream: who reads it must keep the offset himself. */
-static int refuse_stream(struct rabbit_link *link, struct rabbit_channel *channel)
+/* A stream keeps no position of ours, so that it is not read by chance. */
+static int refuse_kind(struct rabbit_link *link, struct rabbit_channel *channel, bool is_stream)
 {
     channel_refused(link, channel, AMQP_NOT_IMPLEMENTED,
-                    "it is a stream, which sluice does not read: it would begin at the end with "
-                    "each connection; read a queue that is bound to the same exchange");
+                    is_stream ? "it is a stream: say with stream_offset where to begin"
+                              : RABBIT_NO_STREAM_TEXT);
     channel_tell_state(link);
     return channel_end(link, channel, true);
 }
@@ -110,15 +114,24 @@ static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel
 
     channel->partial = NULL;
     channel->in_delivery = false;
-    if (message->is_from_stream) {
+    if (link->config->begin && !message->is_from_stream) {
         free(message);
-        return refuse_stream(link, channel);
+        return refuse_kind(link, channel, false);
     }
-    if (rabbit_tags_add(&channel->tags, message->tag, rabbit_now())) {
+    if (!link->config->begin && message->is_from_stream && !channel->seems_stream) {
+        channel->seems_stream = true;
+        link->depth_us = 0;
+    }
+    if (rabbit_tags_add(&channel->tags, message->tag, message->offset, rabbit_now())) {
         free(message);
         return fail(link, "the broker skipped a delivery tag");
     }
     amqp_maybe_release_buffers_on_channel(link->connection, channel->number);
+    if (link->config->begin && !stream_wants(link, channel, message->offset)) {
+        rabbit_tags_done(&channel->tags, message->tag);
+        free(message);
+        return 0;
+    }
     if (!keep(link, channel, message)) {
         free(message);
         return 0;
@@ -192,17 +205,23 @@ static int on_cancel(struct rabbit_link *link, struct rabbit_channel *channel)
              link->config->queues[channel->queue]);
     if (channel_end(link, channel, true))
         return -1;
+    channel->left = false;
     channel->retry_us = 0;
     return 0;
 }
 
-static void on_depth(struct rabbit_link *link, struct rabbit_channel *channel,
-                     const amqp_queue_declare_ok_t *declared)
+static int on_depth(struct rabbit_link *link, struct rabbit_channel *channel,
+                    const amqp_queue_declare_ok_t *declared)
 {
     channel->asked_depth = false;
+    /* A stream counts no consumers. */
+    if (channel->seems_stream && !declared->consumer_count)
+        return refuse_kind(link, channel, true);
+    channel->others = declared->consumer_count ? declared->consumer_count - 1 : 0;
     pthread_mutex_lock(&link->lock);
     channel->lane->depth = declared->message_count;
     pthread_mutex_unlock(&link->lock);
+    return 0;
 }
 
 static int on_connection_method(struct rabbit_link *link, const amqp_method_t *method)
@@ -228,6 +247,23 @@ static int on_connection_method(struct rabbit_link *link, const amqp_method_t *m
     return 0;
 }
 
+/* While it is opening or closing. */
+static int on_early_frame(struct rabbit_link *link, struct rabbit_channel *channel,
+                          const amqp_frame_t *frame)
+{
+    if (frame->frame_type == AMQP_FRAME_HEADER && channel->step >= RABBIT_STREAM_PROBING &&
+        channel->phase == RABBIT_OPENING &&
+        frame->payload.properties.class_id == AMQP_BASIC_CLASS)
+        return stream_probed(link, channel, frame->payload.properties.decoded);
+    if (frame->frame_type != AMQP_FRAME_METHOD)
+        return 0;
+    if (frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD)
+        return on_channel_close(link, channel, frame->payload.method.decoded);
+    if (frame->payload.method.id == AMQP_BASIC_CANCEL_METHOD && channel->phase == RABBIT_OPENING)
+        return on_cancel(link, channel);
+    return channel_on_answer(link, channel, &frame->payload.method);
+}
+
 static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
 {
     struct rabbit_channel *channel = channel_of(link, frame->channel);
@@ -237,11 +273,11 @@ static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
         return frame->frame_type == AMQP_FRAME_METHOD
                    ? on_connection_method(link, &frame->payload.method)
                    : 0;
+    if (frame->channel >= link->next_number)
+        return fail(link, "the broker sent something on a channel that was not opened");
     if (!channel || channel->phase != RABBIT_OPEN) {
-        if (channel && frame->frame_type == AMQP_FRAME_METHOD)
-            result = frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD
-                         ? on_channel_close(link, channel, frame->payload.method.decoded)
-                         : channel_on_answer(link, channel, &frame->payload.method);
+        if (channel)
+            result = on_early_frame(link, channel, frame);
         if (!result)
             amqp_maybe_release_buffers_on_channel(link->connection, frame->channel);
         return result;
@@ -260,8 +296,7 @@ static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
     case AMQP_CHANNEL_CLOSE_METHOD:
         return on_channel_close(link, channel, frame->payload.method.decoded);
     case AMQP_QUEUE_DECLARE_OK_METHOD:
-        on_depth(link, channel, frame->payload.method.decoded);
-        return 0;
+        return on_depth(link, channel, frame->payload.method.decoded);
     default:
         return 0;
     }

@@ -16,6 +16,15 @@ enum rabbit_phase {
     RABBIT_CLOSING  /* until the broker says that it gave back what was out */
 };
 
+/* While a channel to a stream is opening, once it is declared. */
+enum rabbit_stream_step {
+    RABBIT_STREAM_NEW,
+    RABBIT_STREAM_ASKED,   /* the host says where to begin */
+    RABBIT_STREAM_PROBING, /* its last chunk was asked for */
+    RABBIT_STREAM_PROBED,  /* it comes; an answer behind it was asked for */
+    RABBIT_STREAM_SET      /* the consumer that stays was asked for */
+};
+
 /* One queue on the present connection. Nothing waits for an answer but the phase: other queues go on,
  * and what comes for them meanwhile does not pile up in librabbitmq. */
 struct rabbit_channel {
@@ -24,8 +33,19 @@ struct rabbit_channel {
     amqp_channel_t number;    /* while not closed; never used again on this connection */
     int64_t answer_us;        /* while opening or closing: when the broker must have answered */
     uint64_t generation;
-    struct rabbit_lane *lane; /* while open */
+    struct rabbit_lane *lane; /* while open; of a stream from when it was asked where to begin */
     int64_t depth;            /* while opening */
+    uint32_t others;    /* consumers of the queue besides this one, as last told */
+    bool left;          /* what was out on the channel before may not be back in the queue yet */
+    bool left_some;     /* it is known that something was out */
+    int64_t left_us;    /* while opening: since when its return is waited for */
+    int64_t declare_us; /* while opening: when to ask for it again; 0: not */
+    enum rabbit_stream_step step;
+    bool seems_stream;     /* a message says so, which anyone may write; see on_depth */
+    bool probes;           /* while opening: a stream is looked at that is empty so far */
+    bool resumed;          /* a stream goes on with `begin`, and nothing of it came yet */
+    uint64_t begin;
+    uint64_t probe_tag, probe_newest;
     struct rabbit_tags tags;
     unsigned prefetch;  /* becomes smaller where messages are large */
     bool overflowing;   /* what still comes stays at the broker, see begin_overflow */
@@ -78,6 +98,7 @@ struct rabbit_link {
     struct rabbit_settlement *later; /* releases that are not due */
     size_t later_count, later_room;
     char session[RABBIT_SESSION]; /* names the connection */
+    char state_text[RABBIT_TEXT]; /* of the state told last */
 };
 
 /* link.c */
@@ -90,6 +111,13 @@ void link_log(struct rabbit_link *link, uint32_t level, const char *event, const
 
 /* There is news for the host's side. */
 void link_wake(struct rabbit_link *link);
+/* There is work for the thread. Any thread. */
+void link_wake_thread(const struct rabbit_link *link);
+/* Starts a thread, which stops at `stop`. 0; or an errno. */
+int link_start_thread(struct rabbit_link *link, int wake_fd, void *(*function)(void *),
+                      void *argument);
+/* The last that the thread does with the link; true: it was left behind, and has to free it. */
+bool link_end_thread(struct rabbit_link *link);
 
 /* link_connect.c */
 /* Tries all hosts once. 0; or -1 with a state told. */
@@ -117,7 +145,11 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
 /* Its lane is lost. `close`: the broker is told, and answers. -1: the connection failed. */
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close);
 int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all);
-/* Acknowledges what is done and gives the rest back; consumed anew as soon as the broker has it. -1: the
+/* Makes its lane, and tells the host's side. */
+void channel_make_lane(struct rabbit_link *link, struct rabbit_channel *channel);
+/* It is consumed. */
+void channel_opened(struct rabbit_link *link, struct rabbit_channel *channel);
+/* Acknowledges what is done and gives the rest back; consumed anew as soon as the queue has it. -1: the
  * connection failed. */
 int channel_let_go(struct rabbit_link *link, struct rabbit_channel *channel);
 /* Sends a method. -1: the connection failed. */
@@ -132,6 +164,21 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
 /* Tells the state that all channels together come to. */
 void channel_tell_state(struct rabbit_link *link);
 struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t generation);
+
+/* link_stream.c; -1: the connection failed */
+int stream_declared(struct rabbit_link *link, struct rabbit_channel *channel);
+/* The host's word on where to begin: with `position`, or where the configuration says. */
+int stream_begin(struct rabbit_link *link, struct rabbit_channel *channel, bool known,
+                 uint64_t position);
+/* What else comes while it is opening. */
+int stream_answered(struct rabbit_link *link, struct rabbit_channel *channel,
+                    const amqp_method_t *method);
+int stream_probed(struct rabbit_link *link, struct rabbit_channel *channel,
+                  const amqp_basic_properties_t *properties);
+/* Whether a delivery is for the host. */
+bool stream_wants(struct rabbit_link *link, struct rabbit_channel *channel, uint64_t offset);
+
+#define RABBIT_NO_STREAM_TEXT "it is no stream: leave out stream_offset"
 
 /* link_frames.c */
 /* Reads what there is. 1: there may be more; -1: the connection failed, and was dealt with. */

@@ -170,6 +170,23 @@ static bool is_first_delivery(const amqp_table_entry_t *entry)
            !entry->value.value.i64;
 }
 
+bool rabbit_stream_offset(const amqp_basic_properties_t *properties, uint64_t *ret_offset)
+{
+    const amqp_table_t *headers = &properties->headers;
+
+    if (!(properties->_flags & AMQP_BASIC_HEADERS_FLAG))
+        return false;
+    /* The broker puts its own first. */
+    for (int i = 0; i < headers->num_entries; i++)
+        if (is_text(headers->entries[i].key, "x-stream-offset") &&
+            headers->entries[i].value.kind == AMQP_FIELD_KIND_I64 &&
+            headers->entries[i].value.value.i64 >= 0) {
+            *ret_offset = (uint64_t)headers->entries[i].value.value.i64;
+            return true;
+        }
+    return false;
+}
+
 static void read_headers(struct rabbit_message *message, const amqp_table_t *headers)
 {
     for (int i = 0; i < headers->num_entries; i++) {
@@ -177,8 +194,6 @@ static void read_headers(struct rabbit_message *message, const amqp_table_t *hea
 
         if (entry->value.kind != AMQP_FIELD_KIND_I64)
             continue;
-        if (is_text(entry->key, "x-stream-offset"))
-            message->is_from_stream = true;
         if (is_text(entry->key, "x-delivery-count") && entry->value.value.i64 > 0 &&
             entry->value.value.i64 < UINT32_MAX)
             message->delivery_count = (uint32_t)entry->value.value.i64;
@@ -213,7 +228,7 @@ static struct rabbit_message *lay_out(const struct builder *builder, const char 
     }
     text += builder->text.size;
     memcpy(text, identity, identity_size);
-    message->identity = (struct sluice_bytes){text, identity_size};
+    message->identity = (struct sluice_bytes){identity_size ? text : NULL, identity_size};
     text += identity_size;
     if (id.len) {
         memcpy(text, id.bytes, id.len);
@@ -243,7 +258,10 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
     struct rabbit_message *message;
     amqp_bytes_t id = {0, NULL};
     char identity[QUEUE_NAME_MOST + RABBIT_SESSION + 48];
-    size_t identity_size = (size_t)(write_identity(identity, origin) - identity);
+    uint64_t offset = 0;
+    bool is_from_stream = rabbit_stream_offset(properties, &offset);
+    size_t identity_size =
+        origin->is_stream ? 0 : (size_t)(write_identity(identity, origin) - identity);
 
     builder.count = 0;
     builder.parts = builder.first;
@@ -260,6 +278,8 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
     message = lay_out(&builder, identity, identity_size, id, body_size);
     if (message) {
         message->tag = origin->tag;
+        message->offset = offset;
+        message->is_from_stream = is_from_stream;
         message->generation = origin->generation;
         message->has_timestamp = properties->_flags & AMQP_BASIC_TIMESTAMP_FLAG &&
                                  properties->timestamp < INT64_MAX / 1000;

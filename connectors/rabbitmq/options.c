@@ -7,31 +7,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PORT     5672
 #define PORT_TLS 5671
 
 static const char *const mechanisms[] = {"PLAIN", "EXTERNAL", NULL};
-static const char *const queue_types[] = {"classic", "quorum", NULL};
+static const char *const queue_types[] = {"classic", "quorum", "stream", NULL};
 
 const struct sluice_option rabbit_options[] = {
     {.name = "hosts", .type = SLUICE_LIST, .flags = SLUICE_OPTION_SERVERS,
      .help = "Brokers of one cluster, as host or host:port, tried in turn; a list."},
     {.name = "url", .type = SLUICE_SECRET,
      .help = "Instead of hosts, vhost, username and password: amqp[s]://user:password@host:port/vhost."},
-    {.name = "queue", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
-     .help = "Queue to consume, or a list of queues."},
+    {.name = "queue", .type = SLUICE_LIST,
+     .flags = SLUICE_OPTION_REQUIRED | SLUICE_OPTION_CONSUME | SLUICE_OPTION_PUBLISH,
+     .help = "Queue to consume, or a list of queues; for dead letters: the queue that they go to."},
+    {.name = "exchange", .type = SLUICE_STRING, .flags = SLUICE_OPTION_PUBLISH,
+     .help = "Exchange that dead letters go to, instead of a queue."},
+    {.name = "routing_key", .type = SLUICE_STRING, .flags = SLUICE_OPTION_PUBLISH,
+     .help = "Their routing key at that exchange (default: none)."},
+    {.name = "stream_offset", .type = SLUICE_STRING, .flags = SLUICE_OPTION_CONSUME,
+     .help = "The queues are streams, begun here the first time: first, last (the last chunk), next, an "
+             "offset, or a time (2026-01-31T12:00:00Z)."},
     {.name = "declare", .type = SLUICE_ENUM, .choices = queue_types,
      .help = "Make queues that do not exist, durable and of this type; unset: nothing is declared."},
+    {.name = "arguments", .type = SLUICE_MAP,
+     .help = "With declare: further arguments to make them with, as x-max-length; true, false and whole "
+             "numbers are meant as such."},
     {.name = "vhost", .type = SLUICE_STRING, .help = "Virtual host (default: /)."},
     {.name = "username", .type = SLUICE_STRING, .help = "User name (default: guest)."},
     {.name = "password", .type = SLUICE_SECRET, .help = "Password for PLAIN (default: guest)."},
     {.name = "mechanism", .type = SLUICE_ENUM, .default_text = "PLAIN", .choices = mechanisms,
      .help = "How to authenticate: by password, or EXTERNAL by the TLS certificate."},
     {.name = "prefetch", .type = SLUICE_INT, .minimum = 1, .maximum = 65535,
+     .flags = SLUICE_OPTION_CONSUME,
      .help = "Messages that each poller may hold of each queue (default: twice what it has room for)."},
     {.name = "priority", .type = SLUICE_INT, .minimum = -1000, .maximum = 1000,
-     .flags = SLUICE_OPTION_ADVANCED,
+     .flags = SLUICE_OPTION_ADVANCED | SLUICE_OPTION_CONSUME,
      .help = "Priority of this consumer: the broker fills those of the highest first."},
     {.name = "heartbeat", .type = SLUICE_DURATION, .default_text = "30s",
      .minimum = RABBIT_SECOND, .maximum = 3600 * RABBIT_SECOND,
@@ -41,7 +54,7 @@ const struct sluice_option rabbit_options[] = {
      .flags = SLUICE_OPTION_ADVANCED,
      .help = "How long a broker may take to answer a connection, a login or a request."},
     {.name = "consumer_timeout", .type = SLUICE_DURATION, .default_text = "30m",
-     .maximum = INT64_C(1000) * 86400 * RABBIT_SECOND,
+     .maximum = INT64_C(1000) * 86400 * RABBIT_SECOND, .flags = SLUICE_OPTION_CONSUME,
      .help = "The broker's consumer_timeout: messages held nearly as long are given back and "
              "consumed anew; 0 where the broker has none."},
     {.name = "tls.enabled", .type = SLUICE_BOOL, .default_text = "false",
@@ -248,8 +261,146 @@ static void read_tls(struct reader *reader)
                "tls.key_file too");
 }
 
+/* One place: a queue, or an exchange with a routing key. */
+static void read_place(struct reader *reader)
+{
+    struct rabbit_config *config = reader->config;
+
+    config->exchange = copy_of(reader, "exchange", NULL);
+    config->routing_key = copy_of(reader, "routing_key", "");
+    if (config->exchange && config->queue_count)
+        refuse(reader, "exchange", "goes not together with queue: say one of them");
+    else if (!config->exchange && !config->queue_count)
+        refuse(reader, "queue", "is missing: name the queue to publish to, or an exchange");
+    else if (!config->exchange && text_of(reader, "routing_key"))
+        refuse(reader, "routing_key", "goes with exchange, which is missing");
+    if (config->exchange && (!*config->exchange || strlen(config->exchange) > 255))
+        refuse(reader, "exchange", "found a name of %zu bytes, expected 1 to 255",
+               strlen(config->exchange));
+    if (strlen(config->routing_key) > 255)
+        refuse(reader, "routing_key", "found %zu bytes, expected at most 255",
+               strlen(config->routing_key));
+}
+
+/* ---- declaring ---- */
+
+static amqp_bytes_t copy_text(const char *text)
+{
+    return (amqp_bytes_t){strlen(text), strdup(text)};
+}
+
+static void add_argument(struct rabbit_config *config, const char *name, const char *text)
+{
+    amqp_table_entry_t *entry = &config->arguments.entries[config->arguments.num_entries++];
+    char *rest;
+    long long number = strtoll(text, &rest, 10);
+
+    *entry = (amqp_table_entry_t){.key = copy_text(name)};
+    if (!strcmp(text, "true") || !strcmp(text, "false")) {
+        entry->value.kind = AMQP_FIELD_KIND_BOOLEAN;
+        entry->value.value.boolean = *text == 't';
+    } else if (*text && !*rest && strlen(text) < 19) {
+        entry->value.kind = AMQP_FIELD_KIND_I64;
+        entry->value.value.i64 = number;
+    } else {
+        entry->value.kind = AMQP_FIELD_KIND_UTF8;
+        entry->value.value.bytes = copy_text(text);
+    }
+}
+
+static void read_declare(struct reader *reader)
+{
+    struct rabbit_config *config = reader->config;
+    size_t count = reader->api->values->count(reader->values, "arguments");
+
+    config->declare = copy_of(reader, "declare", NULL);
+    if (count && !config->declare)
+        refuse(reader, "arguments", "goes with declare, which is missing");
+    if (!config->declare)
+        return;
+    config->arguments.entries = calloc(count + 1, sizeof *config->arguments.entries);
+    add_argument(config, "x-queue-type", config->declare);
+    for (size_t i = 0; i < count; i++) {
+        const char *value;
+        const char *name = reader->api->values->item(reader->values, "arguments", i, &value);
+
+        if (!strcmp(name, "x-queue-type") || !*name || strlen(name) > 128)
+            refuse(reader, "arguments", "found %.40s, expected the name of an argument%s", name,
+                   *name == 'x' ? "; the type of the queue is said by declare" : "");
+        else
+            add_argument(config, name, value);
+    }
+}
+
+static void free_arguments(amqp_table_t *arguments)
+{
+    for (int i = 0; i < arguments->num_entries; i++) {
+        free(arguments->entries[i].key.bytes);
+        if (arguments->entries[i].value.kind == AMQP_FIELD_KIND_UTF8)
+            free(arguments->entries[i].value.value.bytes.bytes);
+    }
+    free(arguments->entries);
+}
+
+/* ---- streams ---- */
+
+static int parse_time(const char *text, uint64_t *ret_seconds)
+{
+    struct tm parts = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+    time_t seconds = rest && !strcmp(rest, "Z") ? timegm(&parts) : -1;
+
+    if (seconds < 0)
+        return -1;
+    *ret_seconds = (uint64_t)seconds;
+    return 0;
+}
+
+static void read_stream(struct reader *reader)
+{
+    struct rabbit_config *config = reader->config;
+    const char *text = text_of(reader, "stream_offset");
+    bool declares = config->declare && !strcmp(config->declare, "stream");
+
+    if (declares != (text != NULL) && config->declare)
+        refuse(reader, "declare",
+               declares ? "found stream: say with stream_offset too where to begin it"
+                        : "found %s, but stream_offset is for streams: expected stream",
+               config->declare);
+    if (!text)
+        return;
+    if (!strcmp(text, "first"))
+        config->begin = RABBIT_BEGIN_FIRST;
+    else if (!strcmp(text, "last"))
+        config->begin = RABBIT_BEGIN_LAST;
+    else if (!strcmp(text, "next"))
+        config->begin = RABBIT_BEGIN_NEXT;
+    else if (*text && strlen(text) <= 18 && text[strspn(text, "0123456789")] == '\0') {
+        config->begin = RABBIT_BEGIN_NUMBER;
+        config->begin_at = strtoull(text, NULL, 10);
+    } else if (!parse_time(text, &config->begin_at))
+        config->begin = RABBIT_BEGIN_TIME;
+    else
+        refuse(reader, "stream_offset",
+               "found \"%.100s\", expected first, last, next, an offset as 1500, or a time in UTC as "
+               "2026-01-31T12:00:00Z",
+               text);
+}
+
+uint32_t rabbit_capabilities(const struct sluice_values_api *api,
+                             const struct sluice_values *values)
+{
+    const uint32_t always = SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_MESSAGE_ID |
+                            SLUICE_IS_ORDERED;
+
+    return always | (api->is_set(values, "stream_offset")
+                         ? SLUICE_CAN_SETTLE_UP_TO | SLUICE_HAS_STABLE_IDENTITY |
+                               SLUICE_NEEDS_POSITION
+                         : SLUICE_HAS_DELIVERY_COUNT);
+}
+
 struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
-                                        const struct sluice_values *values)
+                                        const struct sluice_values *values, bool publishing)
 {
     struct rabbit_config *config = calloc(1, sizeof *config);
     struct reader reader = {api, values, config, false};
@@ -259,12 +410,16 @@ struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
     read_tls(&reader);
     read_servers(&reader);
     read_queues(&reader);
+    if (publishing)
+        read_place(&reader);
     config->heartbeat_s = (int)((number_of(&reader, "heartbeat") + RABBIT_SECOND - 1) / RABBIT_SECOND);
     config->connect_timeout_us = number_of(&reader, "connect_timeout");
     config->consumer_timeout_us = number_of(&reader, "consumer_timeout");
     if (config->consumer_timeout_us && config->consumer_timeout_us < 2 * RABBIT_SECOND)
         refuse(&reader, "consumer_timeout", "expected at least 2s, or 0 for none");
-    config->declare = copy_of(&reader, "declare", NULL);
+    read_declare(&reader);
+    if (!publishing)
+        read_stream(&reader);
     config->prefetch = (unsigned)number_of(&reader, "prefetch");
     config->has_priority = api->values->is_set(values, "priority");
     config->priority = (int)number_of(&reader, "priority");
@@ -293,6 +448,9 @@ void rabbit_config_free(struct rabbit_config *config)
         free(config->queues[i]);
     free(config->queues);
     free(config->declare);
+    free_arguments(&config->arguments);
+    free(config->exchange);
+    free(config->routing_key);
     free(config->vhost);
     free(config->username);
     wipe(config->password);

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "publish.h"
+
 #define TICK_US       500000
 #define CLOSE_WAIT_US (3 * RABBIT_SECOND)
 #define FLUSH_US      (RABBIT_SECOND / 2) /* of a stop's time, for what is settled and the goodbye */
@@ -20,12 +22,17 @@
 struct rabbit {
     struct sluice_host *host;
     const struct sluice_host_api *api;
+    const struct sluice_values *values;
     struct rabbit_config *config; /* until the link has it */
+    char *name;
+    bool publishes_only;
+    struct rabbit_publisher *publisher; /* NULL: none yet */
     char **queues; /* names, for lanes */
     unsigned prefetch;
     struct rabbit_link *link;
     int fd; /* eventfd */
     struct rabbit_lane *lanes;
+    bool streams; /* that is what the queues are */
     bool started; /* the link's thread */
     bool stopping, finishing, ended, stopped;
     int64_t stop_deadline_us;
@@ -49,8 +56,9 @@ int64_t rabbit_backoff(unsigned tries, int64_t first_us, int64_t most_us)
     return pause_us / 2 + (int64_t)(chance % (uint64_t)(pause_us / 2 + 1));
 }
 
-static int rabbit_open(struct sluice_host *host, const struct sluice_host_api *api,
-                       const struct sluice_values *values, void **ret_instance)
+static int open_instance(struct sluice_host *host, const struct sluice_host_api *api,
+                         const struct sluice_values *values, bool publishes_only,
+                         void **ret_instance)
 {
     struct rabbit *rabbit = calloc(1, sizeof *rabbit);
 
@@ -58,14 +66,50 @@ static int rabbit_open(struct sluice_host *host, const struct sluice_host_api *a
         return -1;
     rabbit->host = host;
     rabbit->api = api;
+    rabbit->values = values;
+    rabbit->publishes_only = publishes_only;
     rabbit->fd = -1;
-    rabbit->config = rabbit_config_new(api, values);
+    rabbit->config = rabbit_config_new(api, values, publishes_only);
     if (!rabbit->config) {
         free(rabbit);
         return -1;
     }
     *ret_instance = rabbit;
     return 0;
+}
+
+static int rabbit_open(struct sluice_host *host, const struct sluice_host_api *api,
+                       const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, false, ret_instance);
+}
+
+static int rabbit_open_publisher(struct sluice_host *host, const struct sluice_host_api *api,
+                                 const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, true, ret_instance);
+}
+
+/* Made when first needed. */
+static int make_publisher(struct rabbit *rabbit)
+{
+    struct rabbit_config *config =
+        rabbit_config_new(rabbit->api, rabbit->values, rabbit->publishes_only);
+    char name[RABBIT_TEXT];
+
+    snprintf(name, sizeof name, rabbit->publishes_only ? "%s" : "%s (publishes)", rabbit->name);
+    rabbit->publisher =
+        config ? rabbit_publisher_new(config, name, rabbit->fd, rabbit->publishes_only) : NULL;
+    return rabbit->publisher ? 0 : -1;
+}
+
+static int rabbit_publish(void *instance, const struct sluice_publication *publication)
+{
+    struct rabbit *rabbit = instance;
+
+    if (!rabbit->publisher && make_publisher(rabbit))
+        return -1;
+    return rabbit_publisher_put(rabbit->publisher, publication);
 }
 
 static int rabbit_start(void *instance, const char *name)
@@ -81,11 +125,20 @@ static int rabbit_start(void *instance, const char *name)
         rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, text);
         return -1;
     }
+    free(rabbit->name);
+    rabbit->name = strdup(name);
+    rabbit->api->state(rabbit->host, SLUICE_STATE_CONNECTING, NULL);
+    if (rabbit->publishes_only) {
+        if (!make_publisher(rabbit))
+            return 0;
+        rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, "cannot start a thread");
+        return -1;
+    }
     rabbit->prefetch = rabbit->config->prefetch;
+    rabbit->streams = rabbit->config->begin != RABBIT_NO_STREAM;
     rabbit->queues = rabbit->config->queues; /* the link's, which lives as long */
     rabbit->link = rabbit_link_new(rabbit->config, name);
     rabbit->config = NULL;
-    rabbit->api->state(rabbit->host, SLUICE_STATE_CONNECTING, NULL);
     return 0;
 }
 
@@ -95,6 +148,49 @@ static int rabbit_descriptor(void *instance)
 }
 
 /* ---- lanes ---- */
+
+/* A stream is begun where the host has recorded that it goes on. */
+static void begin_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    struct rabbit_settlement wish = {.generation = lane->generation, .action = RABBIT_BEGIN};
+    char text[RABBIT_TEXT];
+    int known = rabbit->api->lane_position(rabbit->host, lane->cookie, &wish.tag);
+
+    if (known < 0) {
+        snprintf(text, sizeof text,
+                 "where stream %s goes on cannot be read from the store; it is tried again",
+                 rabbit->queues[lane->queue]);
+        rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, text);
+        return;
+    }
+    if (known)
+        wish.action = RABBIT_BEGIN_AT;
+    lane->begun = true;
+    lane->recorded = known;
+    rabbit_link_settle(rabbit->link, &wish, 1);
+}
+
+static void begin_lanes(struct rabbit *rabbit)
+{
+    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
+        if (!lane->begun)
+            begin_lane(rabbit, lane);
+}
+
+/* Whether messages of a stream may go to the host: only when it has recorded where they begin. Decided
+ * anew after a crash, `next` would skip what came in between. */
+static bool is_recorded(struct rabbit *rabbit, struct rabbit_lane *lane)
+{
+    uint64_t position;
+
+    if (!rabbit->streams || lane->recorded || !lane->ready.first)
+        return true;
+    if (!lane->told)
+        rabbit->api->settled(rabbit->host, lane->cookie, lane->ready.first->offset);
+    lane->told = true;
+    lane->recorded = rabbit->api->lane_position(rabbit->host, lane->cookie, &position) > 0;
+    return lane->recorded;
+}
 
 static void open_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
 {
@@ -166,7 +262,7 @@ static void rabbit_lag(void *instance, void *lane_pointer, struct sluice_lag *re
     int64_t depth = rabbit_link_depth(rabbit->link, lane);
 
     *ret_lag = (struct sluice_lag){-1, -1};
-    if (depth >= 0)
+    if (depth >= 0 && !rabbit->streams)
         ret_lag->messages = depth + (int64_t)(lane->ready.count + lane->held);
 }
 
@@ -225,13 +321,13 @@ static struct rabbit_message *take_ready(struct rabbit_lane *lane)
     return message;
 }
 
-static void convert(const struct rabbit_lane *lane, struct rabbit_message *from,
+static void convert(const struct rabbit_lane *lane, bool is_stream, struct rabbit_message *from,
                     struct sluice_message *to)
 {
     *to = (struct sluice_message){
         .lane = lane->cookie,
         .handle = from,
-        .position = from->tag,
+        .position = is_stream ? from->offset : from->tag,
         .payload = from->payload,
         .identity = from->identity,
         .message_id = from->message_id,
@@ -249,13 +345,13 @@ static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t
     struct sluice_message batch[DELIVER_MOST];
     size_t count = 0;
 
-    if (lane->paused || lane->closing)
+    if (lane->paused || lane->closing || !is_recorded(rabbit, lane))
         return false;
     while (lane->ready.first && count < most && count < DELIVER_MOST && *messages && *bytes) {
         struct rabbit_message *message = take_ready(lane);
         size_t size = message->payload.size;
 
-        convert(lane, message, &batch[count++]);
+        convert(lane, rabbit->streams, message, &batch[count++]);
         --*messages;
         *bytes -= size < *bytes ? size : *bytes;
     }
@@ -288,10 +384,14 @@ static void rabbit_settle(void *instance, struct sluice_settle_item *items, size
         struct rabbit_lane *lane = items[i].lane;
         const struct rabbit_message *message = items[i].handle;
 
-        settlements[filled++] = (struct rabbit_settlement){.generation = message->generation,
-                                                           .tag = message->tag,
-                                                           .due_us = items[i].delay_us,
-                                                           .action = items[i].action};
+        settlements[filled++] =
+            message ? (struct rabbit_settlement){.generation = message->generation,
+                                                 .tag = message->tag,
+                                                 .due_us = items[i].delay_us,
+                                                 .action = items[i].action}
+                    : (struct rabbit_settlement){.generation = lane->generation,
+                                                 .tag = items[i].position,
+                                                 .action = RABBIT_ACCEPT_UP_TO};
         items[i].result = 0;
         if (lane->held)
             lane->held--;
@@ -327,7 +427,7 @@ static void start_link(struct rabbit *rabbit, const struct sluice_room *room)
     int failed;
 
     /* The first room is all that the host has. */
-    if (rabbit->started || rabbit->stopping || !room->messages || !room->bytes)
+    if (rabbit->started || rabbit->stopping || !rabbit->link || !room->messages || !room->bytes)
         return;
     if (!prefetch) {
         prefetch = room->messages < 32767 ? (unsigned)room->messages * 2 : 65535;
@@ -360,7 +460,9 @@ static void continue_stop(struct rabbit *rabbit)
         rabbit->finishing = true;
         rabbit_link_stop(rabbit->link);
     }
-    if (!rabbit->started || rabbit->ended || now_us >= rabbit->stop_deadline_us) {
+    if (((!rabbit->started || rabbit->ended) &&
+         (!rabbit->publisher || rabbit_publisher_idle(rabbit->publisher))) ||
+        now_us >= rabbit->stop_deadline_us) {
         rabbit->stopped = true;
         rabbit->api->stopped(rabbit->host);
     }
@@ -375,12 +477,18 @@ static int64_t rabbit_receive(void *instance, const struct sluice_room *room)
     if (eventfd_read(rabbit->fd, &count) < 0 && errno != EAGAIN)
         rabbit->api->log(rabbit->host, SLUICE_LOG_ERROR, "descriptor_failed", strerror(errno));
     start_link(rabbit, room);
-    serve_events(rabbit);
-    if (!rabbit->stopping) {
+    if (rabbit->link)
+        serve_events(rabbit);
+    if (rabbit->publisher)
+        rabbit_publisher_serve(rabbit->publisher, rabbit->host, rabbit->api,
+                               rabbit->publishes_only && !rabbit->stopping);
+    if (!rabbit->stopping && rabbit->link) {
+        if (rabbit->streams)
+            begin_lanes(rabbit);
         rabbit_link_fetch(rabbit->link, rabbit->lanes);
         if (room->messages && room->bytes)
             more = deliver(rabbit, room);
-    } else {
+    } else if (rabbit->stopping) {
         continue_stop(rabbit);
     }
     if (more)
@@ -396,6 +504,13 @@ static void rabbit_stop(void *instance, int64_t deadline_us)
     rabbit->stop_deadline_us = rabbit_now() + deadline_us;
 }
 
+static void tell_late(const struct rabbit *rabbit)
+{
+    rabbit->api->log(rabbit->host, SLUICE_LOG_WARNING, "close_late",
+                     "the connection to RabbitMQ does not end in time (a name server that does not "
+                     "answer?); it is left behind");
+}
+
 static void end_link(struct rabbit *rabbit)
 {
     struct rabbit_lane *lane;
@@ -405,9 +520,7 @@ static void end_link(struct rabbit *rabbit)
         rabbit_link_free(rabbit->link);
         return;
     }
-    rabbit->api->log(rabbit->host, SLUICE_LOG_WARNING, "close_late",
-                     "the connection to RabbitMQ does not end in time (a name server that does not "
-                     "answer?); it is left behind");
+    tell_late(rabbit);
     /* The lanes themselves are the link's. */
     for (lane = rabbit->lanes; lane; lane = lane->next)
         rabbit->api->lane_lost(rabbit->host, lane->cookie);
@@ -418,9 +531,12 @@ static void rabbit_close(void *instance)
     struct rabbit *rabbit = instance;
 
     rabbit->stopping = true;
+    if (!rabbit_publisher_close(rabbit->publisher, CLOSE_WAIT_US, rabbit->host, rabbit->api))
+        tell_late(rabbit);
     if (rabbit->link)
         end_link(rabbit);
     rabbit_config_free(rabbit->config);
+    free(rabbit->name);
     if (rabbit->fd >= 0)
         close(rabbit->fd);
     free(rabbit);
@@ -432,7 +548,8 @@ static int rabbit_try(void *instance, const struct sluice_check *check)
     struct rabbit_config *config = rabbit->config;
 
     rabbit->config = NULL;
-    return rabbit_check(config, check);
+    return rabbit_check(config, check, rabbit->publishes_only,
+                        rabbit->publishes_only && rabbit->api->abi_minor ? check->destination : NULL);
 }
 
 static char description[80];
@@ -448,8 +565,9 @@ static const struct sluice_connector rabbit_connector = {
     .struct_size = sizeof(struct sluice_connector),
     .abi_major = SLUICE_ABI_MAJOR,
     .abi_minor = SLUICE_ABI_MINOR,
-    .capabilities = SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT | SLUICE_HAS_MESSAGE_ID |
-                    SLUICE_IS_ORDERED,
+    .capabilities = SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |
+                    SLUICE_HAS_MESSAGE_ID | SLUICE_IS_ORDERED, /* of queues, see
+                                                                  rabbit_capabilities */
     .name = "rabbitmq",
     .version = SLUICE_VERSION,
     .description = description,
@@ -463,10 +581,13 @@ static const struct sluice_connector rabbit_connector = {
     .headers = rabbit_headers,
     .pause_lane = rabbit_pause_lane,
     .lane_drained = rabbit_lane_drained,
+    .publish = rabbit_publish,
     .lag = rabbit_lag,
     .stop = rabbit_stop,
     .close = rabbit_close,
     .check = rabbit_try,
+    .open_publisher = rabbit_open_publisher,
+    .capabilities_with = rabbit_capabilities,
 };
 
 SLUICE_CONNECTOR(rabbit_connector)

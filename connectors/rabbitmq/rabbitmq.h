@@ -40,6 +40,16 @@ struct rabbit_host {
     int port;
 };
 
+/* Where a stream is begun of which nothing was read. */
+enum rabbit_begin {
+    RABBIT_NO_STREAM = 0,
+    RABBIT_BEGIN_FIRST,
+    RABBIT_BEGIN_LAST, /* the last chunk */
+    RABBIT_BEGIN_NEXT,
+    RABBIT_BEGIN_TIME,
+    RABBIT_BEGIN_NUMBER
+};
+
 /* What the options come to. Owned by whoever made it. */
 struct rabbit_config {
     struct rabbit_host *hosts;
@@ -47,7 +57,10 @@ struct rabbit_config {
     char *servers; /* all hosts, for people */
     char **queues;
     size_t queue_count;
+    enum rabbit_begin begin; /* the queues are streams, unless RABBIT_NO_STREAM */
+    uint64_t begin_at;       /* seconds, or an offset */
     char *declare; /* type of queue to make where there is none; NULL: none is made */
+    amqp_table_t arguments; /* to make it with, its type among them; its texts are owned */
     char *vhost, *username, *password;
     bool external; /* EXTERNAL instead of PLAIN */
     bool tls, verify;
@@ -58,13 +71,16 @@ struct rabbit_config {
     unsigned prefetch;           /* 0: as the host's first room says */
     bool has_priority;
     int priority;
+    char *exchange, *routing_key; /* to publish to; NULL: to the first queue */
 };
 
 extern const struct sluice_option rabbit_options[];
-/* NULL: refused. */
+/* `publishing`: nothing is consumed. NULL: refused. */
 struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
-                                        const struct sluice_values *values);
+                                        const struct sluice_values *values, bool publishing);
 void rabbit_config_free(struct rabbit_config *config);
+uint32_t rabbit_capabilities(const struct sluice_values_api *api,
+                             const struct sluice_values *values);
 
 /* ---- message.c ---- */
 
@@ -72,6 +88,7 @@ void rabbit_config_free(struct rabbit_config *config);
 struct rabbit_message {
     struct rabbit_message *next;
     uint64_t tag;
+    uint64_t offset;     /* in a stream */
     uint64_t generation; /* of its lane */
     size_t size;         /* of the block */
     int64_t timestamp_ms;
@@ -79,7 +96,7 @@ struct rabbit_message {
     bool has_timestamp;
     bool is_from_stream;
     struct sluice_bytes payload, message_id;
-    struct sluice_bytes identity; /* no other delivery has it */
+    struct sluice_bytes identity; /* no other delivery has it; none in a stream */
     struct sluice_header *headers;
     size_t header_count;
 };
@@ -90,6 +107,7 @@ struct rabbit_origin {
     const char *session; /* names the connection */
     uint64_t tag, generation;
     bool redelivered;
+    bool is_stream;
     amqp_bytes_t exchange, routing_key;
 };
 
@@ -97,6 +115,8 @@ struct rabbit_origin {
 struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
                                           const amqp_basic_properties_t *properties,
                                           size_t body_size);
+/* False: it does not come from a stream. */
+bool rabbit_stream_offset(const amqp_basic_properties_t *properties, uint64_t *ret_offset);
 
 /* ---- tags.c ---- */
 
@@ -104,6 +124,7 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
  * oldest is out. */
 struct rabbit_tag {
     int64_t delivered_us;
+    uint64_t offset; /* in a stream */
     uint8_t state;
 };
 
@@ -116,9 +137,11 @@ struct rabbit_tags {
 
 void rabbit_tags_fini(struct rabbit_tags *tags);
 /* Takes note of a delivery; tags come one after the other. 0; -1: no memory, or not the next tag. */
-int rabbit_tags_add(struct rabbit_tags *tags, uint64_t tag, int64_t now_us);
+int rabbit_tags_add(struct rabbit_tags *tags, uint64_t tag, uint64_t offset, int64_t now_us);
 /* To be acknowledged. False: it is not out. */
 bool rabbit_tags_done(struct rabbit_tags *tags, uint64_t tag);
+/* All of a stream up to the offset are to be acknowledged. */
+void rabbit_tags_done_to(struct rabbit_tags *tags, uint64_t offset);
 /* It needs no acknowledgement any more (given back, refused). False: it is not out. */
 bool rabbit_tags_gone(struct rabbit_tags *tags, uint64_t tag);
 /* The tag up to which everything is done, to be acknowledged as a whole; 0: none. */
@@ -165,15 +188,21 @@ struct rabbit_lane {
     struct rabbit_list ready; /* taken over from `fetched` */
     size_t held;              /* delivered and not settled */
     bool known, paused, closing, drained;
+    bool begun;    /* of a stream: the link knows where to begin */
+    bool told;     /* so: the host knows where it begins */
+    bool recorded; /* so: the host has recorded it */
 };
 
 /* A wish of the host's side. */
 struct rabbit_settlement {
     uint64_t generation, tag;
     int64_t due_us; /* RELEASE */
-    uint32_t action; /* enum sluice_settlement, or RABBIT_GIVE_BACK for the whole lane */
+    uint32_t action; /* enum sluice_settlement, or one for the whole lane: */
 };
-#define RABBIT_GIVE_BACK 100u
+#define RABBIT_GIVE_BACK    100u
+#define RABBIT_ACCEPT_UP_TO 101u /* of a stream; `tag` is an offset */
+#define RABBIT_BEGIN        102u /* a stream, where link->config says */
+#define RABBIT_BEGIN_AT     103u /* a stream, with the offset `tag` */
 
 struct rabbit_link;
 
@@ -197,11 +226,17 @@ void rabbit_link_stop(struct rabbit_link *link);
 bool rabbit_link_end(struct rabbit_link *link, int64_t wait_us);
 void rabbit_link_free(struct rabbit_link *link);
 
+/* A thread for librabbitmq, which reads tables within tables by recursion: the most that fit into a frame
+ * must fit onto its stack. 0; or an errno. */
+int rabbit_thread(pthread_t *ret_thread, void *(*run)(void *), void *argument);
+
 void rabbit_list_join(struct rabbit_list *to, struct rabbit_list *from);
 void rabbit_list_free(struct rabbit_list *list);
 
 /* ---- check.c ---- */
-/* Takes the configuration over. 0: all is well. */
-int rabbit_check(struct rabbit_config *config, const struct sluice_check *check);
+/* Takes the configuration over. `publishing`: whether messages could be published, to `destination` unless
+ * that is NULL. 0: all is well. */
+int rabbit_check(struct rabbit_config *config, const struct sluice_check *check, bool publishing,
+                 const char *destination);
 
 #endif

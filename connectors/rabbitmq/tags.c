@@ -33,14 +33,14 @@ static int grow(struct rabbit_tags *tags)
     return 0;
 }
 
-int rabbit_tags_add(struct rabbit_tags *tags, uint64_t tag, int64_t now_us)
+int rabbit_tags_add(struct rabbit_tags *tags, uint64_t tag, uint64_t offset, int64_t now_us)
 {
     if (!tags->next)
         tags->oldest = tags->next = 1;
     if (tag != tags->next || (tags->next - tags->oldest == tags->room && grow(tags)))
         return -1;
     tags->next++;
-    *at(tags, tag) = (struct rabbit_tag){now_us, TAG_OUT};
+    *at(tags, tag) = (struct rabbit_tag){now_us, offset, TAG_OUT};
     return 0;
 }
 
@@ -62,6 +62,12 @@ bool rabbit_tags_done(struct rabbit_tags *tags, uint64_t tag)
     at(tags, tag)->state = TAG_DONE;
     tags->done++;
     return true;
+}
+
+void rabbit_tags_done_to(struct rabbit_tags *tags, uint64_t offset)
+{
+    for (uint64_t tag = tags->oldest; tag < tags->next && at(tags, tag)->offset <= offset; tag++)
+        rabbit_tags_done(tags, tag);
 }
 
 bool rabbit_tags_gone(struct rabbit_tags *tags, uint64_t tag)
