@@ -132,12 +132,13 @@ static void on_credentials(void *argument, const struct http_reply *reply)
     int status;
 
     http->asking = false;
-    if (!reply->answer.status) {
-        http_judge(http, reply, &fault);
-        http_failed(http, &http->credentials, &fault, 0);
-        return;
+    if (reply->answer.status) {
+        status = config->dialect->authorised(config->instance, &reply->answer, (int64_t)time(NULL), &fault);
+    } else {
+        status = http_judge(http, reply, &fault);
+        if (config->dialect->unanswered)
+            status = config->dialect->unanswered(config->instance, (int64_t)time(NULL), &fault);
     }
-    status = config->dialect->authorised(config->instance, &reply->answer, (int64_t)time(NULL), &fault);
     if (status)
         http_failed(http, &http->credentials, &fault, reply->retry_after_us);
     else

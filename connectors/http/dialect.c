@@ -3,10 +3,12 @@
 #define _GNU_SOURCE
 #include "dialect.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <curl/curl.h>
 
@@ -111,6 +113,22 @@ int http_fault_answer(struct http_fault *fault, const struct http_answer *answer
                       "the answer is %s, expected %s: check that the address is that of the queue and not "
                       "of something in between; it is tried again",
                       shown, expected);
+}
+
+/* ---- times ---- */
+
+int64_t http_read_time(const char *text)
+{
+    struct tm parts = {0};
+    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &parts) : NULL;
+    int64_t thousandths = 0, scale = 100;
+
+    if (!rest)
+        return 0;
+    if (*rest == '.')
+        for (rest++; isdigit((unsigned char)*rest); rest++, scale /= 10)
+            thousandths += (*rest - '0') * scale;
+    return *rest == 'Z' ? (int64_t)timegm(&parts) * 1000 + thousandths : 0;
 }
 
 /* ---- messages ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A dialect: how one kind of HTTP queue is asked, and what its answers mean. Dialects build requests
- * and read answers; they do no I/O and keep no time. When to ask, leases, repetitions, order and all
+ * and read answers; they do no I/O, save reading small files of credentials, and keep no time. When to ask, leases, repetitions, order and all
  * that sluice is told are the same for all of them: see http.h. All functions of one instance are
  * called from one thread. */
 #ifndef DIALECT_H
@@ -28,6 +28,7 @@ struct http_request {
     struct curl_slist *headers;
     char *body; /* NULL: none */
     size_t body_size;
+    bool direct; /* past proxies: to a service of the machine's own */
 };
 
 /* Adds the header `Name: value`. 0, -1: no memory. */
@@ -44,6 +45,7 @@ struct http_answer {
     long status;
     const char *body; /* NUL-terminated behind `size` */
     size_t size;
+    int64_t ahead_s; /* the server's clock, by its header Date; 0 where it has none, or all is well */
 };
 
 /* What is wrong: a state as sluice knows them, and a text that says what was found and what to do. */
@@ -58,6 +60,9 @@ int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...
 /* The same where an answer of status 2xx is not what it should be: the text tells its beginning, unless
  * it is JSON. */
 int http_fault_answer(struct http_fault *fault, const struct http_answer *answer, const char *expected);
+
+/* RFC 3339 in UTC, "2026-01-02T03:04:05.678901Z", as milliseconds; 0 where it is something else, or NULL. */
+int64_t http_read_time(const char *text);
 
 /* ---- messages ---- */
 
@@ -129,6 +134,7 @@ struct http_reader {
     const struct sluice_host_api *api;
     const struct sluice_values *values;
     bool refused;
+    bool publishing; /* nothing is received: what only receiving needs may be missing */
 };
 
 /* Values of options as `struct sluice_values_api` has them. */
@@ -170,12 +176,17 @@ struct http_dialect {
                      struct http_fault *fault);
     int (*authorised)(void *dialect, const struct http_answer *answer, int64_t now_s,
                       struct http_fault *fault);
+    /* No answer came, as the fault says: 0 where those that are there still last, -1 with a fault that
+     * may be better. NULL: -1. */
+    int (*unanswered)(void *dialect, int64_t now_s, struct http_fault *fault);
     void (*forget)(void *dialect);
     /* Adds credentials to a request just before it is sent. */
     int (*sign)(void *dialect, int64_t now_s, struct http_request *request);
 
     /* Asks for at most `count` messages. 0, -1: no memory. */
     int (*receive)(void *dialect, unsigned count, struct http_request *ret_request);
+    /* From now on the server shall hold no receive open. NULL: it cannot be told. */
+    void (*hurry)(void *dialect);
     /* Reads an answer of status 2xx. On failure nothing is in the list. */
     int (*received)(void *dialect, const struct http_answer *answer, struct http_list *ret_list,
                     struct http_fault *fault);
@@ -185,7 +196,7 @@ struct http_dialect {
     int (*settle)(void *dialect, struct http_item *const *items, size_t count,
                   struct http_request *ret_request, struct http_fault *fault);
     /* Reads an answer of status 2xx for the items that were taken: sets their results. -1 with a fault:
-     * as if the status had been an error. */
+     * those that are still open are asked for again, after a pause. */
     int (*settled)(void *dialect, const struct http_answer *answer, struct http_item *const *items,
                    size_t count, struct http_fault *fault);
 
@@ -199,6 +210,6 @@ struct http_dialect {
     void (*explain)(void *dialect, const struct http_answer *answer, struct http_fault *fault);
 };
 
-extern const struct http_dialect cloudflare_dialect, pubsub_dialect, generic_dialect;
+extern const struct http_dialect cloudflare_dialect, generic_dialect, pubsub_dialect, sqs_dialect;
 
 #endif

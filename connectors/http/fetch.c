@@ -4,7 +4,11 @@
 
 #include "http.h"
 
-#define OPEN_LONG_US (2 * HTTP_SECOND)
+#define OPEN_LONG_US   (2 * HTTP_SECOND)
+#define ANSWER_SOON_US (HTTP_SECOND * 3 / 10)
+#define ANSWER_BYTES   ((size_t)2 << 20) /* what an answer should not be much larger than: reading it takes
+                                            the poller's time and memory */
+#define FIRST_COUNT    100 /* messages of the first receive */
 
 struct http_fetch {
     struct http *http;
@@ -25,8 +29,8 @@ static void take_fetch(struct http_fetch *fetch)
     http->asked -= fetch->count;
 }
 
-/* A full answer: more is there, and one more receive at a time may help. An empty one: one is enough,
- * and the next waits; longer each time. */
+/* An answer of more than half of what it could be: more is there, and one more receive at a time may
+ * help. An empty one: one is enough, and the next waits; longer each time. */
 static void adapt(struct http *http, const struct http_fetch *fetch, size_t count)
 {
     const struct http_config *config = http->config;
@@ -34,13 +38,33 @@ static void adapt(struct http *http, const struct http_fetch *fetch, size_t coun
     if (count) {
         http->poll_us = config->poll_least_us;
         http->poll_due_us = 0;
-        if (count >= fetch->count && http->fetch_most < config->receives)
+        if (count * 2 > fetch->count && http->fetch_most < config->receives)
             http->fetch_most++;
         return;
     }
     http->fetch_most = 1;
     http->poll_due_us = fetch->begun_us + http->poll_us;
     http->poll_us = http->poll_us * 2 < config->poll_most_us ? http->poll_us * 2 : config->poll_most_us;
+}
+
+/* Large messages at once count in full, small ones only by and by: the next may be large again. */
+static void learn_size(struct http *http, size_t bytes, size_t count)
+{
+    size_t each = bytes / count + 1;
+
+    http->message_bytes = each > http->message_bytes ? each : http->message_bytes - (http->message_bytes - each) / 8;
+}
+
+/* How many messages one receive may ask for: what fits by what is known of their size, and not many more
+ * than came the last time, as a few small ones say little of the rest. */
+static unsigned count_most(const struct http *http)
+{
+    size_t most = FIRST_COUNT + 2 * http->newest_count;
+
+    if (http->message_bytes && ANSWER_BYTES / http->message_bytes < most)
+        most = ANSWER_BYTES / http->message_bytes;
+    most = most < http->config->can.receive_most ? most : http->config->can.receive_most;
+    return most ? (unsigned)most : 1;
 }
 
 static void take_list(struct http *http, const struct http_fetch *fetch, struct http_list *list)
@@ -75,9 +99,14 @@ static void on_received(void *argument, const struct http_reply *reply)
         if (fault.state == SLUICE_STATE_UNAUTHORISED && config->dialect->forget)
             config->dialect->forget(config->instance);
         http->fetch_most = 1;
+        if (reply->too_large) /* half as many next time */
+            learn_size(http, ANSWER_BYTES, (fetch->count + 1) / 2);
         http_failed(http, &http->receiving, &fault, reply->retry_after_us);
     } else {
         http->backlog = list.backlog;
+        if (list.count)
+            learn_size(http, reply->answer.size, list.count);
+        http->newest_count = list.count;
         adapt(http, fetch, list.count);
         take_list(http, fetch, &list);
         http_worked(http, &http->receiving);
@@ -131,7 +160,6 @@ static void look_at_open(struct http *http)
 
 int64_t http_fetch(struct http *http, const struct sluice_room *room)
 {
-    const struct http_config *config = http->config;
     size_t count = wanted(http, room);
     int64_t due_us = http->poll_due_us > http->receiving.due_us ? http->poll_due_us
                                                                 : http->receiving.due_us;
@@ -142,7 +170,7 @@ int64_t http_fetch(struct http *http, const struct sluice_room *room)
     if (http->now_us < due_us)
         return due_us;
     while (count && http->fetch_count < http->fetch_most && http_may_ask(http)) {
-        unsigned some = count < config->can.receive_most ? (unsigned)count : config->can.receive_most;
+        unsigned most = count_most(http), some = count < most ? (unsigned)count : most;
 
         if (begin(http, some)) {
             struct http_fault fault;
@@ -160,14 +188,13 @@ void http_fetch_end(struct http *http, bool all)
 {
     struct http_fetch *next;
 
-    if (!all && !http->config->can.wait_us)
-        return;
     for (struct http_fetch *fetch = http->fetches; fetch; fetch = next) {
         next = fetch->next;
+        if (!all && (!http->config->can.wait_us || http->now_us - fetch->begun_us < ANSWER_SOON_US ||
+                     http->now_us - http->quiet_us < ANSWER_SOON_US))
+            continue;
         http_wire_cancel(http->wire, on_received, fetch);
+        take_fetch(fetch);
         free(fetch);
     }
-    http->fetches = NULL;
-    http->fetch_count = 0;
-    http->asked = 0;
 }

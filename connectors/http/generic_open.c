@@ -198,8 +198,12 @@ static void read_calls(struct http_reader *reader, struct generic *generic)
                     {"release", offsetof(struct generic, release), BIT(TEMPLATE_DELAY)},
                     {"extend", offsetof(struct generic, extend), BIT(TEMPLATE_LEASE)}};
 
-    http_demand(reader, "generic.receive.url", "the address that gives messages");
-    http_demand(reader, "generic.ack.url", "the address that takes a message out of the queue");
+    if (reader->publishing) {
+        http_demand(reader, "generic.publish.url", "the address that takes a new message");
+    } else {
+        http_demand(reader, "generic.receive.url", "the address that gives messages");
+        http_demand(reader, "generic.ack.url", "the address that takes a message out of the queue");
+    }
     read_call(reader, generic, "receive", BIT(TEMPLATE_COUNT) | BIT(TEMPLATE_LEASE), &generic->receive);
     for (size_t i = 0; i < 3; i++) {
         struct generic_call *call = (struct generic_call *)((char *)generic + settling[i].call);
@@ -241,8 +245,9 @@ static void read_pointers(struct http_reader *reader, struct generic *generic)
 {
     const char *encoding = http_text(reader, "generic.encoding");
 
-    http_demand(reader, "generic.id", "the JSON Pointer to a message's id within a message, as /id");
-    if (!http_is_set(reader, "generic.body"))
+    if (!reader->publishing)
+        http_demand(reader, "generic.id", "the JSON Pointer to a message's id within a message, as /id");
+    if (!reader->publishing && !http_is_set(reader, "generic.body"))
         http_refuse(reader, "generic.body",
                     "is missing: expected the JSON Pointer to a message's body within a message, as /body");
     generic->list = read_pointer(reader, "generic.list");
@@ -316,7 +321,8 @@ struct generic *generic_read(struct http_reader *reader, int64_t lease_us)
     read_secret(reader, generic);
     generic->lease_s = (lease_us + HTTP_SECOND - 1) / HTTP_SECOND;
     if (!reader->refused) {
-        generic->where = origin_of(generic->receive.url.copy);
+        generic->where =
+            origin_of((reader->publishing ? &generic->publish : &generic->receive)->url.copy);
         generic->source = copy(name ? name : generic->where);
     }
     if (!reader->refused && generic->where && generic->source)

@@ -10,10 +10,10 @@
 
 #define TICK_US       (HTTP_SECOND / 2)
 #define STOP_TICK_US  (HTTP_SECOND / 50)
-#define FLUSH_MOST_US (2 * HTTP_SECOND) /* of a stop's time, for what is given back */
+#define FLUSH_MOST_US (2 * HTTP_SECOND) /* of a stop's time, for what is given back; at most half */
 
-static int http_open(struct sluice_host *host, const struct sluice_host_api *api,
-                     const struct sluice_values *values, void **ret_instance)
+static int open_instance(struct sluice_host *host, const struct sluice_host_api *api,
+                         const struct sluice_values *values, bool publishes_only, void **ret_instance)
 {
     struct http *http = calloc(1, sizeof *http);
 
@@ -21,7 +21,8 @@ static int http_open(struct sluice_host *host, const struct sluice_host_api *api
         return -1;
     http->host = host;
     http->api = api;
-    http->config = http_config_new(api, values);
+    http->publishes_only = publishes_only;
+    http->config = http_config_new(api, values, publishes_only);
     http->wire = http->config ? http_wire_new(&http->config->wire) : NULL;
     if (!http->wire) {
         http_config_free(http->config);
@@ -34,6 +35,18 @@ static int http_open(struct sluice_host *host, const struct sluice_host_api *api
     http->backlog = -1;
     *ret_instance = http;
     return 0;
+}
+
+static int http_open(struct sluice_host *host, const struct sluice_host_api *api,
+                     const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, false, ret_instance);
+}
+
+static int http_open_publisher(struct sluice_host *host, const struct sluice_host_api *api,
+                               const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, true, ret_instance);
 }
 
 static int http_start(void *instance, const char *name)
@@ -145,13 +158,13 @@ static int http_publish_one(void *instance, const struct sluice_publication *pub
 /* ---- progress ---- */
 
 /* Lanes go when nothing of them is in flight, or when it is time; then all that is not settled goes
- * back to the server, and with the last answer the connector has stopped. */
+ * back to the server, and with the last answer the connector has stopped. A receive that the server holds
+ * open is kept until all is back: it brings what was given back, or else that would be leased to nobody. */
 static void continue_stop(struct http *http)
 {
     struct http_lane *lane, *next;
-    bool late = http->now_us >= http->stop_deadline_us - FLUSH_MOST_US;
+    bool late = http->now_us >= http->stop_deadline_us - http->stop_flush_us;
 
-    http_fetch_end(http, late);
     HASH_ITER(hh, http->lanes, lane, next)
     {
         http_lane_give_back(http, lane);
@@ -162,8 +175,10 @@ static void continue_stop(struct http *http)
         if (lane->drained || late)
             http_lane_lose(http, lane);
     }
-    if (http->now_us >= http->stop_deadline_us ||
-        (!http->lanes && !http->fetches && !http->publishings && http_settle_flushed(http))) {
+    if (http->lanes || http->publishings || !http_settle_flushed(http))
+        http->quiet_us = http->now_us;
+    http_fetch_end(http, false);
+    if (http->now_us >= http->stop_deadline_us || (http->quiet_us < http->now_us && !http->fetches)) {
         http->stopped = true;
         http->api->stopped(http->host);
     }
@@ -184,10 +199,10 @@ static int64_t http_receive(void *instance, const struct sluice_room *room)
     http_wire_turn(http->wire, http->now_us);
     http_publish_turn(http);
     due_us = http_watch(http);
-    if (!http->stopping) {
+    if (!http->stopping && !http->publishes_only) {
         more = room->messages && room->bytes && http_deliver(http, room);
         due_us = sooner(due_us, http_fetch(http, room));
-    } else if (!http->stopped) {
+    } else if (http->stopping && !http->stopped) {
         continue_stop(http);
     }
     due_us = sooner(due_us, http_settle_turn(http));
@@ -205,8 +220,10 @@ static void http_stop(void *instance, int64_t deadline_us)
     struct http *http = instance;
     int64_t deadline = http_now() + deadline_us;
 
-    if (!http->stopping || deadline < http->stop_deadline_us)
+    if (!http->stopping || deadline < http->stop_deadline_us) {
         http->stop_deadline_us = deadline;
+        http->stop_flush_us = sooner(FLUSH_MOST_US, deadline_us / 2);
+    }
     http->stopping = true;
     http_wire_wake(http->wire);
 }
@@ -247,9 +264,7 @@ static const struct sluice_connector http_connector = {
     .struct_size = sizeof(struct sluice_connector),
     .abi_major = SLUICE_ABI_MAJOR,
     .abi_minor = SLUICE_ABI_MINOR,
-    .capabilities = SLUICE_CAN_DELAY | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE |
-                    SLUICE_HAS_DELIVERY_COUNT | SLUICE_HAS_MESSAGE_ID | SLUICE_HAS_KEY |
-                    SLUICE_HAS_STABLE_IDENTITY,
+    .capabilities = HTTP_CAPABILITIES,
     .name = "http",
     .version = SLUICE_VERSION,
     .description = description,
@@ -268,6 +283,8 @@ static const struct sluice_connector http_connector = {
     .stop = http_stop,
     .close = http_close,
     .check = http_try,
+    .open_publisher = http_open_publisher,
+    .capabilities_with = http_capabilities,
 };
 
 SLUICE_CONNECTOR(http_connector)

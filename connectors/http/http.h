@@ -25,9 +25,16 @@ struct http_config {
     struct http_wire_options wire;
 };
 
-/* NULL after refusals, or without memory. */
-struct http_config *http_config_new(const struct sluice_host_api *api, const struct sluice_values *values);
+#define HTTP_CAPABILITIES                                                                          \
+    (SLUICE_CAN_DELAY | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |   \
+     SLUICE_HAS_MESSAGE_ID | SLUICE_HAS_KEY | SLUICE_HAS_STABLE_IDENTITY)
+
+/* `publishing`: for publishing only. NULL after refusals, or without memory. */
+struct http_config *http_config_new(const struct sluice_host_api *api, const struct sluice_values *values,
+                                    bool publishing);
 void http_config_free(struct http_config *config);
+/* As `capabilities_with` of struct sluice_connector. */
+uint32_t http_capabilities(const struct sluice_values_api *api, const struct sluice_values *values);
 extern const struct sluice_option http_options[];
 
 /* What the server keeps in order: the messages of one key; those without are one lane. */
@@ -59,6 +66,7 @@ struct http {
     int64_t now_us; /* of the present turn */
     struct http_side receiving, settling, credentials;
     bool asking; /* for credentials */
+    bool publishes_only;
     bool running; /* an answer came, or is awaited for long */
 
     struct http_lane *lanes;
@@ -70,6 +78,8 @@ struct http {
     struct http_fetch *fetches;
     unsigned fetch_count, fetch_most; /* fetch_most: adapted to the backlog */
     size_t asked; /* messages that receives under way may bring */
+    size_t newest_count;  /* messages that the newest answer brought */
+    size_t message_bytes; /* of an answer for each of its messages, as seen so far; 0: unknown */
     int64_t poll_us, poll_due_us;
     int64_t backlog;
 
@@ -82,7 +92,8 @@ struct http {
     unsigned publishing_count;
 
     bool stopping, flushed, stopped;
-    int64_t stop_deadline_us;
+    int64_t stop_deadline_us, stop_flush_us;
+    int64_t quiet_us; /* while stopping: when there was something to settle last */
 };
 
 int64_t http_now(void);
@@ -104,7 +115,9 @@ void http_worked(struct http *http, struct http_side *side);
 
 /* Begins receives where there is room. Returns when it wants to be called again. */
 int64_t http_fetch(struct http *http, const struct sluice_room *room);
-/* Ends those under way: those that the server holds open at once, all if `all`. */
+/* Ends those under way: all if `all`, else those that the server holds open although it had a moment since
+ * they began and since the last settlement to answer them. What one that was given up brings would be leased
+ * to nobody. */
 void http_fetch_end(struct http *http, bool all);
 
 /* ---- hold.c: lanes, and messages while they are ours ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "json_read.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,9 +72,37 @@ int json_keep_headers(json_t *object, struct http_message *message)
     return 0;
 }
 
+uint32_t json_earlier_deliveries(int64_t attempts)
+{
+    return attempts < 1 ? 0 : attempts > 1000000 ? 1000000 : (uint32_t)(attempts - 1);
+}
+
 uint32_t json_read_deliveries(json_t *attempts)
 {
-    json_int_t count = json_integer_value(attempts);
+    return json_earlier_deliveries(json_integer_value(attempts));
+}
 
-    return count < 1 ? 0 : count > 1000000 ? 1000000 : (uint32_t)(count - 1);
+char *json_put_string(char *out, const char *text)
+{
+    static const char odd[] = "\"\\\x01\x02\x03\x04\x05\x06\x07\b\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17"
+                              "\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+
+    *out++ = '"';
+    for (;; text++) {
+        size_t plain = strcspn(text, odd);
+
+        memcpy(out, text, plain);
+        out += plain;
+        text += plain;
+        if (!*text)
+            break;
+        if (*text == '"' || *text == '\\') {
+            *out++ = '\\';
+            *out++ = *text;
+        } else {
+            out += sprintf(out, "\\u%04x", (unsigned)*text);
+        }
+    }
+    *out++ = '"';
+    return out;
 }

@@ -22,5 +22,10 @@ int json_keep_headers(json_t *object, struct http_message *message);
 
 /* Earlier deliveries, where a server counts this one too; 0 where it does not tell. */
 uint32_t json_read_deliveries(json_t *attempts);
+uint32_t json_earlier_deliveries(int64_t attempts);
+
+/* Writes a text between quotes, and returns where it ends: JSON_QUOTED(size) bytes further at most. */
+char *json_put_string(char *out, const char *text);
+#define JSON_QUOTED(size) (6 * (size) + 2)
 
 #endif

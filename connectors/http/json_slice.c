@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCK 16
+
 struct scan {
     const char *at, *end;
 };
 
 static void skip_spaces(struct scan *scan)
 {
-    while (scan->at < scan->end && memchr(" \t\r\n", *scan->at, 4))
+    while (scan->at < scan->end && (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\r' || *scan->at == '\t'))
         scan->at++;
 }
 
@@ -76,19 +78,38 @@ static int hex4(const char *at, const char *end)
     return value;
 }
 
+/* Whether none of so many bytes ends a string, begins an escape or must not be in one. Written so that compilers
+ * make vectors of it. */
+static inline bool is_plain(const unsigned char *at)
+{
+    unsigned char odd = 0;
+
+    for (int i = 0; i < BLOCK; i++)
+        odd |= (unsigned char)((at[i] < 0x20) | (at[i] == '"') | (at[i] == '\\'));
+    return !odd;
+}
+
+/* Goes on to the first byte that is not plain. */
+static const char *skip_plain(const char *at, const char *end)
+{
+    while (end - at >= BLOCK && is_plain((const unsigned char *)at))
+        at += BLOCK;
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+        at++;
+    return at;
+}
+
 static bool skip_string(struct scan *scan)
 {
     if (!skip_char(scan, '"'))
         return false;
-    while (scan->at < scan->end) {
-        unsigned char c = (unsigned char)*scan->at++;
+    while ((scan->at = skip_plain(scan->at, scan->end)) < scan->end) {
+        char c = *scan->at++;
 
         if (c == '"')
             return true;
-        if (c < 0x20)
-            return false;
         if (c != '\\')
-            continue;
+            return false;
         if (scan->at == scan->end || !memchr("\"\\/bfnrtu", *scan->at, 9))
             return false;
         if (*scan->at++ == 'u') {
@@ -199,6 +220,108 @@ bool json_slice_next(struct json_slice array, size_t *at, struct json_slice *ret
     return true;
 }
 
+/* ---- from front to back ---- */
+
+void json_reader_begin(struct json_reader *reader, const char *text, size_t size)
+{
+    *reader = (struct json_reader){.at = text, .end = text + size, .depth = JSON_SLICE_DEPTH};
+}
+
+static struct scan scan_of(const struct json_reader *reader)
+{
+    return (struct scan){reader->at, reader->end};
+}
+
+char json_reader_kind(struct json_reader *reader)
+{
+    struct scan scan = scan_of(reader);
+
+    skip_spaces(&scan);
+    reader->at = scan.at;
+    reader->failed |= scan.at == scan.end;
+    return reader->failed ? '\0' : json_slice_kind((struct json_slice){scan.at, 1});
+}
+
+void json_reader_enter(struct json_reader *reader, char kind)
+{
+    if (json_reader_kind(reader) != kind || !reader->depth) {
+        reader->failed = true;
+        return;
+    }
+    reader->at++;
+    reader->depth--;
+    reader->first = true;
+}
+
+/* Whether something follows within what ends with `end`. */
+static bool has_more(struct json_reader *reader, char end)
+{
+    bool first = reader->first;
+    char kind = json_reader_kind(reader);
+
+    reader->first = false;
+    if (!kind || kind == end) {
+        reader->at += kind == end;
+        reader->depth += kind == end;
+        return false;
+    }
+    if (first)
+        return true;
+    reader->failed |= kind != ',';
+    reader->at++;
+    return !reader->failed;
+}
+
+bool json_reader_member(struct json_reader *reader, struct json_slice *ret_name)
+{
+    struct scan scan;
+
+    if (!has_more(reader, '}'))
+        return false;
+    scan = scan_of(reader);
+    skip_spaces(&scan);
+    ret_name->data = scan.at;
+    if (!skip_string(&scan)) {
+        reader->failed = true;
+        return false;
+    }
+    ret_name->size = (size_t)(scan.at - ret_name->data);
+    skip_spaces(&scan);
+    reader->failed |= !skip_char(&scan, ':');
+    reader->at = scan.at;
+    return !reader->failed;
+}
+
+bool json_reader_element(struct json_reader *reader)
+{
+    return has_more(reader, ']');
+}
+
+bool json_reader_take(struct json_reader *reader, struct json_slice *ret_value)
+{
+    struct scan scan;
+
+    if (!json_reader_kind(reader))
+        return false;
+    scan = scan_of(reader);
+    ret_value->data = scan.at;
+    if (!skip_value(&scan, reader->depth)) {
+        reader->failed = true;
+        return false;
+    }
+    ret_value->size = (size_t)(scan.at - ret_value->data);
+    reader->at = scan.at;
+    return true;
+}
+
+bool json_reader_end(struct json_reader *reader)
+{
+    struct scan scan = scan_of(reader);
+
+    skip_spaces(&scan);
+    return !reader->failed && scan.at == scan.end && reader->depth == JSON_SLICE_DEPTH;
+}
+
 /* ---- pointers ---- */
 
 bool json_slice_is_pointer(const char *pointer)
@@ -229,24 +352,17 @@ static bool token_is(const char *token, const char *name, size_t size)
 
 static bool find_member(struct json_slice object, const char *token, struct json_slice *ret_value)
 {
-    struct scan scan = {object.data + 1, object.data + object.size};
+    struct json_reader reader;
+    struct json_slice name, value;
     bool found = false;
 
-    for (;;) {
-        struct json_slice name, value;
+    json_reader_begin(&reader, object.data, object.size);
+    json_reader_enter(&reader, '{');
+    while (json_reader_member(&reader, &name) && json_reader_take(&reader, &value)) {
         size_t size;
         char *text;
         bool same;
 
-        skip_spaces(&scan);
-        if (*scan.at == '}')
-            return found;
-        name = take_value(&scan);
-        skip_spaces(&scan);
-        scan.at++; /* : */
-        value = take_value(&scan);
-        skip_spaces(&scan);
-        skip_char(&scan, ',');
         if (!memchr(name.data, '\\', name.size)) {
             same = token_is(token, name.data + 1, name.size - 2);
         } else {
@@ -259,6 +375,7 @@ static bool find_member(struct json_slice object, const char *token, struct json
             found = true;
         }
     }
+    return found;
 }
 
 static bool find_element(struct json_slice array, const char *token, struct json_slice *ret_value)
@@ -337,30 +454,57 @@ static const char *unescape_unicode(const char *at, const char *end, char **out)
     return at;
 }
 
-char *json_slice_text(struct json_slice value, size_t *ret_size)
+size_t json_slice_copy(struct json_slice string, char *ret)
 {
     static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
-    const char *at = value.data, *end = at + value.size;
-    char *text = malloc(value.size + 1), *out = text;
+    const char *at = string.data + 1, *end = string.data + string.size - 1;
+    char *out = ret;
+
+    while (at < end) {
+        const char *plain = at;
+
+        at = skip_plain(at, end);
+        memcpy(out, plain, (size_t)(at - plain));
+        out += at - plain;
+        if (at == end)
+            break;
+        if (at[1] == 'u') {
+            at = unescape_unicode(at + 2, end, &out);
+        } else {
+            *out++ = meant[strchr(names, at[1]) - names];
+            at += 2;
+        }
+    }
+    *out = '\0';
+    return (size_t)(out - ret);
+}
+
+bool json_slice_is_long(struct json_slice value, const char *text)
+{
+    size_t size;
+    char *found;
+    bool same;
+
+    if (*value.data != '"' || !memchr(value.data, '\\', value.size))
+        return false;
+    found = json_slice_text(value, &size);
+    same = found && size == strlen(text) && !memcmp(found, text, size);
+    free(found);
+    return same;
+}
+
+char *json_slice_text(struct json_slice value, size_t *ret_size)
+{
+    char *text = malloc(value.size + 1);
 
     if (!text)
         return NULL;
-    if (*at == '"') {
-        for (at++, end--; at < end;) {
-            if (*at != '\\') {
-                *out++ = *at++;
-            } else if (at[1] == 'u') {
-                at = unescape_unicode(at + 2, end, &out);
-            } else {
-                *out++ = meant[strchr(names, at[1]) - names];
-                at += 2;
-            }
-        }
-    } else {
-        memcpy(out, at, value.size);
-        out += value.size;
+    if (*value.data == '"') {
+        *ret_size = json_slice_copy(value, text);
+        return text;
     }
-    *out = '\0';
-    *ret_size = (size_t)(out - text);
+    memcpy(text, value.data, value.size);
+    text[value.size] = '\0';
+    *ret_size = value.size;
     return text;
 }

@@ -6,11 +6,13 @@
 
 #include "http.h"
 
-static const struct http_dialect *const dialects[] = {&cloudflare_dialect, &pubsub_dialect,
+static const struct http_dialect *const dialects[] = {&sqs_dialect, &cloudflare_dialect, &pubsub_dialect,
                                                       &generic_dialect};
-static const char *const dialect_names[] = {"cloudflare", "pubsub", "generic", NULL};
+static const char *const dialect_names[] = {"sqs", "cloudflare", "pubsub", "generic", NULL};
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
 static const char *const authentications[] = {"key", "metadata", "none", NULL};
+static const char *const credentials[] = {"keys",      "environment", "profile", "web_identity",
+                                          "container", "instance",    "none",    NULL};
 static const char *const encodings[] = {"text", "base64", NULL};
 
 /* One call of the dialect generic. */
@@ -24,7 +26,7 @@ const struct sluice_option http_options[] = {
     {.name = "dialect", .type = SLUICE_ENUM, .flags = SLUICE_OPTION_REQUIRED, .choices = dialect_names,
      .help = "Which API the queue has."},
     {.name = "url", .type = SLUICE_STRING, .flags = SLUICE_OPTION_SERVERS,
-     .help = "Address of the API, where it is not the provider's own (cloudflare, pubsub)."},
+     .help = "Address of the API, where it is not the provider's own (sqs, cloudflare, pubsub)."},
     {.name = "token", .type = SLUICE_SECRET,
      .help = "Token of cloudflare; what {secret} stands for in generic."},
     {.name = "lease", .type = SLUICE_DURATION, .default_text = "2m", .minimum = HTTP_SECOND,
@@ -58,6 +60,24 @@ const struct sluice_option http_options[] = {
     {.name = "tls.key_password", .type = SLUICE_SECRET, .help = "Password of the key."},
     {.name = "tls.verify", .type = SLUICE_BOOL, .default_text = "true",
      .help = "Whether to check the server's certificate and name."},
+
+    {.name = "sqs.queue", .type = SLUICE_STRING, .help = "The queue's name, or its URL."},
+    {.name = "sqs.region", .type = SLUICE_STRING,
+     .help = "The queue's region (default: that of its URL, AWS_REGION, or the profile's)."},
+    {.name = "sqs.account", .type = SLUICE_STRING,
+     .help = "The account that owns a queue that is given by name (default: that of the keys)."},
+    {.name = "sqs.wait", .type = SLUICE_DURATION, .default_text = "20s", .maximum = 20 * HTTP_SECOND,
+     .flags = SLUICE_OPTION_ADVANCED,
+     .help = "How long SQS holds a receive open until there is a message, in whole seconds."},
+    {.name = "sqs.credentials", .type = SLUICE_ENUM, .choices = credentials,
+     .help = "Where keys come from (default: the first that is found, as sluice-http(7) says); none "
+             "signs no request."},
+    {.name = "sqs.access_key_id", .type = SLUICE_STRING, .help = "Id of an access key."},
+    {.name = "sqs.secret_access_key", .type = SLUICE_SECRET, .help = "Secret of that key."},
+    {.name = "sqs.session_token", .type = SLUICE_SECRET,
+     .help = "Session of that key, where it is a temporary one."},
+    {.name = "sqs.profile", .type = SLUICE_STRING,
+     .help = "Profile of the shared files of AWS (default: AWS_PROFILE, or default)."},
 
     {.name = "cloudflare.account", .type = SLUICE_STRING, .help = "The account's id."},
     {.name = "cloudflare.queue", .type = SLUICE_STRING, .help = "The queue's id (not its name)."},
@@ -100,6 +120,30 @@ const struct sluice_option http_options[] = {
      .help = "Content-Type of that request (default: that of generic.headers, or application/json)."},
     {.name = NULL},
 };
+
+/* ---- what a source can do ---- */
+
+/* Whether the queue that `sqs.queue` names, by URL or not, is a FIFO queue. */
+static bool is_fifo(const char *queue)
+{
+    size_t size = queue ? strlen(queue) : 0;
+
+    return size > 5 && !strcmp(queue + size - 5, ".fifo");
+}
+
+uint32_t http_capabilities(const struct sluice_values_api *api, const struct sluice_values *values)
+{
+    const char *dialect = api->text(values, "dialect");
+    uint32_t can = HTTP_CAPABILITIES;
+
+    if (!dialect)
+        return can;
+    if (!strcmp(dialect, "sqs"))
+        return is_fifo(api->text(values, "sqs.queue")) ? can | SLUICE_IS_ORDERED : can & ~SLUICE_HAS_KEY;
+    if (!strcmp(dialect, "cloudflare") || (!strcmp(dialect, "generic") && !api->is_set(values, "generic.key")))
+        can &= ~SLUICE_HAS_KEY;
+    return can;
+}
 
 /* ---- the configuration ---- */
 
@@ -154,6 +198,8 @@ static void read_dialect(struct http_reader *reader, struct http_config *config)
     refuse_others(reader, name);
     if (!strcmp(name, "pubsub") && http_is_set(reader, "token"))
         http_refuse(reader, "token", "is not used by the dialect pubsub: it has pubsub.key");
+    if (!strcmp(name, "sqs") && http_is_set(reader, "token"))
+        http_refuse(reader, "token", "is not used by the dialect sqs: it has sqs.secret_access_key");
     config->instance = config->dialect->open(reader, config->lease_us, &config->can);
     if (config->instance && !reader->refused && config->lease_us > config->can.lease_most_us)
         http_refuse(reader, "lease", "found %lld s, expected at most %lld s, as %s allows no more",
@@ -161,10 +207,11 @@ static void read_dialect(struct http_reader *reader, struct http_config *config)
                     (long long)(config->can.lease_most_us / HTTP_SECOND), name);
 }
 
-struct http_config *http_config_new(const struct sluice_host_api *api, const struct sluice_values *values)
+struct http_config *http_config_new(const struct sluice_host_api *api, const struct sluice_values *values,
+                                    bool publishing)
 {
     struct http_config *config = calloc(1, sizeof *config);
-    struct http_reader reader = {api, values, false};
+    struct http_reader reader = {api, values, false, publishing};
 
     if (!config)
         return NULL;

@@ -7,6 +7,7 @@
 
 #define PUBLISHINGS_MOST  16
 #define DESTINATION_SHOWN 128
+#define TOO_LARGE         413 /* the status */
 
 struct http_publishing {
     struct http *http;
@@ -14,10 +15,22 @@ struct http_publishing {
     void *cookie;
     char destination[DESTINATION_SHOWN];
     bool refused; /* cannot be sent: told in the next turn */
+    bool never;   /* trying it again is of no use */
     struct http_fault refusal;
 };
 
-static void end_publishing(struct http_publishing *publishing, const char *error)
+/* How an instance that does nothing else is. */
+static void tell_state(struct http *http, const struct http_fault *fault)
+{
+    if (!http->publishes_only || http->stopping)
+        return;
+    if (fault)
+        http->api->state(http->host, fault->state, fault->text);
+    else
+        http_worked(http, &http->receiving);
+}
+
+static void end_publishing(struct http_publishing *publishing, const char *error, bool never)
 {
     struct http *http = publishing->http;
     struct http_publishing **at = &http->publishings;
@@ -29,7 +42,10 @@ static void end_publishing(struct http_publishing *publishing, const char *error
         at = &(*at)->next;
     *at = publishing->next;
     http->publishing_count--;
-    http->api->published(http->host, publishing->cookie, error ? text : NULL);
+    if (error && never && SLUICE_HOST_HAS(http->api, unpublishable))
+        http->api->unpublishable(http->host, publishing->cookie, text);
+    else
+        http->api->published(http->host, publishing->cookie, error ? text : NULL);
     free(publishing);
 }
 
@@ -45,7 +61,8 @@ static void on_published(void *argument, const struct http_reply *reply)
         config->dialect->forget(config->instance);
     if (!status)
         status = config->dialect->published(config->instance, &reply->answer, &fault);
-    end_publishing(publishing, status ? fault.text : NULL);
+    tell_state(http, status ? &fault : NULL);
+    end_publishing(publishing, status ? fault.text : NULL, reply->answer.status == TOO_LARGE);
 }
 
 int http_publish(struct http *http, const struct sluice_publication *publication)
@@ -70,11 +87,12 @@ int http_publish(struct http *http, const struct sluice_publication *publication
         http_fault(fault, SLUICE_STATE_FAILED,
                    "%.200s cannot be published to: the mapping has no generic.publish.url",
                    config->can.source);
-    else if (!config->dialect->publish(config->instance, publication, &request, fault)) {
-        if (!http_ask(http, &request, config->timeout_us, on_published, publishing))
-            return 0;
+    else if (config->dialect->publish(config->instance, publication, &request, fault))
+        publishing->never = true;
+    else if (!http_ask(http, &request, config->timeout_us, on_published, publishing))
+        return 0;
+    else
         http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request");
-    }
     http_request_free(&request);
     publishing->refused = true;
     http_wire_wake(http->wire);
@@ -88,7 +106,9 @@ void http_publish_turn(struct http *http)
     for (struct http_publishing *publishing = http->publishings; publishing; publishing = next) {
         next = publishing->next;
         if (publishing->refused)
-            end_publishing(publishing, publishing->refusal.text);
+            /* Of one that cannot be sent at all: its content, unless the place is missing. */
+            end_publishing(publishing, publishing->refusal.text,
+                           publishing->never && publishing->refusal.state == SLUICE_STATE_FAILED);
     }
 }
 
@@ -98,6 +118,7 @@ void http_publish_give_up(struct http *http)
         struct http_publishing *publishing = http->publishings;
 
         http_wire_cancel(http->wire, on_published, publishing);
-        end_publishing(publishing, "the connector is closed; the message may have been published");
+        end_publishing(publishing, "the connector is closed; the message may have been published",
+                       false);
     }
 }

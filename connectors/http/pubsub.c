@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
@@ -24,7 +23,8 @@
 #define KEY_MOST        1024
 
 struct pubsub {
-    char *subscription, *topic; /* "https://.../v1/projects/P/subscriptions/S"; topic may be NULL */
+    /* "https://.../v1/projects/P/subscriptions/S", without one the topic's; topic may be NULL. */
+    char *subscription, *topic;
     char *topics;               /* "https://.../v1/projects/P/topics/" */
     char *source;
     struct pubsub_token *token;
@@ -85,15 +85,16 @@ static int set_places(struct pubsub *pubsub, const char *api, const char *projec
                       const char *subscription, const char *topic)
 {
     struct http_request urls[3] = {0};
-    int failed = http_request_url(&urls[0], "%s/v1/projects/%s/subscriptions/%s", api, project,
-                                  subscription) ||
+    int failed = http_request_url(&urls[0], "%s/v1/projects/%s/%s/%s", api, project,
+                                  subscription ? "subscriptions" : "topics",
+                                  subscription ? subscription : topic) ||
                  http_request_url(&urls[1], "%s/v1/projects/%s/topics/", api, project) ||
                  (topic && http_request_url(&urls[2], "%s%s", urls[1].url, topic));
 
     pubsub->subscription = urls[0].url;
     pubsub->topics = urls[1].url;
     pubsub->topic = urls[2].url;
-    pubsub->source = strdup(subscription);
+    pubsub->source = strdup(subscription ? subscription : topic);
     return failed || !pubsub->source ? -1 : 0;
 }
 
@@ -102,8 +103,8 @@ static void *pubsub_open(struct http_reader *reader, int64_t lease_us,
 {
     struct pubsub *pubsub = calloc(1, sizeof *pubsub);
     const char *project = http_demand(reader, "pubsub.project", "the id of the Google Cloud project");
-    const char *subscription = read_name(reader, "pubsub.subscription", true);
-    const char *topic = read_name(reader, "pubsub.topic", false);
+    const char *topic = read_name(reader, "pubsub.topic", reader->publishing);
+    const char *subscription = read_name(reader, "pubsub.subscription", !reader->publishing);
     bool emulator;
     char *api = read_api(reader, &emulator);
 
@@ -213,21 +214,6 @@ static int pubsub_receive(void *dialect, unsigned count, struct http_request *re
     return http_request_json(ret_request, json_write(json_pack("{si}", "maxMessages", (int)count)));
 }
 
-/* RFC 3339 in UTC, "2026-01-02T03:04:05.678901Z", as milliseconds; 0 where it is something else. */
-static int64_t read_time(const char *text)
-{
-    struct tm parts = {0};
-    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &parts) : NULL;
-    int64_t thousandths = 0, scale = 100;
-
-    if (!rest)
-        return 0;
-    if (*rest == '.')
-        for (rest++; isdigit((unsigned char)*rest); rest++, scale /= 10)
-            thousandths += (*rest - '0') * scale;
-    return *rest == 'Z' ? (int64_t)timegm(&parts) * 1000 + thousandths : 0;
-}
-
 static int read_data(json_t *data, struct http_message *message)
 {
     size_t size;
@@ -256,7 +242,7 @@ static struct http_message *read_message(json_t *received)
     message = http_message_new();
     if (!message)
         return NULL;
-    message->timestamp_ms = read_time(json_string_value(json_object_get(from, "publishTime")));
+    message->timestamp_ms = http_read_time(json_string_value(json_object_get(from, "publishTime")));
     message->delivery_count = json_read_deliveries(attempts);
     if (json_keep_string(id, message, &message->id) ||
         !(message->receipt = http_message_keep(message, json_string_value(ack),
@@ -404,6 +390,9 @@ static int pubsub_publish(void *dialect, const struct sluice_publication *public
     const char *name = publication->destination;
     json_t *message;
 
+    /* Messages from a subscription came from its topic. */
+    if (name && !strcmp(name, pubsub->source))
+        name = NULL;
     if (!name && !pubsub->topic)
         return http_fault(fault, SLUICE_STATE_MISSING, "no topic to publish to: set pubsub.topic");
     if (name && !is_name(name))

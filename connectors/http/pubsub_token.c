@@ -103,6 +103,7 @@ static int ask_metadata(struct http_request *ret_request)
     const char *host = getenv(METADATA_HOST);
 
     ret_request->method = "GET";
+    ret_request->direct = true;
     return http_request_url(ret_request, "http://%s" METADATA_PATH, host && *host ? host : METADATA) ||
                    http_request_header(ret_request, "Metadata-Flavor: Google")
                ? -1

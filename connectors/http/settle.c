@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Acknowledging, giving back and extending: a row of items, of which requests take as many as their
  * dialect can put into one. What fails is asked again until it was answered. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 
 #define REQUESTS_MOST 16
 #define TOGETHER_MOST 1000 /* items that a request is built of */
+#define LOOK_AHEAD    4    /* times as many as a request takes: they may be of several kinds */
 
 /* One request with what it is about. */
 struct http_settling {
@@ -104,6 +106,7 @@ static void refused(struct http_settling *settling, const struct http_fault *fau
         return;
     }
     http->api->log(http->host, SLUICE_LOG_WARNING, "settlement_refused", fault->text);
+    http->api->settle_failed(http->host, 1);
     if (settling->items[0]->action == HTTP_EXTEND)
         settling->items[0]->message->lease_us = http->now_us; /* not ours any more */
     finish_item(settling, settling->items[0]);
@@ -120,9 +123,41 @@ static void take_settling(struct http_settling *settling)
     http->settling_count--;
 }
 
-static bool is_refusal(long status)
+/* Whether it was about the receipts. What a dialect knows to pass, or to be about credentials, is not. */
+static bool is_refusal(long status, const struct http_fault *fault)
 {
-    return status / 100 == 4 && status != 401 && status != 403 && status != 408 && status != 429;
+    return status / 100 == 4 && status != 401 && status != 403 && status != 408 && status != 429 &&
+           fault->state != SLUICE_STATE_UNREACHABLE && fault->state != SLUICE_STATE_UNAUTHORISED;
+}
+
+static void tell_stale(struct http_settling *settling, struct http_item *item)
+{
+    struct http *http = settling->http;
+    char text[200];
+
+    snprintf(text, sizeof text,
+             "message %.*s: its receipt is not taken any more, as its lease ended or its queue is another "
+             "one; it comes again, or is gone",
+             item->message->id.size < 80 ? (int)item->message->id.size : 80,
+             (const char *)item->message->id.data);
+    http->api->log(http->host, SLUICE_LOG_WARNING, "settlement_refused", text);
+    if (item->action == HTTP_EXTEND)
+        item->message->lease_us = http->now_us;
+}
+
+/* Those that were answered are done with, the others are asked for again. */
+static void sort_out(struct http_settling *settling)
+{
+    for (size_t i = 0; i < settling->count; i++) {
+        struct http_item *item = settling->items[i];
+
+        if (item->result == HTTP_STALE)
+            tell_stale(settling, item);
+        if (item->result == HTTP_OPEN)
+            again(settling, item, item->alone);
+        else
+            finish_item(settling, item);
+    }
 }
 
 static void on_settled(void *argument, const struct http_reply *reply)
@@ -131,29 +166,22 @@ static void on_settled(void *argument, const struct http_reply *reply)
     struct http *http = settling->http;
     const struct http_config *config = http->config;
     struct http_fault fault;
+    int status = http_judge(http, reply, &fault);
 
     take_settling(settling);
-    if (is_refusal(reply->answer.status)) {
-        http_judge(http, reply, &fault);
+    if (status && is_refusal(reply->answer.status, &fault)) {
         refused(settling, &fault);
         http_worked(http, &http->settling);
-    } else if (http_judge(http, reply, &fault) ||
+    } else if (status ||
                config->dialect->settled(config->instance, &reply->answer, settling->items,
                                         settling->count, &fault)) {
         if (fault.state == SLUICE_STATE_UNAUTHORISED && config->dialect->forget)
             config->dialect->forget(config->instance);
-        for (size_t i = 0; i < settling->count; i++)
-            again(settling, settling->items[i], settling->items[i]->alone);
+        http->api->settle_failed(http->host, 1);
+        sort_out(settling);
         http_failed(http, &http->settling, &fault, reply->retry_after_us);
     } else {
-        for (size_t i = 0; i < settling->count; i++) {
-            struct http_item *item = settling->items[i];
-
-            if (item->result == HTTP_OPEN)
-                again(settling, item, item->alone);
-            else
-                finish_item(settling, item);
-        }
+        sort_out(settling);
         http_worked(http, &http->settling);
     }
     free(settling);
@@ -161,13 +189,13 @@ static void on_settled(void *argument, const struct http_reply *reply)
 
 /* ---- requests ---- */
 
-/* Takes out of the row what the request is about. */
-static size_t pick(struct http *http, struct http_item **ret_items)
+/* Takes out of the row what the request is about, which is among its first `looked_at`. */
+static size_t pick(struct http *http, size_t looked_at, struct http_item **ret_items)
 {
     struct http_item *item, **at = &http->items;
     size_t count = 0;
 
-    while ((item = *at)) {
+    for (; looked_at && (item = *at); looked_at--) {
         if (item->taken) {
             *at = item->next;
             ret_items[count++] = item;
@@ -175,7 +203,8 @@ static size_t pick(struct http *http, struct http_item **ret_items)
             at = &item->next;
         }
     }
-    http->items_end = at;
+    if (!*at)
+        http->items_end = at;
     return count;
 }
 
@@ -201,10 +230,12 @@ static int begin(struct http *http, struct http_fault *fault)
     struct http_item *items[TOGETHER_MOST];
     struct http_request request = {0};
     struct http_settling *settling;
-    size_t count = 0;
+    size_t count = 0, most = LOOK_AHEAD * config->can.settle_most;
     int status;
 
-    for (struct http_item *item = http->items; item && count < TOGETHER_MOST; item = item->next)
+    most = most < TOGETHER_MOST ? most : TOGETHER_MOST;
+    items[count++] = http->items;
+    for (struct http_item *item = http->items->next; item && count < most; item = item->next)
         items[count++] = item;
     settling = malloc(sizeof *settling + count * sizeof *items);
     if (!settling)
@@ -212,7 +243,7 @@ static int begin(struct http *http, struct http_fault *fault)
     status = config->dialect->settle(config->instance, items, count, &request, fault);
     settling->http = http;
     settling->begun_us = http->now_us;
-    settling->count = pick(http, settling->items);
+    settling->count = pick(http, count, settling->items);
     if (status && settling->count) { /* it cannot be written: some receipt is to blame */
         http_request_free(&request);
         refused(settling, fault);

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -16,6 +18,8 @@
 #define KEPT_BETWEEN     ((size_t)64 << 10) /* memory for an answer that an idle transfer keeps */
 #define RETRY_AFTER_MOST 3600               /* seconds that a server may ask for */
 #define IDLE_MOST        32                 /* transfers that wait for work */
+#define DATE             "Date:"
+#define DATE_MOST        80
 
 struct transfer {
     struct http_wire *wire;
@@ -24,6 +28,7 @@ struct transfer {
     struct http_request request;
     char *body;
     size_t size, room, header_bytes;
+    char date[DATE_MOST]; /* as the answer has it; empty: it has none */
     http_wire_done_fn done;
     void *argument;
     bool too_large;
@@ -95,12 +100,23 @@ static size_t take_body(char *data, size_t size, size_t count, void *argument)
     return size;
 }
 
+/* Read only where something is wrong, as dates take their time and clocks matter to no answer that is fine. */
+static int64_t ahead_of(const struct transfer *transfer)
+{
+    time_t date = *transfer->date ? curl_getdate(transfer->date, NULL) : -1;
+
+    return date > 0 ? (int64_t)date - (int64_t)time(NULL) : 0;
+}
+
 static size_t take_header(char *data, size_t size, size_t count, void *argument)
 {
     struct transfer *transfer = argument;
 
-    (void)data;
     size *= count;
+    if (size > strlen(DATE) && size < DATE_MOST && !strncasecmp(data, DATE, strlen(DATE))) {
+        memcpy(transfer->date, data + strlen(DATE), size - strlen(DATE));
+        transfer->date[size - strlen(DATE)] = '\0';
+    }
     transfer->header_bytes += size;
     transfer->too_large |= transfer->header_bytes > HEADERS_MOST;
     return transfer->too_large ? 0 : size;
@@ -114,8 +130,21 @@ static void free_transfer(struct transfer *transfer)
     free(transfer);
 }
 
+/* Whether curl need not look into the environment for each request. */
+static bool has_no_proxy(void)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]))
+            return false;
+    return true;
+}
+
 static void set_options(const struct http_wire_options *options, CURL *easy)
 {
+    if (has_no_proxy())
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
@@ -201,6 +230,7 @@ static void set_request(struct transfer *transfer, int64_t timeout_us)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_us / 1000));
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, request->direct ? "*" : NULL);
     if (get) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         return;
@@ -230,6 +260,7 @@ int http_wire_send(struct http_wire *wire, struct http_request *request, int64_t
     transfer->done = done;
     transfer->argument = argument;
     transfer->size = transfer->header_bytes = 0;
+    *transfer->date = '\0';
     transfer->too_large = false;
     *transfer->detail = '\0';
     set_request(transfer, timeout_us);
@@ -252,10 +283,11 @@ static void tell_problem(const struct transfer *transfer, CURLcode code, struct 
     const char *url = transfer->request.url, *host = strstr(url, "://");
     int shown = host ? (int)(host + 3 - url + (int)strcspn(host + 3, "/?#")) : 0;
 
+    reply->too_large = transfer->too_large;
     if (transfer->too_large)
         snprintf(reply->problem, sizeof reply->problem,
-                 "%.*s: the answer has more than %zu bytes, or too long headers; raise answer_bytes if "
-                 "messages are so large",
+                 "%.*s: the answer has more than %zu bytes, or too long headers; fewer messages are asked "
+                 "for at once; raise answer_bytes if single ones are so large",
                  shown, url, transfer->wire->options->answer_most);
     else
         snprintf(reply->problem, sizeof reply->problem, "%.*s: %s", shown, url,
@@ -264,7 +296,7 @@ static void tell_problem(const struct transfer *transfer, CURLcode code, struct 
 
 static void finish(struct http_wire *wire, struct transfer *transfer, CURLcode code)
 {
-    struct http_reply reply = {.answer = {0, "", 0}};
+    struct http_reply reply = {.answer = {.body = ""}};
     curl_off_t retry_after = 0;
     char *location = NULL;
 
@@ -273,6 +305,7 @@ static void finish(struct http_wire *wire, struct transfer *transfer, CURLcode c
         curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
         curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location);
         reply.answer.size = transfer->size;
+        reply.answer.ahead_s = reply.answer.status / 100 == 2 ? 0 : ahead_of(transfer);
         if (transfer->size)
             reply.answer.body = transfer->body;
         reply.location = location;

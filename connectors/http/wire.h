@@ -20,6 +20,7 @@ struct http_reply {
     struct http_answer answer;
     const char *location;   /* of a redirection; NULL: none */
     int64_t retry_after_us; /* 0: not said */
+    bool too_large;         /* the problem is the answer's size */
     char problem[HTTP_TEXT / 2];
 };
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ * The dialect sqs, inside. */
+#ifndef SQS_H
+#define SQS_H
+
+#include <jansson.h>
+
+#include "aws_credentials.h"
+#include "dialect.h"
+#include "hashes.h"
+#include "json_slice.h"
+
+#define SQS_BATCH 10 /* messages of a receive, entries of a batch */
+
+struct sqs {
+    struct aws_credentials *credentials;
+    struct hashes *hashes;
+    struct aws_signer *signer;
+    char *region, *account; /* `account`: the queue's owner; NULL: not said */
+    char *endpoint;         /* where requests go: "https://sqs.eu-central-1.amazonaws.com/" */
+    char *queue;            /* its name */
+    char *url;              /* its QueueUrl; NULL: SQS is asked for it */
+    char *arn;              /* known with `url` */
+    char *where;            /* for people */
+    int64_t lease_s, wait_s;
+    int64_t ahead_s; /* AWS's clock, where this machine's was found to be wrong */
+    bool is_fifo, asks_url;
+};
+
+/* ---- sqs_open.c ---- */
+
+/* As `open` and `close` of struct http_dialect. */
+void *sqs_open(struct http_reader *reader, int64_t lease_us, struct http_abilities *ret_abilities);
+void sqs_close(void *dialect);
+/* Takes the queue's URL over. -1: it is none, or no memory; then it is freed. */
+int sqs_use_url(struct sqs *sqs, char *url);
+
+/* ---- sqs.c ---- */
+
+/* Builds the request of an action, as `ReceiveMessage`; the JSON is used up, and may be NULL for want of
+ * memory. 0, -1: no memory. */
+int sqs_request(const struct sqs *sqs, const char *action, json_t *body, struct http_request *ret);
+/* The same of a text, which is taken over. */
+int sqs_request_text(const struct sqs *sqs, const char *action, char *body, struct http_request *ret);
+/* An answer's object, or NULL with a fault; the caller gives it back. */
+json_t *sqs_read(const struct http_answer *answer, struct http_fault *fault);
+
+/* ---- sqs_message.c: messages as they come ---- */
+
+/* Reads the value that is next. NULL with a fault where it is not what SQS promises, or was changed on its way. */
+struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct http_fault *fault);
+
+/* ---- sqs_publish.c ---- */
+
+int sqs_publish(void *dialect, const struct sluice_publication *publication,
+                struct http_request *ret_request, struct http_fault *fault);
+int sqs_published(void *dialect, const struct http_answer *answer, struct http_fault *fault);
+
+/* Headers that are more than attributes can be: one attribute with all of them as JSON, a list of
+ * [name, value], where a value is a text, {"base64": ...} or null. */
+#define SQS_HEADERS "sluice.headers"
+#define SQS_KEY     "sluice.key" /* a message's key, where it is not its group */
+/* Headers that the connector makes of what SQS says about a message begin so. */
+#define SQS_OWN "sqs:"
+
+#endif
