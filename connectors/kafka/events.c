@@ -3,6 +3,7 @@
 #include "kafka.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ static void on_commit(struct kafka *kafka, rd_kafka_event_t *event)
         kafka_log(kafka, SLUICE_LOG_WARNING, "commit_failed",
                   "the group's offsets were not committed: %s; the next commit carries them too",
                   rd_kafka_err2str(failed));
+        kafka->api->settle_failed(kafka->host, 1);
         return;
     }
     for (int i = 0; list && i < list->cnt; i++) {
@@ -49,6 +51,30 @@ static void on_fatal(struct kafka *kafka)
     kafka_plan_restart(kafka);
 }
 
+static void on_all_brokers_down(struct kafka *kafka)
+{
+    kafka_state(kafka, SLUICE_STATE_UNREACHABLE,
+                "none of the brokers %s can be reached%s%s; they are tried again: check "
+                "source.kafka.brokers and the network",
+                kafka->brokers, *kafka->trouble ? ": " : "", kafka->trouble);
+    kafka->all_brokers_down = true;
+}
+
+/* Remembers why a connection failed, without how long that took, which differs each time. While no
+   broker is up librdkafka does not say so again, but another kind of failure is another reason. */
+static void on_connection_lost(struct kafka *kafka, rd_kafka_resp_err_t code, const char *text)
+{
+    const char *end = strstr(text, " (after ");
+    bool another = kafka->trouble_code != code;
+
+    snprintf(kafka->trouble, sizeof kafka->trouble, "%.*s",
+             (int)(end ? (size_t)(end - text) : strlen(text)), text);
+    kafka->trouble_code = code;
+    kafka_log(kafka, SLUICE_LOG_DEBUG, "connection_lost", "%s", text);
+    if (another && kafka->all_brokers_down)
+        on_all_brokers_down(kafka);
+}
+
 static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
@@ -56,10 +82,7 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 
     switch (code) {
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-        kafka_state(kafka, SLUICE_STATE_UNREACHABLE,
-                    "none of the brokers %s can be reached; they are tried again: check "
-                    "source.kafka.brokers and the network",
-                    kafka->brokers);
+        on_all_brokers_down(kafka);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
@@ -93,7 +116,7 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
         break;
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
-        kafka_log(kafka, SLUICE_LOG_DEBUG, "connection_lost", "%s", text);
+        on_connection_lost(kafka, code, text);
         break;
     default:
         kafka_log(kafka, SLUICE_LOG_WARNING, "consumer_error", "%s: %s", rd_kafka_err2name(code),
@@ -137,13 +160,16 @@ static bool any_broker_up(json_t *brokers)
 static void on_statistics(struct kafka *kafka, const char *text)
 {
     json_t *root = json_loads(text, 0, NULL), *topic;
+    bool up = any_broker_up(json_object_get(root, "brokers"));
     const char *name;
 
     json_object_foreach(json_object_get(root, "topics"), name, topic)
         read_partitions(kafka, name, json_object_get(topic, "partitions"));
+    if (up)
+        kafka->all_brokers_down = false;
     if (kafka->damaged_us && kafka_now() - kafka->damaged_us < DAMAGED_US)
         ; /* told, and not yet mended */
-    else if (kafka->lane_count && any_broker_up(json_object_get(root, "brokers")))
+    else if (kafka->lane_count && up)
         kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
     json_decref(root);
 }

@@ -40,6 +40,7 @@ void kafka_state(struct kafka *kafka, uint32_t state, const char *format, ...)
     char text[KAFKA_TEXT];
     va_list arguments;
 
+    kafka->all_brokers_down = false;
     if (!format) {
         kafka->api->state(kafka->host, state, NULL);
         return;
@@ -50,8 +51,9 @@ void kafka_state(struct kafka *kafka, uint32_t state, const char *format, ...)
     kafka->api->state(kafka->host, state, text);
 }
 
-static int kafka_open(struct sluice_host *host, const struct sluice_host_api *api,
-                      const struct sluice_values *values, void **ret_instance)
+static int open_instance(struct sluice_host *host, const struct sluice_host_api *api,
+                         const struct sluice_values *values, bool publishes_only,
+                         void **ret_instance)
 {
     struct kafka *kafka = calloc(1, sizeof *kafka);
 
@@ -60,6 +62,7 @@ static int kafka_open(struct sluice_host *host, const struct sluice_host_api *ap
     kafka->host = host;
     kafka->api = api;
     kafka->values = values;
+    kafka->publishes_only = publishes_only;
     kafka->fd = -1;
     kafka->aside = kafka_aside_new();
     if (!kafka->aside || kafka_configure(kafka)) {
@@ -71,6 +74,18 @@ static int kafka_open(struct sluice_host *host, const struct sluice_host_api *ap
     }
     *ret_instance = kafka;
     return 0;
+}
+
+static int kafka_open(struct sluice_host *host, const struct sluice_host_api *api,
+                      const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, false, ret_instance);
+}
+
+static int kafka_open_publisher(struct sluice_host *host, const struct sluice_host_api *api,
+                                const struct sluice_values *values, void **ret_instance)
+{
+    return open_instance(host, api, values, true, ret_instance);
 }
 
 /* ---- the consumer handle ---- */
@@ -183,7 +198,7 @@ static int kafka_start(void *instance, const char *name)
         return -1;
     }
     kafka_state(kafka, SLUICE_STATE_CONNECTING, NULL);
-    return kafka_connect(kafka);
+    return kafka->publishes_only ? kafka_publish_start(kafka) : kafka_connect(kafka);
 }
 
 static int kafka_descriptor(void *instance)
@@ -325,6 +340,7 @@ static const struct sluice_connector kafka_connector = {
     .stop = kafka_stop,
     .close = kafka_close,
     .check = kafka_check,
+    .open_publisher = kafka_open_publisher,
 };
 
 SLUICE_CONNECTOR(kafka_connector)

@@ -72,6 +72,9 @@ struct kafka {
     rd_kafka_event_t *revoke; /* deferred until its lanes are drained */
     int64_t revoke_deadline_us;
     struct kafka_lookup *lookup;
+    char trouble[KAFKA_TEXT / 2]; /* why the last connection failed; "" */
+    rd_kafka_resp_err_t trouble_code;
+    bool all_brokers_down; /* is the state told last, and still true */
     int64_t damaged_us; /* when a batch that cannot be read was last met; 0: never */
     bool stopping, closing, stopped;
     int64_t stop_deadline_us;
@@ -83,6 +86,7 @@ struct kafka {
 
     struct kafka_fetch *fetch, *producer_fetch; /* the newest of each handle */
 
+    bool publishes_only; /* joins no group */
     rd_kafka_t *producer;
     rd_kafka_queue_t *reports;
     size_t unreported; /* publications whose outcome the host does not know */
@@ -149,6 +153,8 @@ void kafka_on_log(struct kafka *kafka, rd_kafka_event_t *event);
 void kafka_lag(void *instance, void *lane, struct sluice_lag *ret_lag);
 
 /* publish.c */
+/* Makes the producer. Non-zero: logged. */
+int kafka_publish_start(struct kafka *kafka);
 int kafka_publish(void *instance, const struct sluice_publication *publication);
 /* Tells what became of publications. */
 void kafka_serve_reports(struct kafka *kafka);
@@ -172,5 +178,7 @@ bool kafka_aside_close(struct kafka_aside *aside, int64_t wait_us);
 
 /* check.c */
 int kafka_check(void *instance, const struct sluice_check *check);
+/* The part of a mapping that the options are of, for people. */
+const char *kafka_part(const struct kafka *kafka);
 
 #endif

@@ -20,27 +20,33 @@ const struct sluice_option kafka_options[] = {
      .flags = SLUICE_OPTION_REQUIRED | SLUICE_OPTION_SERVERS,
      .help = "Brokers to begin with, as host:port; a list, or one text with commas."},
     {.name = "topic", .type = SLUICE_LIST, .flags = SLUICE_OPTION_REQUIRED,
-     .help = "Topic to read, or a list of topics."},
-    {.name = "group", .type = SLUICE_STRING, .flags = SLUICE_OPTION_REQUIRED,
+     .help = "Topic to read, or a list of topics; for dead letters: the topic that they go to."},
+    {.name = "group", .type = SLUICE_STRING,
+     .flags = SLUICE_OPTION_REQUIRED | SLUICE_OPTION_CONSUME,
      .help = "Consumer group; no other mapping may read these topics in it."},
     {.name = "start", .type = SLUICE_STRING, .default_text = "earliest",
+     .flags = SLUICE_OPTION_CONSUME,
      .help = "Where a group without committed offsets begins: earliest, latest, or a time such as "
              "2026-01-31T08:00:00Z."},
     {.name = "isolation", .type = SLUICE_ENUM, .default_text = "read_committed",
-     .choices = isolations, .help = "Whether messages of open or aborted transactions are read."},
+     .choices = isolations, .flags = SLUICE_OPTION_CONSUME,
+     .help = "Whether messages of open or aborted transactions are read."},
     {.name = "assignment", .type = SLUICE_ENUM, .default_text = "eager", .choices = assignments,
+     .flags = SLUICE_OPTION_CONSUME,
      .help = "How partitions move between members of the group."},
-    {.name = "instance_id", .type = SLUICE_STRING,
+    {.name = "instance_id", .type = SLUICE_STRING, .flags = SLUICE_OPTION_CONSUME,
      .help = "Static membership: a restart within session_timeout moves no partition; the poller's "
              "number is put behind it."},
     {.name = "session_timeout", .type = SLUICE_DURATION, .default_text = "45s",
-     .minimum = 6 * SECOND, .maximum = 1800 * SECOND,
+     .minimum = 6 * SECOND, .maximum = 1800 * SECOND, .flags = SLUICE_OPTION_CONSUME,
      .help = "After this long without a sign of life the group gives the partitions to others."},
     {.name = "commit_interval", .type = SLUICE_DURATION, .default_text = "1s",
-     .minimum = SECOND / 20, .maximum = 60 * SECOND, .flags = SLUICE_OPTION_ADVANCED,
+     .minimum = SECOND / 20, .maximum = 60 * SECOND,
+     .flags = SLUICE_OPTION_ADVANCED | SLUICE_OPTION_CONSUME,
      .help = "How often settled offsets are committed."},
     {.name = "fetch.buffer", .type = SLUICE_BYTES, .default_text = "4 MiB",
-     .minimum = 1 << 20, .maximum = 1 << 30, .flags = SLUICE_OPTION_ADVANCED,
+     .minimum = 1 << 20, .maximum = 1 << 30,
+     .flags = SLUICE_OPTION_ADVANCED | SLUICE_OPTION_CONSUME,
      .help = "Memory for messages fetched ahead, per poller, and again per lane that must wait."},
     {.name = "sasl.mechanism", .type = SLUICE_ENUM, .choices = mechanisms,
      .help = "How to authenticate."},
@@ -202,6 +208,8 @@ static int configure_topics(struct kafka *kafka)
     }
     if (!count)
         return refuse(kafka, "topic", "found an empty list, expected at least one topic");
+    if (count > 1 && kafka->publishes_only && !kafka->group)
+        return refuse(kafka, "topic", "found several topics, expected the one to publish to");
     return 0;
 }
 
@@ -307,7 +315,8 @@ static int configure_consumer(struct kafka *kafka)
     int failed = 0;
 
     failed |= set(kafka, "bootstrap.servers", kafka->brokers, "brokers");
-    failed |= set(kafka, "group.id", kafka->group, "group");
+    if (kafka->group)
+        failed |= set(kafka, "group.id", kafka->group, "group");
     failed |= set(kafka, "enable.auto.commit", "true", "group");
     failed |= set(kafka, "enable.auto.offset.store", "false", "group");
     failed |= set(kafka, "auto.offset.reset", "earliest", "start");
@@ -343,7 +352,7 @@ int kafka_configure(struct kafka *kafka)
     kafka->conf = rd_kafka_conf_new();
     kafka->sizes = rd_kafka_topic_partition_list_new(0);
     kafka->brokers = join(kafka, "brokers");
-    kafka->group = strdup(text_of(kafka, "group"));
+    kafka->group = text_of(kafka, "group") ? strdup(text_of(kafka, "group")) : NULL;
     if (!kafka->brokers[0])
         failed |= refuse(kafka, "brokers", "found nothing, expected host:port");
     failed |= configure_topics(kafka);

@@ -14,10 +14,11 @@
 struct kafka_refusal {
     struct kafka_refusal *next;
     void *cookie;
+    rd_kafka_resp_err_t code;
     char text[KAFKA_TEXT];
 };
 
-static int make_producer(struct kafka *kafka)
+int kafka_publish_start(struct kafka *kafka)
 {
     static const uint64_t one = 1;
     char error[KAFKA_TEXT];
@@ -26,12 +27,16 @@ static int make_producer(struct kafka *kafka)
     rd_kafka_conf_set(conf, "client.id", kafka->name ? kafka->name : "sluice", error, sizeof error);
     rd_kafka_conf_set(conf, "enable.idempotence", "true", error, sizeof error);
     rd_kafka_conf_set(conf, "linger.ms", "5", error, sizeof error);
+    /* How long a topic that is not there is waited for, as it may just have been made. */
+    rd_kafka_conf_set(conf, "topic.metadata.propagation.max.ms", "5000", error, sizeof error);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
                                        RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
     kafka->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error);
     if (!kafka->producer) {
         rd_kafka_conf_destroy(conf);
         kafka_log(kafka, SLUICE_LOG_ERROR, "producer_failed", "%s", error);
+        if (kafka->publishes_only)
+            kafka_state(kafka, SLUICE_STATE_FAILED, "cannot make a producer: %s", error);
         return -1;
     }
     kafka->reports = rd_kafka_queue_get_main(kafka->producer);
@@ -56,6 +61,20 @@ static void explain(char text[KAFKA_TEXT], const char *topic, rd_kafka_resp_err_
     snprintf(text, KAFKA_TEXT, "topic %s: %s", topic, rd_kafka_err2str(code));
 }
 
+static bool is_too_large(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || code == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE;
+}
+
+static void tell(struct kafka *kafka, void *cookie, rd_kafka_resp_err_t code, const char *text)
+{
+    kafka->unreported--;
+    if (is_too_large(code) && SLUICE_HOST_HAS(kafka->api, unpublishable))
+        kafka->api->unpublishable(kafka->host, cookie, text);
+    else
+        kafka->api->published(kafka->host, cookie, code ? text : NULL);
+}
+
 /* What will never be taken must not be tried again: it is told like any other failure. */
 static void refuse_later(struct kafka *kafka, const struct sluice_publication *publication,
                          const char *topic, rd_kafka_resp_err_t code)
@@ -64,6 +83,7 @@ static void refuse_later(struct kafka *kafka, const struct sluice_publication *p
     struct kafka_refusal *refusal = calloc(1, sizeof *refusal);
 
     refusal->cookie = publication->cookie;
+    refusal->code = code;
     explain(refusal->text, topic, code);
     refusal->next = kafka->refusals;
     kafka->refusals = refusal;
@@ -81,7 +101,7 @@ int kafka_publish(void *instance, const struct sluice_publication *publication)
     rd_kafka_headers_t *headers;
     rd_kafka_resp_err_t failed;
 
-    if (kafka->producer_broken || (!kafka->producer && make_producer(kafka)))
+    if (kafka->producer_broken || (!kafka->producer && kafka_publish_start(kafka)))
         return -1;
     headers = rd_kafka_headers_new(publication->header_count);
     for (size_t i = 0; i < publication->header_count; i++) {
@@ -112,10 +132,26 @@ static void report(struct kafka *kafka, const rd_kafka_message_t *message)
 {
     char text[KAFKA_TEXT];
 
-    kafka->unreported--;
     if (message->err)
         explain(text, rd_kafka_topic_name(message->rkt), message->err);
-    kafka->api->published(kafka->host, message->_private, message->err ? text : NULL);
+    else if (kafka->publishes_only && !kafka->stopping)
+        kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
+    tell(kafka, message->_private, message->err, text);
+}
+
+/* A consumer's errors are told by the consumer. */
+static void on_error(struct kafka *kafka, rd_kafka_resp_err_t code, const char *text)
+{
+    if (!kafka->publishes_only || kafka->stopping)
+        return;
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED)
+        kafka_state(kafka, SLUICE_STATE_UNAUTHORISED,
+                    "the login at %s fails: %s; check %s.kafka.sasl", kafka->brokers, text,
+                    kafka_part(kafka));
+    else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__SSL ||
+             code == RD_KAFKA_RESP_ERR__RESOLVE)
+        kafka_state(kafka, SLUICE_STATE_UNREACHABLE, "no broker of %s answers: %s; it is tried again",
+                    kafka->brokers, text);
 }
 
 static void serve(struct kafka *kafka, rd_kafka_event_t *event)
@@ -132,6 +168,9 @@ static void serve(struct kafka *kafka, rd_kafka_event_t *event)
         break;
     case RD_KAFKA_EVENT_LOG:
         kafka_on_log(kafka, event);
+        break;
+    case RD_KAFKA_EVENT_ERROR:
+        on_error(kafka, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
         break;
     default:
         break;
@@ -156,8 +195,7 @@ static void tell_refusals(struct kafka *kafka)
 
     while ((refusal = kafka->refusals)) {
         kafka->refusals = refusal->next;
-        kafka->unreported--;
-        kafka->api->published(kafka->host, refusal->cookie, refusal->text);
+        tell(kafka, refusal->cookie, refusal->code, refusal->text);
         free(refusal);
     }
 }
