@@ -18,6 +18,21 @@ int64_t host_now(void)
     return (int64_t)now.tv_sec * HOST_SECOND + now.tv_nsec / 1000;
 }
 
+/* The clock without the time that this thread was ready to run and another had the processor: how long an
+ * operation takes is not the machine's load. */
+static int64_t work_now(void)
+{
+    FILE *file = fopen("/proc/thread-self/schedstat", "r");
+    unsigned long long ran_ns, waited_ns = 0;
+
+    if (file) {
+        if (fscanf(file, "%llu %llu", &ran_ns, &waited_ns) != 2)
+            waited_ns = 0;
+        fclose(file);
+    }
+    return host_now() - (int64_t)(waited_ns / 1000);
+}
+
 int64_t host_patience(int64_t us)
 {
     const char *times = getenv("SLUICE_TEST_PATIENCE");
@@ -353,11 +368,23 @@ static void on_published(struct sluice_host *host, void *cookie, const char *err
         snprintf(host->publish_error, sizeof host->publish_error, "%s", error);
 }
 
+static void on_unpublishable(struct sluice_host *host, void *cookie, const char *error)
+{
+    host->unpublishable++;
+    on_published(host, cookie, error ? error : "");
+}
+
 static void on_stopped(struct sluice_host *host)
 {
     if (!host->receiving || host->stopped)
         violate(host, "stopped outside receive, or twice");
     host->stopped = true;
+}
+
+static void on_settle_failed(struct sluice_host *host, uint32_t requests)
+{
+    if (!host->receiving || !requests)
+        violate(host, "settle_failed outside receive, or of nothing");
 }
 
 static const struct sluice_host_api host_api = {
@@ -374,6 +401,8 @@ static const struct sluice_host_api host_api = {
     .settled = on_settled,
     .published = on_published,
     .stopped = on_stopped,
+    .settle_failed = on_settle_failed,
+    .unpublishable = on_unpublishable,
 };
 
 /* ---- life ---- */
@@ -415,10 +444,10 @@ void host_option(struct sluice_host *host, const char *name, const char *value)
     host_property(host, name, NULL, value);
 }
 
-/* The operations promise not to block. */
+/* The operations promise not to block. `since_us` is of work_now. */
 static void took(struct sluice_host *host, int64_t since_us)
 {
-    int64_t took_us = host_now() - since_us;
+    int64_t took_us = work_now() - since_us;
 
     if (took_us > host->longest_us)
         host->longest_us = took_us;
@@ -429,7 +458,11 @@ int host_open(struct sluice_host *host)
     int result;
 
     host->values.host = host;
-    result = host->connector->open(host, &host_api, &host->values, &host->instance);
+    if (host->publishes)
+        host->room = (struct sluice_room){0};
+    result = (host->publishes ? host->connector->open_publisher
+                              : host->connector->open)(host, &host_api, &host->values,
+                                                       &host->instance);
     if (result)
         host->instance = NULL;
     return result;
@@ -437,7 +470,7 @@ int host_open(struct sluice_host *host)
 
 void host_start(struct sluice_host *host, const char *name)
 {
-    int64_t begin_us = host_now();
+    int64_t begin_us = work_now();
 
     assert_int_equal(host->connector->start(host->instance, name), 0);
     took(host, begin_us);
@@ -489,7 +522,7 @@ void host_free(struct sluice_host *host)
 
 static void receive(struct sluice_host *host)
 {
-    int64_t begin_us = host_now(), again_us;
+    int64_t begin_us = work_now(), again_us;
 
     host->left = host->room;
     host->receiving = true;
@@ -610,7 +643,7 @@ void host_release(struct sluice_host *host, size_t message)
         host->connector->release(host->instance, &handle, 1);
 }
 
-uint32_t host_settle(struct sluice_host *host, size_t index)
+static uint32_t settle(struct sluice_host *host, size_t index, uint32_t action, int64_t delay_us)
 {
     struct host_message *message = &host->messages[index];
     bool up_to = host->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO;
@@ -618,10 +651,11 @@ uint32_t host_settle(struct sluice_host *host, size_t index)
         .lane = host->lanes[message->lane].cookie,
         .handle = up_to ? NULL : message->handle,
         .position = message->position,
-        .action = SLUICE_ACCEPT,
+        .action = action,
+        .delay_us = delay_us,
         .result = 77,
     };
-    int64_t begin_us = host_now();
+    int64_t begin_us = work_now();
 
     assert_false(host->lanes[message->lane].lost);
     host->connector->settle(host->instance, &item, 1);
@@ -629,6 +663,17 @@ uint32_t host_settle(struct sluice_host *host, size_t index)
     assert_in_range(item.result, 0, 1);
     message->settled = true;
     return item.result;
+}
+
+uint32_t host_settle(struct sluice_host *host, size_t index)
+{
+    return settle(host, index, SLUICE_ACCEPT, 0);
+}
+
+void host_give_back(struct sluice_host *host, size_t index, int64_t delay_us)
+{
+    assert_int_equal(settle(host, index, SLUICE_RELEASE, delay_us), 0);
+    host_release(host, index);
 }
 
 void host_settle_all(struct sluice_host *host)

@@ -69,6 +69,7 @@ struct sluice_host {
     struct sluice_room room; /* for the next receives */
     struct sluice_room left; /* of the receive under way */
     bool receiving, closing_all, started, stopped;
+    bool publishes;   /* is opened by `open_publisher`; there is never room */
     bool keep;        /* messages are not released before they are settled */
     bool drain_later; /* `lane_drained` is the test's to call */
     uint64_t receives;
@@ -83,7 +84,7 @@ struct sluice_host {
     uint32_t state;
     char state_text[512];
     unsigned states_seen; /* bit of each */
-    unsigned published, unpublished;
+    unsigned published, unpublished, unpublishable; /* the last is part of the second */
     char publish_error[512];
 
     char violation[512];
@@ -126,6 +127,8 @@ size_t host_open_lanes(const struct sluice_host *host);
 /* Settles one message and all before it in its lane, or each alone, as the connector can. Returns
  * the result of the item. */
 uint32_t host_settle(struct sluice_host *host, size_t message);
+/* Gives one message back, to be delivered again after the delay. */
+void host_give_back(struct sluice_host *host, size_t message, int64_t delay_us);
 void host_settle_all(struct sluice_host *host);
 void host_release(struct sluice_host *host, size_t message);
 

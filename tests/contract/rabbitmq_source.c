@@ -26,6 +26,8 @@ struct source {
     char queues[QUEUES][64];
 };
 
+static char letters[64]; /* a queue to publish to; a process has one source */
+
 bool rabbitmq_begin(void)
 {
     char command[1200], line[512] = "", directory[512], path[600];
@@ -88,9 +90,9 @@ static struct source *start(void)
     source->in = fdopen(fd, "r");
     source->out = fdopen(dup(fd), "w");
     assert_int_equal(
-        sscanf(ask(source, "new"), "%d %63s %63s", &source->port, source->queues[0],
-               source->queues[1]),
-        3);
+        sscanf(ask(source, "new"), "%d %63s %63s %63s", &source->port, source->queues[0],
+               source->queues[1], letters),
+        4);
     source->connection = amqp_new_connection();
     tcp = amqp_tcp_socket_new(source->connection);
     assert_int_equal(amqp_socket_open(tcp, "127.0.0.1", atoi(getenv(PORT))), 0);
@@ -165,6 +167,57 @@ static size_t unsettled(struct source *source)
     return strtoul(ask(source, "unsettled"), NULL, 10);
 }
 
+static struct sluice_bytes copy(amqp_bytes_t from)
+{
+    char *to = malloc(from.len + 1);
+
+    if (from.len)
+        memcpy(to, from.bytes, from.len);
+    return (struct sluice_bytes){to, from.len};
+}
+
+/* A list of texts is a header for each of them. */
+static void read_header(const amqp_table_entry_t *entry, struct record *record)
+{
+    const amqp_field_value_t *values = &entry->value;
+    int count = 1;
+
+    if (entry->value.kind == AMQP_FIELD_KIND_ARRAY) {
+        count = entry->value.value.array.num_entries;
+        values = entry->value.value.array.entries;
+    }
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(values[i].kind, AMQP_FIELD_KIND_UTF8);
+        record->headers[record->header_count++] =
+            (struct sluice_header){copy(entry->key), copy(values[i].value.bytes)};
+    }
+}
+
+static bool read_letter(struct source *source, const char *destination, struct record *ret_record)
+{
+    amqp_rpc_reply_t reply =
+        amqp_basic_get(source->connection, 1, amqp_cstring_bytes(destination), 1);
+    amqp_message_t message;
+
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL || reply.reply.id != AMQP_BASIC_GET_OK_METHOD)
+        return false;
+    assert_int_equal(amqp_read_message(source->connection, 1, &message, 0).reply_type,
+                     AMQP_RESPONSE_NORMAL);
+    *ret_record = (struct record){.payload = copy(message.body),
+                                  .headers = calloc(64, sizeof *ret_record->headers)};
+    assert_int_equal(message.properties.delivery_mode, 2);
+    for (int i = 0; i < message.properties.headers.num_entries; i++)
+        read_header(&message.properties.headers.entries[i], ret_record);
+    amqp_destroy_message(&message);
+    amqp_maybe_release_buffers(source->connection);
+    return true;
+}
+
+const char *rabbitmq_queue(struct source *source)
+{
+    return source->queues[0];
+}
+
 static void down(struct source *source)
 {
     ask(source, "down");
@@ -183,6 +236,9 @@ const struct source_kind rabbitmq_kind = {
     .options = options,
     .produce = produce,
     .unsettled = unsettled,
+    .read = read_letter,
+    .destination = letters,
+    .no_destination = "no-such-queue",
     .down = down,
     .up = up,
 };

@@ -8,6 +8,9 @@
 
 extern const struct source_kind rabbitmq_kind;
 
+/* The queue of lane 0. */
+const char *rabbitmq_queue(struct source *source);
+
 /* Starts the broker for this program and those that it starts; it ends with this one. False: it cannot be
  * had here, and why was printed. */
 bool rabbitmq_begin(void);

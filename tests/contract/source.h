@@ -11,6 +11,9 @@ struct source_kind {
     const char *connector;
     unsigned lanes; /* how many a source has */
     bool headers_repeat; /* a message may have two of the same name */
+    bool headers_are_text, no_empty; /* no other values; no payloads without a byte */
+    bool silent; /* without a connection that stays, only a request tells that the server is away */
+    bool keyless; /* cases give no keys, as each would be a lane of its own */
     /* Starts a server of its own for the case. */
     struct source *(*start)(void);
     void (*stop)(struct source *source);

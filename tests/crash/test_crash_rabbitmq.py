@@ -6,7 +6,7 @@ import pytest
 from lib.function import Answer
 from lib.machine import LONG
 from lib.plugin import ids, numbered, with_message_ids
-from lib.rabbitmq import QUORUM
+from lib.rabbitmq import QUORUM, STREAM
 from test_crash import (UNRECORDED_S, age_of_unrecorded_successes, check_same_token, dice_of_today,
                         kill, kill_at_random)
 
@@ -29,6 +29,31 @@ def test_kill_9_at_random_moments(rabbit, function, sluice, rabbit_mapping, kind
     rabbit.wait_settled(queue, timeout=60)
     check_same_token(function)
     assert age_of_unrecorded_successes(function, kills) < UNRECORDED_S
+    assert sluice.dead() == []
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("order", ["lane", "none"])
+def test_kill_9_on_a_stream(rabbit, function, sluice, rabbit_mapping, order):
+    """Its place is nowhere but in sluice's store."""
+    dice = dice_of_today()
+    stream = rabbit.queue(**STREAM)
+    rabbit.produce(stream, numbered(MESSAGES))
+    function.behave = lambda invocation: Answer(200, delay=dice.random() * 0.01)
+    mapping = rabbit_mapping(rabbit, stream, {"source": {"rabbitmq": {"stream_offset": "first"}}},
+                             order=order, batch={"size": 20, "window": "5ms"})
+    del mapping["idempotency"]
+    sluice.mapping("m", mapping)
+    kills = kill_at_random(sluice, function, dice, MESSAGES, KILLS)
+    function.wait_done(ids(MESSAGES), 120)
+    check_same_token(function)
+    assert age_of_unrecorded_successes(function, kills) < UNRECORDED_S
+    assert sluice.terminate() == 0
+    before = len(function.invocations)
+    rabbit.produce(stream, numbered(1, prefix="last"))
+    sluice.start()
+    function.wait_done(["last-0"], 20)
+    assert [invocation.ids for invocation in function.invocations[before:]] == [["last-0"]]
     assert sluice.dead() == []
 
 

@@ -111,7 +111,8 @@ def test_the_demo_has_mappings_that_wait_for_their_brokers(image, state):
         until(lambda: container.run(container.stage.health).returncode == 0, 30 * PATIENCE,
               "a good health check, whatever the brokers do")
         told = json.loads(container.run("sluice status --json").stdout)
-        assert {m["name"] for m in told["mappings"]} == {"kafka-orders", "rabbitmq-orders"}
+        assert {m["name"] for m in told["mappings"]} == {"kafka-orders", "rabbitmq-orders",
+                                                         "sqs-orders"}
     finally:
         code, text = container.stop()
     assert code == 0, text
@@ -132,6 +133,6 @@ def test_compose_names_what_there_is():
     for path in (ROOT / "docker/demo/mappings.d").glob("*.yaml"):
         mapping = yaml.safe_load(path.read_text())
         (source,) = mapping["source"].values()
-        servers = source.get("brokers") or source["hosts"]
+        servers = source.get("brokers") or source.get("hosts") or source["url"].split("//")[1]
         assert servers.split(":")[0] in compose["services"], path
         assert re.match(r"http://(\w+):", mapping["target"]["http"]["url"])[1] in compose["services"]

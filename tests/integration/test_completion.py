@@ -85,6 +85,8 @@ def test_mappings_of_the_running_service(complete, cluster, sluice, mapping_for)
     sluice.start()
     complete.environment["STATE_DIRECTORY"] = str(sluice.state)
     assert complete("sluice pause or") == {"orders"}
+    assert complete("sluice tail --pay") == {"--payload"}
+    assert complete("sluice tail --payload or") == {"orders"}
 
 
 def test_ids_and_mappings_without_a_service(complete, directory):

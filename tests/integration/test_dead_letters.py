@@ -115,6 +115,20 @@ def test_too_large_for_the_target(cluster, function, sluice, mapping_for):
     cluster.wait_committed(group_of(topic), topic, 1)
 
 
+def test_a_store_that_is_not_made_yet_is_no_error(tmp_path):
+    """As the service leaves it between making the file and its tables."""
+    (tmp_path / "dead-letters.sqlite").touch()
+    (tmp_path / "parked.sqlite").touch()
+    for command in (["dlq"], ["dlq", "ls"], ["dlq", "stats"], ["parked", "ls"]):
+        shown = run_cli(*command, "--state", tmp_path)
+        assert (shown.returncode, shown.stderr) == (0, "")
+    (tmp_path / "tokens.mdb").touch()
+    assert run_cli("token", "stats", "--state", tmp_path).stderr == \
+        f"sluice token: {tmp_path}/tokens.mdb: no service has recorded tokens there yet\n"
+    assert run_cli("dlq", "replay", "--yes", "--state", tmp_path).returncode == \
+        run_cli("dlq", "replay", "--yes", "--state", tmp_path / "missing").returncode
+
+
 def test_follow_shows_letters_as_they_are_written(cluster, function, sluice, mapping_for):
     topic = cluster.topic(1)
     function.behave = poison(["m-1", "m-3"])

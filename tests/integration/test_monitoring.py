@@ -17,7 +17,7 @@ RULES = ROOT / "config/prometheus/sluice.rules.yaml"
 DASHBOARD = json.loads((ROOT / "config/grafana/sluice.json").read_text())
 MANUAL = (ROOT / "src/sluice-metrics.7").read_text()
 # Labels of ours, and those that Prometheus adds.
-LABELS = {"mapping", "state", "le", "connector", "revision", "version"} | {"job", "instance"}
+LABELS = {"mapping", "lane", "state", "le", "connector", "revision", "version"} | {"job", "instance"}
 
 
 def promtool(*arguments):

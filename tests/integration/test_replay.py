@@ -11,7 +11,8 @@ import pytest
 
 from lib.function import Answer, OK, poison
 from lib.machine import PATIENCE
-from lib.plugin import group_of, ids, numbered
+from lib.plugin import group_of, ids, numbered, with_message_ids
+from lib.rabbitmq import QUORUM
 from lib.sluice import PROGRAM, run_cli
 
 
@@ -92,6 +93,95 @@ def test_a_nights_incident(cluster, function, sluice, mapping_for):
     acts = [json.loads(line) for line in log.splitlines()]
     assert [(a["action"], a["count"]) for a in acts] == [("replay", len(bad)), ("edit", 1)]
     assert acts[0]["uid"] == os.getuid() and "--status 5xx" in acts[0]["detail"]
+
+
+def test_a_nights_incident_on_rabbitmq(rabbit, function, sluice, rabbit_mapping):
+    """The same on a quorum queue, with the service running; letters that nobody vouches for wait."""
+    queue = rabbit.queue(**QUORUM)
+    bad = {f"m-{n}" for n in range(0, 60, 5)}
+    function.behave = poison(bad)
+    rabbit.produce(queue, with_message_ids(numbered(60)))
+    sluice.mapping("m", rabbit_mapping(rabbit, queue))
+    sluice.start()
+    function.wait_done(set(ids(60)) - bad, 30)
+    sluice.wait_dead(1, 30)
+    before = tokens(function)
+    edited = sluice.dead()[0]
+    done = run_cli("dlq", "edit", edited["id"], "--set", "/mended=true", "--yes", "--state",
+                   sluice.state)
+    assert done.returncode == 0, done.stderr
+    function.behave = lambda invocation: OK
+    rabbit.wait_settled(queue)
+    assert replay(sluice, "--mapping", "m")["left"] == 0
+    assert sluice.dead() == [] and function.done == {i: 1 for i in ids(60)}
+    assert tokens(function) == before == {i: {i} for i in ids(60)}
+
+
+def without_attempts(event):
+    """Attempts are counted anew in a replay."""
+    for record in event["records"] if isinstance(event.get("records"), list) else ():
+        record.pop("attempt")
+    return event
+
+
+def replay_and_compare(function, sluice):
+    """A message dies, is replayed, and the function gets the very same event."""
+    sluice.start()
+    dead = sluice.wait_dead(1)
+    assert sluice.terminate() == 0
+    first = function.invocations[0]
+    function.behave = lambda invocation: OK
+    assert replay(sluice, "--all")["done"] == 1
+    again = function.invocations[-1]
+    assert again is not first and again.token == first.token
+    event = without_attempts(first.event())
+    assert without_attempts(again.event()) == event
+    return dead[0], event
+
+
+def test_the_event_of_kafka_is_the_same_again(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1, message_timestamp_type="LogAppendTime")
+    function.behave = lambda invocation: Answer(422)
+    cluster.produce(topic, [{"key": "k", "value": "v", "headers": [["h", b"\x00\xff"]]}])
+    sluice.mapping("m", mapping_for(topic, target={"format": "lambda"}, retry={"patience": "0s"}))
+    letter_, event = replay_and_compare(function, sluice)
+    assert event["records"][f"{topic}-0"][0]["timestampType"] == "LOG_APPEND_TIME"
+    assert letter_["timestamp_kind"] == "appended"
+
+
+@pytest.mark.parametrize("form", ["lambda", "json"])
+def test_the_event_of_rabbitmq_is_the_same_again(rabbit, function, sluice, rabbit_mapping, form):
+    queue = rabbit.queue(**QUORUM)
+    with rabbit.channel() as channel: # delivered once before, to nobody
+        rabbit.produce(queue, [{"value": b"\x00v", "message_id": "id-7", "type": "order",
+                                "timestamp": 2021, "headers": {"n": 7, "t": {"a": [1, None]}}}])
+        assert channel.basic_get(queue)[0]
+    function.behave = lambda invocation: Answer(422)
+    sluice.mapping("m", rabbit_mapping(rabbit, queue, target={"format": form},
+                                       retry={"patience": "0s"}))
+    letter_, event = replay_and_compare(function, sluice)
+    assert letter_["delivery_count"] == 1
+    if form == "lambda":
+        message = event["rmqMessagesByQueue"][f"{queue}::/"][0]
+        assert message["redelivered"] and message["basicProperties"]["messageId"] == "id-7"
+
+
+def test_what_names_a_message_is_shown_and_taken_along(letters, function, directory, make_sluice):
+    sluice = letters(letter(1, message_id="id-1", identity={"base64": "AP8="}, delivery_count=2,
+                            timestamp_kind="appended", produced="2026-11-01T00:00:00.000000Z"))
+    one = sluice.dead()[0]["id"]
+    shown = run_cli("dlq", "show", one, "--state", sluice.state).stdout
+    for line in ("appended   2026-11-01", "message id id-1", "identity   \\x00\\xff",
+                 "delivered  2 times before"):
+        assert line in shown, shown
+    exported = run_cli("dlq", "export", "--state", sluice.state).stdout
+    (directory / "exported").write_text(exported)
+    other = make_sluice()
+    run_cli("dlq", "import", directory / "exported", "--state", other.state)
+    assert run_cli("dlq", "export", "--state", other.state).stdout == exported
+    found = json.loads(exported)
+    assert found["message_id"] == "id-1" and found["identity"] == {"base64": "AP8="}
+    assert found["delivery_count"] == 2 and found["timestamp_kind"] == "appended"
 
 
 def test_a_token_recorded_meanwhile_makes_it_a_no_op(cluster, function, sluice, mapping_for):

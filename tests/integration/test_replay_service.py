@@ -85,6 +85,22 @@ def test_a_nights_incident_without_stopping_the_service(cluster, function, sluic
     assert "--status 5xx" in act["detail"] and act["detail"].startswith("m: ")
 
 
+def test_metrics_tell_of_replays(served, function):
+    sluice = served(*(letter(n) for n in range(5)))
+    assert sluice.metric("sluice_replayed_letters_total") == 0
+    function.behave = poison(["m-2"], 422)
+    assert replay(sluice, "--all", code=2)["died"] == 1
+    found = {outcome: sluice.metric("sluice_replayed_letters_total", outcome=outcome)
+             for outcome in ("done", "already", "died", "gone", "changed")}
+    assert found == {"done": 4, "already": 0, "died": 1, "gone": 0, "changed": 0}
+    assert sluice.metric("sluice_replays_running") == 0
+    function.behave = lambda invocation: Answer(200, delay=2)
+    process = begin(sluice, "--all")
+    until(lambda: sluice.metric("sluice_replays_running") == 1, 10, "a replay in the metrics")
+    assert end(process)["done"] == 1
+    assert sluice.metric("sluice_replayed_letters_total", outcome="done") == 5
+
+
 def test_it_says_which_way_it_goes(served, function):
     sluice = served(letter(1), letter(2), letter(3))
     there = run_cli(*command(sluice, "replay", "-n", "1", "--all", "--yes"))

@@ -28,7 +28,11 @@ GOOD = {
 }
 ALSO_GOOD = [("batch.size", 1), ("batch.bytes", 4096), ("batch.bytes", "1.5 MiB"),
              ("batch.window", 0), ("target.http.concurrency", 8), ("retry.backoff", "1s"),
-             ("retry.age", "0s"), ("source.kafka.topic", ["a", "b"]), ("order", "none"),
+             ("retry.age", "0s"), ("retry.park_after", "never"), ("retry.park_after", "5m"),
+             ("source.kafka.topic", ["a", "b"]), ("order", "none"),
+             ("dead_letter.to", "letters"), ("dead_letter.headers", ["spring"]),
+             ("dead_letter.to", {"kafka": {"brokers": "k:9092", "topic": "letters"}}),
+             ("dead_letter.to", {"rabbitmq": {"hosts": "h", "exchange": "x", "routing_key": "k"}}),
              ("source.kafka.properties", {"client.rack": "a"}), ("pollers", 1)]
 BROKEN = [(key, value) for key, values in {
     "ordr": ["key"], "batches": [{}], "zzz": [1],
@@ -43,10 +47,45 @@ BROKEN = [(key, value) for key, values in {
     "target.format": ["xml"], "target.report_failures": ["sometimes", 2],
     "target.http.urll": ["http://x"],
     "retry.attempts": [0, "3x"], "retry.backoff": ["1s-5s", 5], "retry.split": ["half"],
+    "retry.park_after": ["always", 5],
+    "dead_letter.to": [["kafka"], {"kafak": {}}, {"kafka": {"topic": "t"}},
+                       {"kafka": {"brokers": "b", "topic": "t", "group": "g"}}],
+    "dead_letter.format": ["json"],
     "dead_letter.store": ["remote"], "dead_letter.keep": ["7 dogs"],
     "pollers": [0, 65, "two"], "source.kafka.topci": ["orders"],
     "source.kafka.start_": ["latest"], "source.kafka.sasl.mechanism": ["MD5"],
 }.items() for value in values]
+
+
+ONE = {"value": {"status": ["paid"]}}
+GOOD_FILTERS = [
+    ONE, [ONE], [ONE, {"key": ["a"]}], {"value": ["x", 1, True, None]},
+    {"value": {"a": {"b": [{"exists": False}]}, "a.b": [1]}},
+    {"headers": {"X": [{"prefix": "a"}], "$or": [{"a": [1]}, {"b": [2]}]}, "source": ["t"],
+     "partition": [1, {"numeric": [">", 1]}], "timestamp": [{"numeric": [">=", 1, "<", 5.5]}]},
+    {"$or": [ONE, {"key": [{"suffix": {"equals-ignore-case": ".PNG"}}]}]},
+    {"value": {"$or": [{"a": [1]}, {"b": [{"cidr": "10.0.0.0/8"}, {"cidr": "fe80::/10"}]}]}},
+    {"value": {"a": [{"numeric": ["<", 5, ">", 1]}, {"numeric": ["=", 3]}]}},
+    {"value": {"a": [{"wildcard": "a*b\\*c\\\\"}, {"equals-ignore-case": "x"}]}},
+    {"value": {"a": [{"anything-but": "x"}, {"anything-but": ["x", 5, {"prefix": "y"}]},
+                     {"anything-but": {"suffix": ["a", {"equals-ignore-case": "b"}]}},
+                     {"anything-but": {"numeric": [">", 5]}},
+                     {"anything-but": {"wildcard": ["a*", "b*"]}}]}},
+]
+BROKEN_FILTERS = [
+    5, "paid", [], {}, [5], [[ONE]], {"body": ["x"]}, {"value": "paid"}, {"value": {}},
+    {"value": {"status": "paid"}}, {"value": {"status": []}}, {"value": {"status": [["paid"]]}},
+    {"value": {"status": [{}]}}, {"value": {"status": [{"prefix": "a", "suffix": "b"}]}},
+    {"value": {"status": [{"starts-with": "a"}]}}, {"value": {"a": [{"exists": "yes"}]}},
+    {"value": {"a": [{"prefix": 5}]}}, {"value": {"a": [{"suffix": {"ignore-case": "x"}}]}},
+    {"value": {"a": [{"numeric": [">"]}]}}, {"value": {"a": [{"numeric": ["=", 1, "<", 2]}]}},
+    {"value": {"a": [{"numeric": [">", 1, ">", 2]}]}}, {"value": {"a": [{"numeric": ["!=", 1]}]}},
+    {"value": {"a": [{"numeric": [">", "1"]}]}}, {"value": {"a": [{"wildcard": "a**"}]}},
+    {"value": {"a": [{"wildcard": "a\\b"}]}}, {"value": {"a": [{"cidr": "10.0.0.0"}]}},
+    {"value": {"a": [{"anything-but": []}]}}, {"value": {"a": [{"anything-but": {"exists": True}}]}},
+    {"headers": ["x"]}, {"headers": {"X": {"y": ["z"]}}}, {"partition": 3}, {"source": {"a": ["b"]}},
+    {"$or": [ONE]}, {"value": {"$or": {"a": [1]}}}, {"value": {"$or": [["x"], ["y"]]}},
+]
 
 
 def put(key, value):
@@ -110,6 +149,20 @@ def test_what_check_refuses_is_not(directory, validators):
             wrong.append(("check accepts", key, value))
         if validators[0].is_valid(put(key, value)):
             wrong.append(("the schema accepts", key, value))
+    assert not wrong
+
+
+def test_the_inside_of_a_filter(directory, validators):
+    for pattern in GOOD_FILTERS:
+        done = checks(directory, put("filter", pattern))
+        assert done.returncode == 0, (pattern, done.stdout + done.stderr)
+        validators[0].validate(put("filter", pattern))
+        validators[1].validate({"defaults": {"filter": pattern}})
+    wrong = [("check accepts", pattern) for pattern in BROKEN_FILTERS
+             if checks(directory, put("filter", pattern)).returncode == 0]
+    wrong += [("the schema accepts", pattern) for pattern in BROKEN_FILTERS
+              if validators[0].is_valid(put("filter", pattern))
+              or validators[1].is_valid({"defaults": {"filter": pattern}})]
     assert not wrong
 
 

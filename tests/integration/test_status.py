@@ -76,6 +76,25 @@ def test_what_is_wrong_is_told_with_its_reason(cluster, function, sluice, mappin
     assert code == 0
 
 
+def test_the_lanes_furthest_behind_are_named(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(5)
+    function.behave = always(503)
+    sluice.mapping("orders", mapping_for(topic, batch={"size": 1}))
+    sluice.mapping("one", mapping_for(cluster.topic(1)))
+    sluice.start()
+    counts = {0: 2, 1: 9, 2: 4, 3: 7}
+    cluster.produce(topic, [{**message, "partition": partition}
+                            for partition, count in counts.items() for message in numbered(count)])
+    code, text = wait_status(sluice, rf"behind +{topic}/1: 9 .*\n +{topic}/3: 7 .*\n +{topic}/2: 4 ",
+                             "orders")
+    lanes = re.findall(rf"{topic}/(\d): (\d) messages behind, the oldest \d+s old", text)
+    assert lanes == [("1", "9"), ("3", "7"), ("2", "4")]
+    assert "behind" not in status(sluice, "one")[1]
+    mapping = json.loads(status(sluice, "--json", "orders")[1])
+    assert [(lane["lane"], lane["lag"]) for lane in mapping["lanes_behind"]] == \
+        [(f"{topic}/1", 9), (f"{topic}/3", 7), (f"{topic}/2", 4)]
+
+
 def test_no_service(sluice):
     code, text = status(sluice)
     assert code == 69 and "no sluice is running" in text

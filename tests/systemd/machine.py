@@ -1,8 +1,10 @@
 """A bare Debian that systemd boots, with sluice installed in it: a container of systemd-nspawn that
 shares this machine's network, so that brokers and functions of the tests are reached."""
 
+import hashlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -12,51 +14,98 @@ from lib.waiting import until
 ROOT = pathlib.Path(__file__).parents[2]
 LIBRARIES = {
     "bookworm": ("librdkafka1 librabbitmq4 libcurl4 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
-                 "libmicrohttpd12 libxxhash0 libssl3"),
+                 "libmicrohttpd12 libgnutls30 libxxhash0 libssl3"),
     "trixie": ("librdkafka1 librabbitmq4 libcurl4t64 libjansson4 libyajl2 libyaml-0-2 liblmdb0 libsqlite3-0 "
-               "libmicrohttpd12t64 libxxhash0 libssl3t64"),
+               "libmicrohttpd12t64 libgnutls30t64 libxxhash0 libssl3t64"),
 }
 
 
-def base_root(release):
-    """The packed root directory of a Debian with systemd and our libraries; made once (a minute)."""
-    packed = cache_directory() / f"{release}.tar"
+def _packed(name, release, *arguments):
+    """A packed root directory, made once (a minute)."""
+    packed = cache_directory() / f"{name}.tar"
     if not packed.exists():
         part = packed.with_suffix(f".{os.getpid()}.tar")
-        include = ",".join(["systemd", "systemd-sysv", "dbus", *LIBRARIES[release].split()])
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root",
-                        f"--include={include}", release, part], check=True)
+        subprocess.run(["mmdebstrap", "--quiet", "--mode=root", *arguments, release, part], check=True)
         part.rename(packed)
     return packed
 
 
-def build_packages(directory):
-    """Builds the Debian packages from what git knows of the tree; {package: path of its .deb}."""
-    source = pathlib.Path(directory) / "source"
-    source.mkdir(parents=True)
+def base_root(release):
+    """A Debian with systemd and our libraries."""
+    include = ",".join(["systemd", "systemd-sysv", "dbus", *LIBRARIES[release].split()])
+    return _packed(release, release, "--variant=minbase", f"--include={include}")
+
+
+def plain_root(release):
+    """A Debian with systemd, and nothing for us."""
+    return _packed(f"{release}-plain", release, "--variant=minbase",
+                   "--include=systemd,systemd-sysv,dbus,ca-certificates")
+
+
+def build_root(release):
+    """A Debian with what debian/control needs to build, and no more."""
+    control = (ROOT / "debian/control").read_bytes()
+    name = f"{release}-build-{hashlib.sha256(control).hexdigest()[:12]}"
+    return _packed(name, release, "--variant=buildd", '--customize-hook=mkdir "$1/needs"',
+                   f"--customize-hook=copy-in {ROOT}/debian /needs",
+                   '--customize-hook=chroot "$1" apt-get -qq -y --no-install-recommends build-dep /needs')
+
+
+def copy_source(target):
+    """What git knows of the tree."""
+    target.mkdir(parents=True)
     files = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], check=True,
                            stdout=subprocess.PIPE).stdout
-    pack = subprocess.Popen(["tar", "-C", ROOT, "-cf", "-", "-T", "-"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE)
-    unpack = subprocess.Popen(["tar", "-C", source, "-xf", "-"], stdin=pack.stdout)
+    pack = subprocess.Popen(["tar", "-C", ROOT, "--owner=0", "--group=0", "-cf", "-", "-T", "-"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    unpack = subprocess.Popen(["tar", "-C", target, "-xf", "-"], stdin=pack.stdout)
     pack.stdin.write(files)
     pack.stdin.close()
     assert (unpack.wait(), pack.wait()) == (0, 0)
-    done = subprocess.run(["dpkg-buildpackage", "-b", "-us", "-uc"], cwd=source, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck noautodbgsym parallel=2",
-                               "MAKEFLAGS": ""})
+
+
+def build_packages(directory, release):
+    """Builds the Debian packages on that release; {package: path of its .deb}."""
+    root = pathlib.Path(directory) / "root"
+    root.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", build_root(release), "-C", root], check=True)
+    copy_source(root / "build/source")
+    done = subprocess.run(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe",
+                           "-D", root, "--chdir=/build/source",
+                           "--setenv=DEB_BUILD_OPTIONS=nocheck noautodbgsym parallel=2",
+                           "dpkg-buildpackage", "-b", "-us", "-uc"], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout[-4000:]
-    return {path.name.split("_")[0]: path for path in source.parent.glob("*.deb")}
+    found = {}
+    for path in (root / "build").glob("*.deb"):
+        found[path.name.split("_")[0]] = pathlib.Path(shutil.move(path, directory))
+    shutil.rmtree(root)
+    return found
+
+
+def with_version(package, version):
+    """A copy of the package that says to be of another version, as do those it needs."""
+    work = package.parent / f"{package.stem}-{version}"
+    subprocess.run(["dpkg-deb", "-R", package, work], check=True)
+    control = work / "DEBIAN/control"
+    text = control.read_text()
+    old = re.search(r"^Version: (\S+)", text, re.M)[1]
+    control.write_text(text.replace(f"Version: {old}", f"Version: {version}").replace(
+        f"(= {old})", f"(= {version})"))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", work, package.parent / f"{work.name}.deb"],
+                   check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(work)
+    return package.parent / f"{work.name}.deb"
 
 
 class Machine:
-    """`installed`: with sluice in it, by `make install`."""
+    """`installed`: with sluice in it, by `make install`, and its libraries."""
 
     def __init__(self, directory, release, installed=True):
         self.root = pathlib.Path(directory) / "root"
         self.root.mkdir()
-        subprocess.run(["tar", "-xf", base_root(release), "-C", self.root], check=True)
+        packed = base_root(release) if installed else plain_root(release)
+        subprocess.run(["tar", "-xf", packed, "-C", self.root], check=True)
         if installed:
             subprocess.run(["make", "-s", "-C", ROOT, "install",
                             f"B={os.path.relpath(BUILD, ROOT)}", f"DESTDIR={self.root}",

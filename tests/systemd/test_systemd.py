@@ -2,6 +2,7 @@
 
 SLUICE_RELEASES="bookworm trixie" names the Debians, the first if unset."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -183,6 +184,59 @@ def test_a_wrong_file_is_not_tried_again(machine):
     assert "orders.yaml:1:" in machine.journal()
 
 
+def test_nobody_is_refused_while_it_restarts(function, machine):
+    machine.write(MAPPING, json.dumps({"source": {"wedge": {"wedge": "/etc/sluice/hang"}},
+                                       "target": {"http": {"url": function.url}}}))
+    machine.run("systemctl", "start", "sluice.socket")
+    found, end = [], threading.Event()
+
+    def ask():
+        while not end.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", 9090, timeout=30)
+            try:
+                connection.request("GET", "/livez")
+                found.append(connection.getresponse().status)
+            except ConnectionRefusedError:
+                found.append("refused")
+            except OSError:
+                found.append("cut off")  # accepted by the old one at its very end
+            finally:
+                connection.close()
+    asker = threading.Thread(target=ask)
+    try:
+        asker.start()  # who connects starts the service
+        until(lambda: 200 in found, 20 * PATIENCE, "an answer")
+        for _ in range(3):
+            before, count = machine.show("sluice", "MainPID"), len(found)
+            machine.run("systemctl", "restart", "sluice")
+            assert machine.show("sluice", "MainPID") != before
+            until(lambda: len(found) > count + 5, 20 * PATIENCE, "answers after the restart")
+            code, text = machine.run("sluice", "status", with_code=True)
+            assert code == 0, text
+        assert not (machine.root / "run/sluice/control.sock").exists()
+    finally:
+        end.set()
+        asker.join()
+        machine.run("systemctl", "stop", "sluice.socket", "sluice")
+    assert set(found) <= {200, 503, "cut off"} and found.count("cut off") <= 3
+    assert not (machine.root / "run/sluice-control.sock").exists()
+
+
+def test_dead_letters_are_replayed_by_the_running_service(cluster, function, machine, mapping_for):
+    topic = cluster.topic(1)
+    function.behave = lambda i: Answer(400, "no") if "m-0" in i.ids else always(200)(i)
+    machine.write(MAPPING, json.dumps(mapping_for(topic, retry={"attempts": 1})))
+    machine.run("systemctl", "start", "sluice")
+    cluster.produce(topic, numbered(3))
+    function.wait_done(["m-1", "m-2"], 30)
+    until(lambda: "{" in machine.run("sluice", "dlq", "ls", "--json", check=False), 20 * PATIENCE,
+          "the dead letter")
+    function.behave = always(200)
+    code, text = machine.run("sluice", "dlq", "replay", "--mapping", "orders", "--yes", with_code=True)
+    assert code == 0, text
+    function.wait_done(ids(3), 20)
+
+
 def test_instances_stand_beside_each_other(cluster, function, machine, mapping_for):
     for name in ("one", "two"):
         topic = cluster.topic(1)
@@ -197,8 +251,19 @@ def test_instances_stand_beside_each_other(cluster, function, machine, mapping_f
                               with_code=True)
         assert code == 0
         machine.run("systemctl", "reload", "sluice@one")
+        machine.run("systemctl", "stop", "sluice@one")
+        machine.run("systemctl", "start", "sluice@one.socket")
+        # Who asks starts the instance, and its reload is its own.
+        code, text = machine.run("sluice", "status", "--socket", "/run/sluice-one-control.sock",
+                                 with_code=True)
+        assert code == 0, text
+        machine.run("systemctl", "reload", "sluice@one")
+        entries = machine.run("journalctl", "SLUICE_EVENT=reloaded", "_SYSTEMD_UNIT=sluice@one.service",
+                              "--no-pager", "-o", "cat")
+        assert len(entries.splitlines()) == 2, entries
     finally:
-        machine.run("systemctl", "stop", "sluice@one", "sluice@two")
+        machine.run("systemctl", "stop", "sluice@one.socket", "sluice@one", "sluice@two")
+        assert not (machine.root / "run/sluice-one-control.sock").exists()
         for name in ("one", "two"):
             shutil.rmtree(machine.root / "etc/sluice" / name)
             shutil.rmtree(machine.root / f"var/lib/private/sluice-{name}", ignore_errors=True)

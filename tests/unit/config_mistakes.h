@@ -18,7 +18,7 @@ static const struct mistake {
     {"order: key",
      "zzzzzz: 3\n"
      "order: key",
-     "orders.yaml:7:1: zzzzzz: no such key; known here: source, filter, on_filtered, batch, "
+     "orders.yaml:7:1: zzzzzz: no such key; known here: source, receive, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"},
     {"order: key",
      "batch.size: 3\n"
@@ -429,9 +429,9 @@ static const struct mistake {
      "a: &a [x]\n"
      "b: *a\n"
      "order: key",
-     "orders.yaml:7:1: a: no such key; known here: source, filter, on_filtered, batch, "
+     "orders.yaml:7:1: a: no such key; known here: source, receive, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"
-     "orders.yaml:8:1: b: no such key; known here: source, filter, on_filtered, batch, "
+     "orders.yaml:8:1: b: no such key; known here: source, receive, filter, on_filtered, batch, "
      "order, idempotency, target, retry, dead_letter, pollers, buffer, drain\n"},
     {"order: key", "order: *nothing",
      "orders.yaml:7:8: *nothing: no such anchor before it; mark one with "
@@ -574,6 +574,12 @@ static const char *const service_mistakes[][2] = {
     {"log: { format: text }\n",
      "etc/sluice.yaml:1:16: log.format: found \"text\", expected auto, human, "
      "json or logfmt\n"},
+    {"prices: { second: -1 }\n",
+     "etc/sluice.yaml:1:19: prices.second: found \"-1\", expected a number such as 0.01, from 0 to "
+     "1000000\n"},
+    {"prices: { second: cheap }\n",
+     "etc/sluice.yaml:1:19: prices.second: found \"cheap\", expected a number such as 0.01, from 0 to "
+     "1000000\n"},
     {"store_size: 5\n",
      "etc/sluice.yaml:1:13: store_size: found \"5\", expected an amount of bytes "
      "such as 64 KiB or 1 MiB, from 1 MiB to 4 TiB\n"},
@@ -584,13 +590,13 @@ static const char *const service_mistakes[][2] = {
     {"defaults: { filter: [] }\n",
      "etc/sluice.yaml:1:21: filter: found 0 patterns, expected 1 to 32\n"},
     {"- a\n", "etc/sluice.yaml:1:1: found a list, expected a map of state_directory, "
-              "connector_directory, mappings, listen, control, log, store_size, defaults\n"},
+              "connector_directory, mappings, listen, control, control_http, log, store_size, metrics, prices, traces, defaults\n"},
     {"mappings: nowhere\n", "etc/nowhere: cannot be read: No such file or directory\n"},
     {"state_directory: [a]\n",
      "etc/sluice.yaml:1:18: state_directory: found a list, expected a path\n"},
     {"batch: { size: 1 }\n",
      "etc/sluice.yaml:1:1: batch: no such key; known here: state_directory, "
-     "connector_directory, mappings, listen, control, log, store_size, defaults\n"},
+     "connector_directory, mappings, listen, control, control_http, log, store_size, metrics, prices, traces, defaults\n"},
     {"listen: [\n", "etc/sluice.yaml:2:1: not YAML: did not find expected node content while "
                     "parsing a flow node that began in line 2\n"},
 };

@@ -87,6 +87,10 @@ struct stage {
     int64_t retry_after_us;
 
     bool recorder_stands;
+    /* Set by tests with a park: records what is to be parked; feeds what is due and returns when to
+     * go on. */
+    void (*park_record)(struct stage *stage);
+    int64_t (*park_feed)(struct stage *stage);
     struct stage_flight flights[64];
     size_t flight_count;
     struct stage_token tokens[16];
@@ -401,7 +405,8 @@ UNUSED static struct player *stage_feed_many(struct stage *stage, size_t lane, s
 static void note_verdicts(struct stage *stage, const struct message_list *list, bool durable)
 {
     static const char letters[] = {[VERDICT_DONE] = 'D', [VERDICT_FILTERED] = '-',
-                                   [VERDICT_DUPLICATE] = '=', [VERDICT_DEAD] = '+'};
+                                   [VERDICT_DUPLICATE] = '=', [VERDICT_DEAD] = '+',
+                                   [VERDICT_PARKED] = 'p'};
 
     for (const struct message *m = list->first; m; m = m->next) {
         player_of(m)->verdict = letters[m->verdict];
@@ -419,6 +424,8 @@ UNUSED static void stage_record(struct stage *stage)
 
     engine_take_dead(stage->engine, 1000, SIZE_MAX, &list);
     engine_buried(stage->engine, &list);
+    if (stage->park_record)
+        stage->park_record(stage);
     engine_take_finished(stage->engine, &list);
     note_verdicts(stage, &list, true);
     engine_durable(stage->engine, &list);
@@ -491,7 +498,7 @@ static bool answer_claims(struct stage *stage)
 /* Does all that is to be done at this moment; returns when there is more to do. */
 UNUSED static int64_t stage_turn(struct stage *stage)
 {
-    int64_t at_us;
+    int64_t at_us, due_us = CLOCK_NEVER;
     int turns = 0;
 
     do {
@@ -501,6 +508,9 @@ UNUSED static int64_t stage_turn(struct stage *stage)
         at_us = engine_run(stage->engine, stage->now_us);
         if (!stage->recorder_stands)
             stage_record(stage);
+        if (stage->park_feed)
+            due_us = stage->park_feed(stage);
+        at_us = due_us < at_us ? due_us : at_us;
     } while (land_due(stage) || answer_claims(stage) || at_us <= stage->now_us);
     for (size_t i = 0; i < stage->flight_count; i++)
         if (stage->flights[i].lands_us < at_us)

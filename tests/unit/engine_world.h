@@ -5,7 +5,27 @@
 #ifndef ENGINE_WORLD_H
 #define ENGINE_WORLD_H
 
-#include "engine_world_ops.h"
+#include "engine_world_park.h"
+
+static const struct engine_ops world_ops = {
+    .filter = world_filter,
+    .invoke = world_invoke,
+    .claim = world_claim_any,
+    .unclaim = world_unclaim,
+    .settle = world_settle_any,
+    .release = world_release,
+    .pause_lane = world_pause_lane,
+    .lane_drained = world_drained,
+    .headers = world_headers,
+    .fingerprint = world_fingerprint,
+    .sha256 = world_sha256,
+    .event = world_event,
+    .park = world_park,
+    .parked = world_parked,
+    .park_begins = world_park_begins,
+    .unpark = world_unpark,
+    .release_parked = world_release_parked,
+};
 
 /* ---- source ---- */
 
@@ -44,6 +64,8 @@ UNUSED static struct world *world_new(size_t lanes, uint64_t seed)
     world->latency_us = 20 * CLOCK_MS;
     world->record_us = 5 * CLOCK_MS;
     world->lane_count = lanes;
+    world->stable = true;
+    world->park.lot = lot_new();
     for (size_t i = 0; i < lanes; i++) {
         snprintf(world->lanes[i].name, sizeof world->lanes[i].name, "orders/%zu", i);
         buffer_init(&world->lanes[i].record, POSITIONS_BYTES_MOST);
@@ -109,34 +131,33 @@ UNUSED static void world_lose(struct world *world, size_t number)
         lane->committed = lane->committing;
 }
 
+UNUSED static void world_assign_all(struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        if (!world->lanes[i].lane)
+            world_assign(world, i);
+}
+
 UNUSED static void world_open(struct world *world)
 {
     world_start_engine(world);
-    for (size_t i = 0; i < world->lane_count; i++)
-        world_assign(world, i);
+    world_assign_all(world);
 }
 
 static void deliver_one(struct world *world, struct source_lane *lane, struct item *item)
 {
-    struct handle *handle = memory_zero(1, sizeof *handle);
+    struct handle *handle = handle_new(world, item);
     size_t key = strlen(item->key);
     struct sluice_message message = {.lane = lane->lane, .handle = handle,
                                      .position = item->position};
 
-    handle->item = item;
-    handle->arrived_us = world->now_us;
-    handle->bytes = memory_new(key + item->size + 1);
-    memcpy(handle->bytes, item->key, key);
-    memcpy(handle->bytes + key, item->payload, item->size);
+    if (world->by_message) /* nothing tells that it was done */
+        item->durable &= item->token[0] != 0;
     if (key)
         message.key = (struct sluice_bytes){handle->bytes, key};
     message.payload = (struct sluice_bytes){handle->bytes + key, item->size};
     if (item->token[0])
         message.message_id = (struct sluice_bytes){item->token, strlen(item->token)};
-    handle->next = world->handles;
-    world->handles = handle;
-    world->handle_count++;
-    world->handle_bytes += key + item->size;
     engine_feed(world->engine, &message, 1, world->now_us);
 }
 
@@ -149,8 +170,10 @@ static bool deliverable(const struct world *world, const struct source_lane *lan
 static void deliver(struct world *world)
 {
     struct sluice_room room = engine_room(world->engine);
-    size_t fed = 0;
+    size_t fed = 0, parked = world->park.out, parked_bytes = world->park.out_bytes;
 
+    if (room.messages > park_receives(world))
+        room.messages = park_receives(world);
     for (bool any = true; any && fed < room.messages;) {
         any = false;
         for (size_t i = 0; i < world->lane_count && fed < room.messages; i++) {
@@ -173,12 +196,23 @@ static void deliver(struct world *world)
         }
     }
     /* 8 more may come in to be witnesses. */
-    assert_true(engine_unjudged(world->engine) <= world->rules.buffer_messages + 8);
-    assert_true(engine_unfinished(world->engine) <= 5 * (size_t)world->rules.buffer_messages + 8);
-    assert_true(world->handle_bytes <= world->rules.buffer_bytes + 9 * sizeof(struct item));
+    assert_true(engine_unjudged(world->engine) <= world->rules.buffer_messages + 8 + parked);
+    assert_true(engine_unfinished(world->engine) <=
+                5 * (size_t)world->rules.buffer_messages + 8 + parked);
+    assert_true(world->handle_bytes <=
+                world->rules.buffer_bytes + 9 * sizeof(struct item) + parked_bytes);
 }
 
 /* ---- recorder, see src/service/poller_record.c ---- */
+
+#define JOBS 3
+
+static struct job *job_of(struct world *world, size_t number)
+{
+    struct job *jobs[JOBS] = {&world->finished, &world->dead, &world->park.job};
+
+    return jobs[number];
+}
 
 static void submit(struct world *world, struct job *job)
 {
@@ -189,12 +223,12 @@ static void submit(struct world *world, struct job *job)
 static void write_lanes(struct world *world)
 {
     for (struct message *m = world->finished.messages.first; m; m = m->next)
-        if (m->lane)
+        if (m->lane && !m->lane->parked)
             source_of(world, m->lane)->lane->to_record = true;
     for (size_t i = 0; i < world->lane_count; i++) {
         struct lane *lane = world->lanes[i].lane;
 
-        world->finished.writes[i] = lane && lane->to_record;
+        world->finished.writes[i] = lane && lane->to_record && !world->by_message;
         world->finished.generations[i] = world->lanes[i].generation;
         if (!world->finished.writes[i])
             continue;
@@ -204,9 +238,18 @@ static void write_lanes(struct world *world)
     }
 }
 
+/* A message whose lane was lost before the record of it is on its way comes again. */
+static void check_parked(const struct message_list *finished)
+{
+    for (const struct message *m = finished->first; m; m = m->next)
+        if (m->verdict == VERDICT_PARKED && !m->from_park && !m->lane)
+            fail_msg("%u/%u is to be kept parked although it comes again", item_of(m)->lane,
+                     item_of(m)->index);
+}
+
 static void record(struct world *world)
 {
-    struct job *finished = &world->finished, *dead = &world->dead;
+    struct job *finished = &world->finished, *dead = &world->dead, *parked = &world->park.job;
 
     if (!dead->busy && (!dead->failing || world->now_us >= dead->retry_us)) {
         if (!dead->failing)
@@ -214,13 +257,22 @@ static void record(struct world *world)
         if (dead->messages.count)
             submit(world, dead);
     }
+    if (!parked->busy && (!parked->failing || world->now_us >= parked->retry_us)) {
+        if (!parked->failing) {
+            engine_take_parked(world->engine, 100, 8 << 20, &parked->messages);
+            list_writing(world);
+        }
+        if (parked->messages.count)
+            submit(world, parked);
+    }
     if (!finished->busy && (!finished->failing || world->now_us >= finished->retry_us)) {
         if (!finished->failing) {
             engine_take_finished(world->engine, &finished->messages);
-            if (finished->messages.count)
-                write_lanes(world);
+            check_parked(&finished->messages);
+            list_unparked(world, &finished->messages);
+            write_lanes(world);
         }
-        if (finished->messages.count)
+        if (finished->messages.count || world->park.unparked_count)
             submit(world, finished);
     }
 }
@@ -248,10 +300,10 @@ static void write_record(struct world *world, size_t number)
         if (!positions_contain(&positions, item->position))
             continue;
         if (!item->succeeded && !item->buried && !item->duplicates &&
-            item->filtered != FILTER_DROP)
+            item->filtered != FILTER_DROP && !is_kept(world, item))
             fail_msg("the record of %s contains %llu, which is neither done nor buried",
                      lane->name, (unsigned long long)item->position);
-        if (lane->generation == world->finished.generations[number])
+        if (lane->generation == world->finished.generations[number] && !is_kept(world, item))
             item->durable = true;
     }
     positions_fini(&positions);
@@ -268,11 +320,15 @@ static void make_durable(struct world *world)
         }
         if (m->verdict == VERDICT_DUPLICATE && !m->token)
             assert_true(item_of(m)->succeeded || item_of(m)->buried || item_of(m)->duplicates > 1 ||
-                        item_of(m)->filtered == FILTER_DROP);
+                        item_of(m)->filtered == FILTER_DROP || is_kept(world, item_of(m)));
         if (m->verdict == VERDICT_FILTERED)
             assert_int_equal(item_of(m)->filtered, FILTER_DROP);
-        /* The record of a positional token is its lane's, which an orphan has no more. */
-        if (m->lane || (m->token && m->verdict == VERDICT_DONE))
+        /* The record of a positional token is its lane's, which an orphan has no more; what is parked
+           is finished with its row. */
+        item_of(m)->torn |= m->verdict == VERDICT_PARKED && !m->lane && !world->by_message;
+        if ((m->token && m->verdict == VERDICT_DONE) ||
+            (m->lane && !m->from_park && m->verdict != VERDICT_PARKED &&
+             !(m->verdict == VERDICT_DUPLICATE && is_kept(world, item_of(m)))))
             item_of(m)->durable = true;
     }
     for (size_t i = 0; i < world->lane_count; i++)
@@ -280,14 +336,40 @@ static void make_durable(struct world *world)
             write_record(world, i);
 }
 
+/* Rows go last: what is known of their messages is durable by then. */
+static void finish_rows(struct world *world)
+{
+    remove_rows(world, world->park.unparked, world->park.unparked_count);
+    world->park.unparked_count = 0;
+    for (struct message *m = world->finished.messages.first; m; m = m->next)
+        if (m->from_park && m->verdict != VERDICT_PARKED)
+            item_of(m)->durable = true;
+}
+
+/* Some of a job that fails is there. */
+static void write_some(struct world *world, struct job *job)
+{
+    if (random_up_to(&world->random, 1))
+        return;
+    if (job == &world->park.job)
+        write_rows(world, (size_t)random_up_to(&world->random, (int64_t)job->messages.count));
+    if (job == &world->finished)
+        make_durable(world);
+}
+
 static void end_job(struct world *world, struct job *job)
 {
     job->busy = false;
     job->failing = write_fails(world);
     job->retry_us = world->now_us + CLOCK_SECOND;
-    if (job->failing)
+    if (job->failing) {
+        write_some(world, job);
         return;
-    if (job == &world->dead) {
+    }
+    if (job == &world->park.job) {
+        write_rows(world, job->messages.count);
+        engine_parked(world->engine, &job->messages);
+    } else if (job == &world->dead) {
         for (struct message *m = job->messages.first; m; m = m->next) {
             item_of(m)->buried = true;
             world->dead_letters++;
@@ -295,6 +377,7 @@ static void end_job(struct world *world, struct job *job)
         engine_buried(world->engine, &job->messages);
     } else {
         make_durable(world);
+        finish_rows(world);
         engine_durable(world->engine, &job->messages);
     }
 }
@@ -386,20 +469,24 @@ UNUSED static int64_t world_turn(struct world *world)
     int64_t at_us;
 
     land_flights(world);
-    if (world->finished.busy && world->finished.due_us <= world->now_us)
-        end_job(world, &world->finished);
-    if (world->dead.busy && world->dead.due_us <= world->now_us)
-        end_job(world, &world->dead);
+    for (size_t i = 0; i < JOBS; i++)
+        if (job_of(world, i)->busy && job_of(world, i)->due_us <= world->now_us)
+            end_job(world, job_of(world, i));
     answer_claims(world);
     commit(world);
     deliver(world);
+    feed_parked(world);
     at_us = engine_run(world->engine, world->now_us);
     record(world);
     for (size_t i = 0; i < world->flight_count; i++)
         sooner(&at_us, world->flights[i].due_us);
-    for (struct job *job = &world->finished; job; job = job == &world->finished ? &world->dead : NULL)
+    for (size_t i = 0; i < JOBS; i++) {
+        const struct job *job = job_of(world, i);
+
         if (job->busy || job->failing)
             sooner(&at_us, job->busy ? job->due_us : job->retry_us);
+    }
+    sooner(&at_us, parked_due(world));
     for (size_t i = 0; i < world->waiter_count; i++)
         if (world->posted[i])
             sooner(&at_us, world->now_us);
@@ -408,7 +495,7 @@ UNUSED static int64_t world_turn(struct world *world)
 
         if (lane->lane && lane->commit_us)
             sooner(&at_us, lane->commit_us);
-        if (deliverable(world, lane) && engine_room(world->engine).messages)
+        if (deliverable(world, lane) && park_receives(world) && engine_room(world->engine).messages)
             sooner(&at_us, world->now_us);
         else if (lane->next < lane->count && lane->items[lane->next].at_us > world->now_us)
             sooner(&at_us, lane->items[lane->next].at_us);
@@ -422,7 +509,7 @@ UNUSED static bool world_is_over(const struct world *world)
         for (size_t j = 0; j < world->lanes[i].count; j++)
             if (!item_over(&world->lanes[i].items[j]))
                 return false;
-    return true;
+    return !world->park.row_count && lot_is_empty(world->park.lot);
 }
 
 static bool all_lanes_are_ours(const struct world *world)
@@ -459,19 +546,15 @@ UNUSED static void world_run(struct world *world, int64_t until_us)
     }
 }
 
-/* As a crash: what the engine knew is gone. */
-UNUSED static void world_drop_engine(struct world *world)
+static void end_engine(struct world *world)
 {
-    for (size_t i = 0; i < world->lane_count; i++)
-        if (world->lanes[i].lane)
-            world_lose(world, i);
-    /* What is with the recorder goes down, too. */
-    for (struct job *job = &world->finished; job; job = job == &world->finished ? &world->dead : NULL) {
-        struct message_list none = {0};
+    struct message_list none = {0};
 
-        engine_durable(world->engine, &job->messages);
-        job->messages = none;
-        job->busy = job->failing = false;
+    engine_durable(world->engine, &world->finished.messages);
+    engine_durable(world->engine, &world->dead.messages);
+    for (size_t i = 0; i < JOBS; i++) {
+        job_of(world, i)->messages = none;
+        job_of(world, i)->busy = job_of(world, i)->failing = false;
     }
     for (size_t i = 0; i < world->flight_count; i++)
         free(world->flights[i].named);
@@ -483,6 +566,47 @@ UNUSED static void world_drop_engine(struct world *world)
         assert_null(world->tokens[i].holder); /* every claim was given up */
     assert_int_equal(world->handle_count, 0);
     assert_int_equal(world->handle_bytes, 0);
+}
+
+static void lose_all(struct world *world)
+{
+    for (size_t i = 0; i < world->lane_count; i++)
+        if (world->lanes[i].lane)
+            world_lose(world, i);
+    drop_park_lanes(world);
+}
+
+/* As a crash: what the engine knew is gone, and some of what was with the recorder is there. */
+UNUSED static void world_drop_engine(struct world *world)
+{
+    for (size_t i = 0; i < JOBS; i++)
+        if (job_of(world, i)->busy)
+            write_some(world, job_of(world, i));
+    lose_all(world);
+    engine_parked(world->engine, &world->park.job.messages); /* memory alone */
+    end_engine(world);
+    load_park(world);
+}
+
+/* As a reload whose time to drain is over: what is with the recorder ends there, the park stays. */
+UNUSED static void world_reload(struct world *world)
+{
+    struct world_park *park = &world->park;
+    struct message_list unrecorded = {0};
+
+    lose_all(world);
+    for (size_t i = 0; i < JOBS; i++)
+        if (job_of(world, i)->busy)
+            end_job(world, job_of(world, i));
+    if (park->job.failing)
+        engine_parked(world->engine, &park->job.messages);
+    if (world->finished.failing)
+        engine_durable(world->engine, &world->finished.messages);
+    engine_take_finished(world->engine, &unrecorded);
+    engine_durable(world->engine, &unrecorded);
+    remove_rows(world, park->orphans, park->orphan_count);
+    park->orphan_count = park->unparked_count = 0;
+    end_engine(world);
 }
 
 UNUSED static void world_free(struct world *world)
@@ -498,6 +622,7 @@ UNUSED static void world_free(struct world *world)
         buffer_fini(&world->lanes[i].record);
         buffer_fini(&world->finished.values[i]);
     }
+    free_park(world);
     free(world->tokens);
     token_rule_free(world->token_rule);
     free(world);

@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "core/engine.h"
 #include "core/token.h"
+#include "service/lot.h"
 
 #define LANES_MOST   8
 #define FLIGHTS_MOST 1000
@@ -38,6 +39,7 @@ struct item {
     bool named; /* the function names it as failed */
     enum filter_answer filtered;
     bool suspected, buried, durable, settled, late;
+    bool torn; /* its lane was lost while what was recorded of it was on its way */
     uint32_t invoked, succeeded, duplicates, alone_failed;
     uint64_t done_number; /* order of the first success, 0: none */
     int64_t dead_us, done_us;
@@ -55,6 +57,23 @@ struct handle {
     uint32_t invoked;
     uint32_t counted; /* failures that may have cost it an attempt */
     bool other;       /* one of them was no plain failure */
+    int64_t number;   /* of its row, 0: from the source */
+    size_t parked_bytes;
+    bool settled;     /* with the park */
+};
+
+/* A message in the store of the park. */
+struct row {
+    int64_t number;
+    struct item *item;
+    struct lot_place place;
+    bool has_token, named, other;
+    char token[80];
+    size_t token_size;
+    uint32_t attempts, counted;
+    int64_t first_failed_us;
+    uint32_t history_count, kept;
+    struct dead_letter_attempt history[DEAD_LETTER_ATTEMPTS];
 };
 
 struct source_lane {
@@ -86,6 +105,20 @@ struct job {
     int64_t due_us, retry_us;
 };
 
+struct world_park {
+    struct row *rows; /* durable */
+    size_t row_count;
+    struct lot *lot;
+    int64_t numbers;
+    struct job job;
+    struct row *writing; /* by that job */
+    int64_t *orphans, *unparked; /* unparked: by the job of the finished ones */
+    size_t orphan_count, unparked_count;
+    struct lane *lanes[LANES_MOST];
+    size_t out, out_bytes;
+    const struct message *has_it; /* a duplicate of what is parked */
+};
+
 struct token_entry {
     char token[80];
     size_t size;
@@ -100,6 +133,7 @@ struct world {
     struct engine *engine;
     bool by_message; /* the source settles messages one by one */
     bool silent_source; /* does not tell what it knows to be settled */
+    bool stable;        /* its names of messages are known again after a crash */
     int64_t now_us, step_us;
     uint32_t steps_now;
     struct random random;
@@ -112,6 +146,7 @@ struct world {
     struct flight flights[FLIGHTS_MOST];
     size_t flight_count, flights_most_seen;
     struct job finished, dead;
+    struct world_park park;
     struct token_entry *tokens;
     size_t token_count;
     struct message *waiters[4096];
@@ -133,7 +168,7 @@ struct world {
     uint32_t record_fails_percent;
 
     uint64_t done_numbers;
-    uint64_t invocations, dead_letters, late, late_unsuspected, gates_opened;
+    uint64_t invocations, dead_letters, late, late_unsuspected, gates_opened, parked;
     size_t biggest_batch, biggest_bytes;
     int64_t last_probe_us;
 };
@@ -146,6 +181,15 @@ static struct handle *handle_of(const struct message *message)
 static struct item *item_of(const struct message *message)
 {
     return handle_of(message)->item;
+}
+
+/* Whether the park has it, durably. */
+static bool is_kept(const struct world *world, const struct item *item)
+{
+    for (size_t i = 0; i < world->park.row_count; i++)
+        if (world->park.rows[i].item == item)
+            return true;
+    return false;
 }
 
 static bool item_over(const struct item *item)
@@ -211,7 +255,7 @@ static void check_concurrent(const struct world *world, const struct batch *batc
     for (const struct message *m = batch->messages.first; m; m = m->next)
         for (size_t i = 0; world->rules.order != ORDER_NONE && i < world->flight_count; i++)
             for (const struct message *o = world->flights[i].batch->messages.first; o; o = o->next)
-                if (o->lane && o->lane == m->lane &&
+                if (o->lane && item_of(o)->lane == item_of(m)->lane &&
                     (world->rules.order == ORDER_LANE ||
                      (item_of(m)->key[0] && !strcmp(item_of(o)->key, item_of(m)->key))))
                     fail_msg("two batches of one lane or key are in flight");
@@ -244,6 +288,28 @@ static void check_age(const struct world *world, const struct message *message)
                  handle->item->index);
 }
 
+static struct token_entry *token_entry(struct world *world, const struct message *message)
+{
+    for (size_t i = 0; i < world->token_count; i++)
+        if (world->tokens[i].size == message->token_size &&
+            !memcmp(world->tokens[i].token, message->token, message->token_size))
+            return &world->tokens[i];
+    world->tokens = memory_resize(world->tokens, world->token_count + 1, sizeof *world->tokens);
+    world->tokens[world->token_count] = (struct token_entry){.size = message->token_size};
+    memcpy(world->tokens[world->token_count].token, message->token, message->token_size);
+    return &world->tokens[world->token_count++];
+}
+
+static void check_token(struct world *world, const struct message *message)
+{
+    /* One in conflict has no claim. */
+    const struct token_entry *entry = message->claimed ? token_entry(world, message) : NULL;
+
+    if (entry && entry->recorded && entry->fingerprint[0] == message->fingerprint[0])
+        fail_msg("%u/%u is invoked although its token is recorded", item_of(message)->lane,
+                 item_of(message)->index);
+}
+
 static void world_invoke(void *argument, struct batch *batch)
 {
     struct world *world = argument;
@@ -264,12 +330,13 @@ static void world_invoke(void *argument, struct batch *batch)
     for (struct message *m = batch->messages.first; m; m = m->next) {
         struct item *item = item_of(m);
 
-        if (item->durable && !item->token[0])
+        if (item->durable && !item->token[0] && !item->torn && world->stable)
             fail_msg("%u/%llu was finished durably and is invoked again", item->lane,
                      (unsigned long long)item->position);
         if (m->lane->closing)
             fail_msg("a message of a closing lane is invoked");
         check_age(world, m);
+        check_token(world, m);
         assert_int_equal(item->filtered, FILTER_PASS);
         item->invoked++;
         handle_of(m)->invoked++;
@@ -292,18 +359,6 @@ static void world_invoke(void *argument, struct batch *batch)
     assert_true(world->flight_count <= world->rules.concurrency.most);
     if (world->flight_count > world->flights_most_seen)
         world->flights_most_seen = world->flight_count;
-}
-
-static struct token_entry *token_entry(struct world *world, const struct message *message)
-{
-    for (size_t i = 0; i < world->token_count; i++)
-        if (world->tokens[i].size == message->token_size &&
-            !memcmp(world->tokens[i].token, message->token, message->token_size))
-            return &world->tokens[i];
-    world->tokens = memory_resize(world->tokens, world->token_count + 1, sizeof *world->tokens);
-    world->tokens[world->token_count] = (struct token_entry){.size = message->token_size};
-    memcpy(world->tokens[world->token_count].token, message->token, message->token_size);
-    return &world->tokens[world->token_count++];
 }
 
 static enum claim world_claim(void *argument, struct message *message)
@@ -359,7 +414,7 @@ static void world_settle(void *argument, struct lane *lane, const struct message
 
     if (world->by_message) {
         assert_non_null(message);
-        assert_true(item_of(message)->durable);
+        assert_true(item_of(message)->durable || is_kept(world, item_of(message)));
         assert_false(item_of(message)->settled);
         item_of(message)->settled = true;
         return;
@@ -367,13 +422,30 @@ static void world_settle(void *argument, struct lane *lane, const struct message
     assert_null(message);
     assert_true(position + 1 >= source->committing);
     for (size_t i = 0; i < source->count && source->items[i].position <= position; i++)
-        if (!source->items[i].durable)
+        if (!source->items[i].durable && !is_kept(world, &source->items[i]))
             fail_msg("settled %s up to %llu over %llu, which is not durable", source->name,
                      (unsigned long long)position,
                      (unsigned long long)source->items[i].position);
     source->committing = position + 1;
     if (!source->commit_us)
         source->commit_us = world->now_us + 1 + random_up_to(&world->random, CLOCK_SECOND);
+}
+
+static struct handle *handle_new(struct world *world, struct item *item)
+{
+    struct handle *handle = memory_zero(1, sizeof *handle);
+    size_t key = strlen(item->key);
+
+    handle->item = item;
+    handle->arrived_us = world->now_us;
+    handle->bytes = memory_new(key + item->size + 1);
+    memcpy(handle->bytes, item->key, key);
+    memcpy(handle->bytes + key, item->payload, item->size);
+    handle->next = world->handles;
+    world->handles = handle;
+    world->handle_count++;
+    world->handle_bytes += key + item->size;
+    return handle;
 }
 
 static void world_release(void *argument, void *pointer)
@@ -392,13 +464,16 @@ static void world_pause_lane(void *argument, struct lane *lane, bool paused)
 {
     struct source_lane *source = source_of(argument, lane);
 
+    if (lane->parked)
+        return;
     assert_true(source->paused != paused);
     source->paused = paused;
 }
 
 static void world_drained(void *argument, struct lane *lane)
 {
-    source_of(argument, lane)->drained = true;
+    if (!lane->parked)
+        source_of(argument, lane)->drained = true;
 }
 
 static size_t world_headers(void *argument, const struct message *message,
@@ -446,7 +521,7 @@ static void check_dead(const struct world *world, const struct message *message)
         /* At that very moment, or when what was in flight then landed. */
         if (world->now_us < handle->first_failed_us + retry->age_us ||
             (world->now_us > handle->first_failed_us + retry->age_us &&
-             world->now_us > handle->landed_us && !message->token))
+             world->now_us > handle->landed_us && !message->token && !message->from_park))
             fail_msg("%u/%u ended %lld us after its age", handle->item->lane, handle->item->index,
                      (long long)(world->now_us - handle->first_failed_us - retry->age_us));
         break;
@@ -487,7 +562,8 @@ static void world_event(void *argument, enum engine_event event, const struct ba
     if (event == ENGINE_SUSPECT)
         item_of(message)->suspected = true;
     if (event == ENGINE_DUPLICATE)
-        item_of(message)->duplicates++;
+        item_of(message)->duplicates += message != world->park.has_it;
+    world->park.has_it = NULL;
     if (event == ENGINE_GATE_OPENED)
         world->gates_opened++;
     if (event == ENGINE_DEAD) {
@@ -497,20 +573,5 @@ static void world_event(void *argument, enum engine_event event, const struct ba
         snprintf(item_of(message)->reason, sizeof item_of(message)->reason, "%s", text);
     }
 }
-
-static const struct engine_ops world_ops = {
-    .filter = world_filter,
-    .invoke = world_invoke,
-    .claim = world_claim,
-    .unclaim = world_unclaim,
-    .settle = world_settle,
-    .release = world_release,
-    .pause_lane = world_pause_lane,
-    .lane_drained = world_drained,
-    .headers = world_headers,
-    .fingerprint = world_fingerprint,
-    .sha256 = world_sha256,
-    .event = world_event,
-};
 
 #endif

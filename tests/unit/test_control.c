@@ -81,7 +81,7 @@ static void start(struct fixture *fixture)
 {
     struct fault fault = {""};
 
-    fixture->control = control_start(fixture->path, fixture->router, &fault);
+    fixture->control = control_start(fixture->path, 0, fixture->router, &fault);
     assert_string_equal(fault.text, "");
     assert_non_null(fixture->control);
 }

@@ -95,6 +95,11 @@ static void add(struct fixture *fixture, struct dead_letter *letters, size_t cou
         fail_msg("%s", fixture->fault.text);
 }
 
+static int ignore(void *argument, const struct dead_letter *one)
+{
+    return 0;
+}
+
 static int note_position(void *argument, const struct dead_letter *one)
 {
     char *text = argument;
@@ -106,7 +111,7 @@ static int note_position(void *argument, const struct dead_letter *one)
 /* Positions of what the query lists; count and groups must agree. */
 static const char *chosen(struct fixture *fixture, struct dead_letter_query query)
 {
-    static char text[1024];
+    static char text[8192];
     uint64_t count = 0, listed = 0;
 
     *text = '\0';
@@ -288,6 +293,93 @@ static int note_act(void *argument, const struct dead_letter_act *act)
     return 0;
 }
 
+/* More kinds, in turn, than are counted at once. */
+static void removes_of_many_kinds(void **state)
+{
+    enum { KINDS = 70, LETTERS = 4 * KINDS };
+    struct fixture *fixture = *state;
+    static struct dead_letter letters[LETTERS];
+    int64_t numbers[LETTERS / 2];
+
+    for (unsigned i = 0; i < LETTERS; i++) {
+        letters[i] = letter(i);
+        letters[i].status = 400 + i % KINDS;
+        letters[i].dead_wall_us = T0 + i * CLOCK_MINUTE;
+    }
+    add(fixture, letters, LETTERS);
+    for (unsigned i = 0; i < LETTERS / 2; i++)
+        numbers[i] = letters[i / KINDS * 2 * KINDS + i % KINDS].dead_wall_us;
+    assert_int_equal(fixture->store->ops->remove(fixture->store, numbers, NULL, LETTERS / 2, NULL,
+                                                 &fixture->fault),
+                     LETTERS / 2);
+    assert_int_equal(usage(fixture, NULL).count, LETTERS / 2);
+    for (unsigned i = 0; i < KINDS; i++) {
+        char left[16];
+
+        snprintf(left, sizeof left, "%u %u", 3 * KINDS + i, KINDS + i);
+        assert_string_equal(CHOSEN(.status = 400 + i), left);
+    }
+}
+
+/* Numbers in order, with some that are gone, were edited, or are not to be removed: what is left, and
+ * what is counted of it, is as if each had been removed by itself. */
+static void removes_runs(void **state)
+{
+    enum { LETTERS = 1000, TRIES = 30 };
+    struct fixture *fixture = *state;
+    static struct dead_letter letters[LETTERS];
+    unsigned seed = 7;
+
+    for (unsigned try = 0; try < TRIES; try++) {
+        int64_t numbers[LETTERS], removed;
+        uint32_t edits[LETTERS];
+        size_t count = 0, wanted = 0, sparse = try % 3 == 2 ? 40 : 8;
+        char seen[LETTERS] = "";
+        uint64_t left = 0;
+
+        for (unsigned i = 0; i < LETTERS; i++) {
+            letters[i] = letter(i);
+            letters[i].status = 400 + (i * 7919 + try) % (try % 2 ? 90 : 3);
+            letters[i].dead_wall_us = T0 + i * 10 * CLOCK_MINUTE;
+        }
+        add(fixture, letters, LETTERS);
+        for (unsigned i = 0; i < LETTERS; i++) {
+            bool stays = (size_t)rand_r(&seed) % 100 < sparse * (try % 3) || i == 500;
+
+            if (i % 97 == 13)
+                fixture->store->ops->edit(fixture->store, letters[i].dead_wall_us, 0,
+                                          (struct sluice_bytes){"{}", 2}, NULL, &fixture->fault);
+            seen[i] = (char)(stays || i % 97 == 13);
+            if (!stays) {
+                numbers[count] = letters[i].dead_wall_us + (i % 89 == 5); /* or nobody there */
+                seen[i] |= i % 89 == 5;
+                edits[count++] = 0;
+                wanted += !seen[i];
+            }
+        }
+        removed = fixture->store->ops->remove(fixture->store, numbers, edits, count, NULL,
+                                              &fixture->fault);
+        assert_int_equal(removed, wanted);
+        assert_int_equal(fixture->store->ops->count(
+                             fixture->store, &(struct dead_letter_query){0}, &left, &fixture->fault),
+                         0);
+        assert_int_equal(left, LETTERS - wanted);
+        for (unsigned i = 0; i < LETTERS; i++)
+            assert_int_equal(fixture->store->ops->read(fixture->store, letters[i].dead_wall_us, ignore,
+                                                       NULL, &fixture->fault),
+                             seen[i]);
+        for (unsigned status = 400; status < 490; status += 10)
+            CHOSEN(.status = status); /* the count by the tally is that of the list */
+        for (unsigned i = 0; i < LETTERS; i++)
+            numbers[i] = letters[LETTERS - 1 - i].dead_wall_us;
+        assert_int_equal(fixture->store->ops->remove(fixture->store, numbers, NULL, LETTERS, NULL,
+                                                     &fixture->fault),
+                         left);
+        assert_int_equal(usage(fixture, NULL).count, 0);
+        assert_int_equal(usage(fixture, NULL).bytes, 0);
+    }
+}
+
 static void the_log_tells_who_did_what(void **state)
 {
     struct fixture *fixture = *state;
@@ -436,33 +528,83 @@ static void places_are_sorted_by_lane_and_position(void **state)
     free(places);
 }
 
-/* A file as the first version wrote it. */
-static void an_older_file_is_brought_up_to_date(void **state)
+/* Turns a closed file into one as an older version wrote it. */
+static void make_older(const struct fixture *fixture, int version)
 {
+    static const char *const second[] = {
+        "DROP VIEW letters", "ALTER TABLE letter DROP COLUMN timestamp_kind",
+        "ALTER TABLE letter DROP COLUMN delivery_count", "ALTER TABLE body DROP COLUMN message_id",
+        "ALTER TABLE body DROP COLUMN identity", "PRAGMA user_version = 2", NULL};
     static const char *const first[] = {
-        "DROP INDEX letter_token", "DROP TABLE log", "DROP VIEW letters",
+        "DROP INDEX letter_token", "DROP TABLE log",
         "ALTER TABLE letter DROP COLUMN bytes", "ALTER TABLE letter DROP COLUMN replayed_wall_us",
         "ALTER TABLE letter DROP COLUMN edit_count", "ALTER TABLE letter DROP COLUMN forced",
         "ALTER TABLE body DROP COLUMN original", "ALTER TABLE tally DROP COLUMN bytes",
-        "PRAGMA user_version = 1"};
-    struct fixture *fixture = *state;
-    struct dead_letter one = letter(1);
+        "PRAGMA user_version = 1", NULL};
+    static const char *const none[] = {NULL};
+    const char *const *const steps[] = {second, version < 2 ? first : none};
     char path[128];
     sqlite3 *db;
 
-    add(fixture, &one, 1);
-    fixture->store->ops->close(fixture->store);
     snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
-        if (sqlite3_exec(db, first[i], NULL, NULL, NULL) != SQLITE_OK)
-            fail_msg("%s: %s", first[i], sqlite3_errmsg(db));
+    for (size_t step = 0; step < 2; step++)
+        for (const char *const *sql = steps[step]; *sql; sql++)
+            if (sqlite3_exec(db, *sql, NULL, NULL, NULL) != SQLITE_OK)
+                fail_msg("%s: %s", *sql, sqlite3_errmsg(db));
     sqlite3_close(db);
+}
+
+static int note_message(void *argument, const struct dead_letter *one)
+{
+    struct sluice_message message = dead_letter_message(one);
+
+    assert_null(message.message_id.data);
+    assert_null(message.identity.data);
+    assert_int_equal(message.delivery_count, 0);
+    assert_int_equal(message.timestamp_kind, one->message_wall_us ? SLUICE_TIMESTAMP_CREATED
+                                                                  : SLUICE_TIMESTAMP_NONE);
+    ++*(int *)argument;
+    return 0;
+}
+
+static void bring_up_to_date(struct fixture *fixture, int version)
+{
+    struct dead_letter letters[2] = {letter(1), letter(2)};
+    int seen = 0;
+
+    letters[0].message_wall_us = T0;
+    letters[0].message_id = (struct sluice_bytes){"lost in that version", 20};
+    add(fixture, letters, 2);
+    fixture->store->ops->close(fixture->store);
+    make_older(fixture, version);
     fixture->store =
         dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_READ, &fixture->fault);
     if (!fixture->store)
         fail_msg("%s", fixture->fault.text);
-    assert_int_equal(usage(fixture, "orders").bytes, 9);
+    assert_int_equal(usage(fixture, "orders").bytes, 2 * 9);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fixture->store->ops->read_message(fixture->store, letters[i].dead_wall_us,
+                                                           note_message, &seen, &fixture->fault),
+                         1);
+        assert_int_equal(fixture->store->ops->read(fixture->store, letters[i].dead_wall_us,
+                                                   note_message, &seen, &fixture->fault),
+                         1);
+    }
+    assert_int_equal(seen, 4);
+}
+
+static void a_file_of_format_2_is_brought_up_to_date(void **state)
+{
+    bring_up_to_date(*state, 2);
+}
+
+static void an_older_file_is_brought_up_to_date(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter one = letter(1);
+
+    bring_up_to_date(fixture, 1);
     fixture->store->ops->close(fixture->store);
     open_store(fixture);
     assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
@@ -519,11 +661,14 @@ int main(void)
         TEST(many_kinds_are_one_list),
         TEST(groups_by_key_and_over_time),
         TEST(removes_and_counts_what_it_removed),
+        TEST(removes_of_many_kinds),
+        TEST(removes_runs),
         TEST(the_log_tells_who_did_what),
         TEST(an_edit_keeps_the_original),
         TEST(one_that_died_again_goes_back_to_its_row),
         TEST(imports_once),
         TEST(places_are_sorted_by_lane_and_position),
+        TEST(a_file_of_format_2_is_brought_up_to_date),
         TEST(an_older_file_is_brought_up_to_date),
         TEST(another_connection_keeps_the_locks),
     };

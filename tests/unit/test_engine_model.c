@@ -11,7 +11,7 @@
 #define RUNS     4000
 #define ROUND_US (2 * CLOCK_HOUR)
 
-static uint64_t present_seed;
+static uint64_t present_seed, parked_in_all;
 
 static int64_t up_to(struct world *world, int64_t most)
 {
@@ -48,7 +48,14 @@ static void choose_rules(struct world *world)
             .source = TOKEN_MESSAGE_ID,
             .on_missing = chance(world, 50) ? TOKEN_MISSING_POSITION : TOKEN_MISSING_DEAD_LETTER,
             .on_conflict = (enum token_conflict)up_to(world, 2)};
+    if (chance(world, 50)) {
+        rules->retry.park_after_us = 1 + up_to(world, 20 * CLOCK_SECOND);
+        rules->retry.park_bytes = chance(world, 30) ? 8000 : 1 << 20;
+        rules->retry.backoff_first_us = up_to(world, CLOCK_MINUTE);
+        rules->retry.backoff_most_us = 10 * CLOCK_MINUTE;
+    }
     world->by_message = chance(world, 20);
+    world->stable = !world->by_message || chance(world, 50);
     world->silent_source = chance(world, 20);
 }
 
@@ -99,8 +106,14 @@ static void disturb(struct world *world)
     struct source_lane *lane = &world->lanes[number];
 
     if (chance(world, 25)) {
-        world_drop_engine(world);
-        world_open(world);
+        if (chance(world, 70))
+            world_drop_engine(world);
+        else
+            world_reload(world);
+        world_start_engine(world);
+        if (chance(world, 40)) /* a group gives its lanes away after a while */
+            world_run(world, up_to(world, CLOCK_MINUTE));
+        world_assign_all(world);
     } else if (!lane->lane) {
         world_assign(world, number);
     } else if (chance(world, 50)) {
@@ -137,9 +150,7 @@ static void run_once(uint64_t seed)
         world_run(world, up_to(world, chance(world, 50) ? CLOCK_SECOND : CLOCK_MINUTE));
         disturb(world);
     }
-    for (size_t i = 0; i < world->lane_count; i++)
-        if (!world->lanes[i].lane)
-            world_assign(world, i);
+    world_assign_all(world);
     /* A paused target needs traffic to show that it lives: bad messages alone wait for it. */
     for (int round = 0; round < 100 && !world_is_over(world); round++) {
         world_run(world, ROUND_US);
@@ -163,6 +174,7 @@ static void run_once(uint64_t seed)
         }
     if (world->late_unsuspected && !world->rules.token.source)
         fail_msg("%d messages overtaken that were never suspect", (int)world->late_unsuspected);
+    parked_in_all += world->parked;
     world_free(world);
 }
 
@@ -184,6 +196,8 @@ static void whatever_happens(void **state)
     for (uint64_t i = 1; !seed && i <= count; i++)
         run_once(i);
     present_seed = 0;
+    if (!seed && !runs)
+        assert_true(parked_in_all > 1000); /* what it is about does happen */
 }
 
 int main(void)

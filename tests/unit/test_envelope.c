@@ -146,6 +146,55 @@ static void rabbitmq_event(void **state)
            "\"redelivered\":false,\"data\":\"aGk=\"}]}}");
 }
 
+static const struct envelope_context sqs = {ENVELOPE_LAMBDA, "orders", "sqs", ""};
+
+static void sqs_event(void **state)
+{
+    struct sluice_header headers[] = {
+        {BYTES("Attribute3"), BYTES("\x01\x02")},
+        {BYTES("sqs:dataType"), BYTES("Binary")},
+        {BYTES("Attribute1"), BYTES("a \"text\"")},
+        {BYTES("n"), BYTES("6")},
+        {BYTES("sqs:dataType"), BYTES("Number")},
+        {BYTES("n"), BYTES("again")},
+        {BYTES("raw"), BYTES("\xff")},
+        {BYTES("sqs:SentTimestamp"), BYTES("1545082649183")},
+        {BYTES("sqs:ApproximateReceiveCount"), BYTES("1")},
+        {BYTES("sqs:SenderId"), BYTES("AIDA")},
+        {BYTES("sqs:receiptHandle"), BYTES("AQEB+/=")},
+        {BYTES("sqs:md5OfBody"), BYTES("e4e6")},
+        {BYTES("sqs:md5OfMessageAttributes"), BYTES("00484c")},
+        {BYTES("sqs:queueArn"), BYTES("arn:aws:sqs:us-east-2:123456789012:my-queue")},
+    };
+    struct sluice_message message = {.payload = BYTES("line\n\xc3\xbc"), .message_id = BYTES("059f36b4")};
+    struct sluice_message bare = {.payload = BYTES("b")};
+    struct envelope_record records[] = {record_of(&message), record_of(&bare)};
+
+    records[0].headers = headers;
+    records[0].header_count = sizeof headers / sizeof headers[0];
+    records[0].attempt = 3;
+    expect(&sqs, records, 2,
+           "{\"Records\":[{\"messageId\":\"059f36b4\",\"receiptHandle\":\"AQEB+/=\","
+           "\"body\":\"line\\n\xc3\xbc\",\"attributes\":{\"ApproximateReceiveCount\":\"3\","
+           "\"SentTimestamp\":\"1545082649183\",\"SenderId\":\"AIDA\"},"
+           "\"messageAttributes\":{"
+           "\"Attribute3\":{\"binaryValue\":\"AQI=\",\"stringListValues\":[],\"binaryListValues\":[],"
+           "\"dataType\":\"Binary\"},"
+           "\"Attribute1\":{\"stringValue\":\"a \\\"text\\\"\",\"stringListValues\":[],"
+           "\"binaryListValues\":[],\"dataType\":\"String\"},"
+           "\"n\":{\"stringValue\":\"6\",\"stringListValues\":[],\"binaryListValues\":[],"
+           "\"dataType\":\"Number\"},"
+           "\"raw\":{\"binaryValue\":\"/w==\",\"stringListValues\":[],\"binaryListValues\":[],"
+           "\"dataType\":\"Binary\"}},"
+           "\"md5OfMessageAttributes\":\"00484c\",\"md5OfBody\":\"e4e6\",\"eventSource\":\"aws:sqs\","
+           "\"eventSourceARN\":\"arn:aws:sqs:us-east-2:123456789012:my-queue\","
+           "\"awsRegion\":\"us-east-2\"},"
+           "{\"messageId\":\"mytopic/0/15\",\"receiptHandle\":\"\",\"body\":\"b\","
+           "\"attributes\":{\"ApproximateReceiveCount\":\"1\"},\"messageAttributes\":{},"
+           "\"md5OfBody\":\"\",\"eventSource\":\"aws:sqs\",\"eventSourceARN\":\"mytopic\","
+           "\"awsRegion\":\"\"}]}");
+}
+
 /* A producer names its headers as it likes, also as the connector's own. */
 static void rabbitmq_event_of_false_names(void **state)
 {
@@ -414,6 +463,7 @@ int main(void)
         cmocka_unit_test(kafka_event_groups_by_partition),
         cmocka_unit_test(rabbitmq_event),
         cmocka_unit_test(rabbitmq_event_of_false_names),
+        cmocka_unit_test(sqs_event),
         cmocka_unit_test(rabbitmq_event_groups_by_queue),
         cmocka_unit_test(own_event),
         cmocka_unit_test(raw_body),

@@ -90,10 +90,18 @@ static void expect(const struct http_server *server, const char *request, const 
         fail_msg("%s -> %s", request, answer);
 }
 
+static struct http_server *try(const char *listen, struct fault *fault)
+{
+    struct http_server_settings settings = {
+        .listen = listen, .handle = handle, .argument = (void *)"arg"};
+
+    return http_server_start(&settings, fault);
+}
+
 static struct http_server *start(const char *listen)
 {
     struct fault fault = {""};
-    struct http_server *server = http_server_start(listen, handle, (void *)"arg", &fault);
+    struct http_server *server = try(listen, &fault);
 
     assert_string_equal(fault.text, "");
     assert_non_null(server);
@@ -187,13 +195,13 @@ static void unix_socket(void **state)
     assert_int_equal(what.st_mode & 0777, 0660);
     assert_non_null(
         strstr(ask(server, path, "GET /ok HTTP/1.1\r\nHost: sluice\r\n" END), "200 OK"));
-    assert_null(http_server_start(listen, handle, NULL, &fault));
+    assert_null(try(listen, &fault));
     assert_non_null(strstr(fault.text, "another process listens"));
     http_server_stop(server);
     assert_int_equal(stat(path, &what), -1);
     file = fopen(path, "w");
     fclose(file);
-    assert_null(http_server_start(listen, handle, NULL, &fault));
+    assert_null(try(listen, &fault));
     assert_non_null(strstr(fault.text, "not a socket"));
     unlink(path);
     rmdir(directory);
@@ -221,17 +229,79 @@ static void other_addresses_are_refused(void **state)
     char taken[32];
 
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
-        assert_null(http_server_start(addresses[i], handle, NULL, &fault));
+        assert_null(try(addresses[i], &fault));
         if (!strstr(fault.text, "127.0.0.1:PORT"))
             fail_msg("%s: %s", addresses[i], fault.text);
     }
-    assert_null(http_server_start("unix:relative", handle, NULL, &fault));
+    assert_null(try("unix:relative", &fault));
     assert_non_null(strstr(fault.text, "absolute path"));
     snprintf(taken, sizeof taken, "127.0.0.1:%u", http_server_port(server));
-    assert_null(http_server_start(taken, handle, NULL, &fault));
+    assert_null(try(taken, &fault));
     assert_non_null(strstr(fault.text, "already in use"));
     http_server_stop(server);
     http_server_stop(NULL);
+}
+
+static bool admit(void *argument, const struct http_server_request *request,
+                  struct http_server_answer *ret_answer)
+{
+    if (http_server_header(request, "X-Pass"))
+        return true;
+    ret_answer->challenge = "Test";
+    buffer_add_text(&ret_answer->body, "no pass\n");
+    return false;
+}
+
+static void who_is_not_admitted_gets_no_further(void **state)
+{
+    struct http_server_settings settings = {.listen = "127.0.0.1:0",
+                                            .admit = admit,
+                                            .handle = handle,
+                                            .argument = (void *)"arg"};
+    struct fault fault = {""};
+    struct http_server *server = http_server_start(&settings, &fault);
+
+    assert_non_null(server);
+    expect(server, "POST /ok HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n" END "body",
+           "401 Unauthorized", "WWW-Authenticate: Test");
+    expect(server, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n" END, "401", "no pass");
+    expect(server, "GET /ok HTTP/1.1\r\nHost: evil.example\r\nX-Pass: 1\r\n" END, "403", "Host");
+    expect(server, "POST /ok HTTP/1.1\r\nHost: localhost\r\nX-Pass: 1\r\nContent-Length: 4\r\n" END
+           "body", "200 OK", "POST|-|4|arg|body");
+    http_server_stop(server);
+}
+
+static int listening(uint32_t address)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static void a_socket_handed_over_is_served(void **state)
+{
+    struct http_server_settings settings = {
+        .listen = "127.0.0.1:1", .handle = handle, .argument = (void *)"arg"};
+    struct fault fault = {""};
+    struct http_server *server;
+    int kept;
+
+    settings.fd = listening(INADDR_LOOPBACK);
+    kept = dup(settings.fd); /* as the service manager does */
+    server = http_server_start(&settings, &fault);
+    assert_string_equal(fault.text, "");
+    expect(server, "GET /ok HTTP/1.0\r\n\r\n", "200 OK", "GET|");
+    http_server_stop(server);
+    settings.fd = kept; /* it still listens: who connects meanwhile waits */
+    server = http_server_start(&settings, &fault);
+    expect(server, "GET /ok HTTP/1.0\r\n\r\n", "200 OK", "GET|");
+    http_server_stop(server);
+    settings.fd = listening(INADDR_ANY);
+    assert_null(http_server_start(&settings, &fault));
+    assert_non_null(strstr(fault.text, "other machines"));
 }
 
 int main(void)
@@ -240,6 +310,8 @@ int main(void)
         cmocka_unit_test(answers),
         cmocka_unit_test(web_pages_are_refused),
         cmocka_unit_test(bad_requests_do_no_harm),
+        cmocka_unit_test(who_is_not_admitted_gets_no_further),
+        cmocka_unit_test(a_socket_handed_over_is_served),
         cmocka_unit_test(unix_socket),
         cmocka_unit_test(other_addresses_are_refused),
     };

@@ -145,6 +145,77 @@ static void expect_text(const char *json, const char *wanted, size_t wanted_size
     free(text);
 }
 
+static void reads_from_front_to_back(void **state)
+{
+    static const char json[] = " {\"a\" : 1,\"\\u0062\":[ {\"x\":2} ,[]] , \"a\":\"x\" } ";
+    struct json_reader reader;
+    struct json_slice name, value;
+
+    (void)state;
+    json_reader_begin(&reader, json, sizeof json - 1);
+    json_reader_enter(&reader, '{');
+    assert_true(json_reader_member(&reader, &name) && json_slice_is(name, "a"));
+    assert_true(json_reader_take(&reader, &value) && value.size == 1 && *value.data == '1');
+    assert_true(json_reader_member(&reader, &name) && json_slice_is(name, "b"));
+    assert_false(json_slice_is(name, "") || json_slice_is(name, "bb"));
+    json_reader_enter(&reader, '[');
+    assert_true(json_reader_element(&reader));
+    assert_int_equal(json_reader_kind(&reader), '{');
+    assert_true(json_reader_take(&reader, &value) && value.size == 7);
+    assert_true(json_reader_element(&reader));
+    json_reader_enter(&reader, '[');
+    assert_false(json_reader_element(&reader));
+    assert_false(json_reader_element(&reader));
+    assert_true(json_reader_member(&reader, &name) && json_reader_take(&reader, &value));
+    assert_true(json_slice_is(value, "x"));
+    assert_false(json_reader_end(&reader));
+    assert_false(json_reader_member(&reader, &name));
+    assert_true(json_reader_end(&reader));
+    json_reader_begin(&reader, "7", 1);
+    json_reader_enter(&reader, '[');
+    assert_false(json_reader_element(&reader) || json_reader_end(&reader) || json_reader_take(&reader, &value));
+}
+
+/* Descends into everything. */
+static void read_all(struct json_reader *reader)
+{
+    char kind = json_reader_kind(reader);
+    struct json_slice value;
+
+    if (kind == '{' || kind == '[') {
+        json_reader_enter(reader, kind);
+        while (kind == '{' ? json_reader_member(reader, &value) : json_reader_element(reader))
+            read_all(reader);
+    } else {
+        json_reader_take(reader, &value);
+    }
+}
+
+/* Wherever an end, an escape or a control character stands among others. */
+static void finds_the_end_of_strings(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size < 40; size++)
+        for (size_t place = 0; place < size; place++)
+            for (const char *odd = "\"\\\x1f\n \x7f\x80\xff!#["; *odd; odd++) {
+                char text[50], copy[50];
+                struct json_slice value;
+                bool fine = *odd != '\x1f' && *odd != '\n' && *odd != '"';
+
+                memset(text, 'x', sizeof text);
+                text[0] = '"';
+                text[place + 1] = *odd;
+                text[place + 2] = place + 1 < size && *odd == '\\' ? 'n' : text[place + 2];
+                text[size + 1] = '"';
+                fine = fine && !(*odd == '\\' && place + 1 == size);
+                assert_int_equal(json_slice_check(text, size + 2, &value), fine);
+                if (!fine)
+                    continue;
+                assert_int_equal(json_slice_copy(value, copy), size - (*odd == '\\'));
+                assert_int_equal(copy[place], *odd == '\\' ? '\n' : *odd);
+            }
+}
+
 static void reads_strings(void **state)
 {
     expect_text("\"\"", "", 0);
@@ -166,6 +237,7 @@ static void agrees_with_jansson(void **state)
     for (int i = 0; i < 200000; i++) {
         size_t size = sizeof whole - 1;
         struct json_slice value;
+        struct json_reader reader;
         char text[sizeof whole], *copy;
         json_error_t error;
         json_t *json;
@@ -178,6 +250,9 @@ static void agrees_with_jansson(void **state)
             size = (size_t)rand() % size;
         copy = exact(text, size);
         fine = json_slice_check(copy, size, &value);
+        json_reader_begin(&reader, copy, size);
+        read_all(&reader);
+        assert_int_equal(json_reader_end(&reader), fine);
         json = json_loadb(copy, size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
                           &error);
         /* What jansson refuses beyond the grammar: numbers and surrogates that it cannot hold. */
@@ -422,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_what_is_json),    cmocka_unit_test(bounds_the_depth),
         cmocka_unit_test(finds_by_pointer),      cmocka_unit_test(walks_arrays),
+        cmocka_unit_test(reads_from_front_to_back), cmocka_unit_test(finds_the_end_of_strings),
         cmocka_unit_test(reads_strings),         cmocka_unit_test(agrees_with_jansson),
         cmocka_unit_test(fills_by_place),        cmocka_unit_test(refuses_unknown_names),
         cmocka_unit_test(cannot_fill_everything), cmocka_unit_test(base64_both_ways),

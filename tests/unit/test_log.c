@@ -57,6 +57,17 @@ static char *written(void)
     return text;
 }
 
+static void numbers_of_64_bits(void **state)
+{
+    log_setup(LOG_INFO, LOG_JSON);
+    log_event(LOG_INFO, "one", LOG_UNSIGNED("position", UINT64_MAX), LOG_NUMBER("left", INT64_MIN));
+    assert_non_null(strstr(written(), "\"position\":18446744073709551615,"
+                                      "\"left\":-9223372036854775808"));
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    log_event(LOG_INFO, "two", LOG_UNSIGNED("position", UINT64_MAX));
+    assert_non_null(strstr(written(), "position=18446744073709551615"));
+}
+
 static void writes_json(void **state)
 {
     json_t *line;
@@ -335,6 +346,7 @@ static void another_stderr_is_no_journal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(numbers_of_64_bits, capture, release),
         cmocka_unit_test_setup_teardown(writes_json, capture, release),
         cmocka_unit_test_setup_teardown(control_characters_never_get_out, capture, release),
         cmocka_unit_test_setup_teardown(writes_logfmt, capture, release),

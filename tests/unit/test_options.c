@@ -34,6 +34,18 @@ static const struct sluice_option table[] = {
     {0},
 };
 
+static const struct sluice_option uses[] = {
+    {"both", SLUICE_STRING, SLUICE_OPTION_REQUIRED, NULL, 0, 0, NULL, "For both."},
+    {"taking", SLUICE_STRING, SLUICE_OPTION_REQUIRED | SLUICE_OPTION_CONSUME, NULL, 0, 0, NULL,
+     "Only where messages are taken."},
+    {"sending", SLUICE_STRING, SLUICE_OPTION_PUBLISH, NULL, 0, 0, NULL,
+     "Only where they are published."},
+    {"either", SLUICE_STRING,
+     SLUICE_OPTION_REQUIRED | SLUICE_OPTION_CONSUME | SLUICE_OPTION_PUBLISH, NULL, 0, 0, NULL,
+     "For both, required for one."},
+    {0},
+};
+
 struct reading {
     struct config_pool *pool;
     struct problems problems;
@@ -55,6 +67,42 @@ static void end(struct reading *reading)
     options_free(reading->values);
     problem_free_all(&reading->problems);
     config_pool_free(reading->pool);
+}
+
+/* What of a table may and must stand where, as one line. */
+static char *read_use(bool place, const char *text)
+{
+    static char found[1024];
+    struct config_pool *pool = config_pool_new();
+    struct problems problems = {0};
+    const struct node *tree = config_tree_parse(pool, "f", text, strlen(text), &problems);
+    struct sluice_values *values = (place ? options_read_place : options_read)(
+        uses, "p", tree, (struct place){"f", 1, 1}, &problems);
+
+    *found = '\0';
+    for (size_t i = 0; i < problems.count; i++) {
+        const char *problem = problems.items[i].text;
+
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%.*s%s; ",
+                 (int)strcspn(problem, ":"), problem,
+                 strstr(problem, "missing")   ? " missing"
+                 : strstr(problem, "take it") ? " out of place"
+                                              : " otherwise");
+    }
+    options_free(values);
+    problem_free_all(&problems);
+    config_pool_free(pool);
+    return found;
+}
+
+static void test_what_is_for_publishing_and_what_is_not(void **state)
+{
+    assert_string_equal(read_use(false, "{both: a, taking: b, either: c}"), "");
+    assert_string_equal(read_use(true, "{both: a, sending: b}"), "");
+    assert_string_equal(read_use(true, "{both: a, either: b}"), "");
+    assert_string_equal(read_use(false, "{sending: a}"),
+                        "p.sending out of place; p.both missing; p.taking missing; p.either missing; ");
+    assert_string_equal(read_use(true, "{taking: a}"), "p.taking out of place; p.both missing; ");
 }
 
 static void test_defaults(void **state)
@@ -299,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_what_is_for_publishing_and_what_is_not),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_null_means_unset),
         cmocka_unit_test(test_one_text_is_a_list_of_one),

@@ -43,6 +43,22 @@ static void contains_by_range(void **state)
     }
 }
 
+static void ends_where_something_may_be_unfinished(void **state)
+{
+    struct position_range ranges[] = {{5, 9}, {10, 20}, {22, 30}};
+    struct positions positions = {.base = 7, .ranges = ranges, .count = 3};
+    struct positions none = {.base = 7};
+
+    assert_int_equal(positions_end(&none), 7);
+    assert_int_equal(positions_end(&positions), 21);
+    positions.base = 4; /* 4 is not known to be finished */
+    assert_int_equal(positions_end(&positions), 4);
+    positions.base = 25; /* the source knows more */
+    assert_int_equal(positions_end(&positions), 31);
+    positions.base = 40;
+    assert_int_equal(positions_end(&positions), 40);
+}
+
 static void survives_writing_and_reading(void **state)
 {
     struct positions written = {.base = UINT64_C(0x0102030405060708)}, read;
@@ -129,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_and_joins),
         cmocka_unit_test(contains_by_range),
+        cmocka_unit_test(ends_where_something_may_be_unfinished),
         cmocka_unit_test(survives_writing_and_reading),
         cmocka_unit_test(refuses_what_is_no_record),
         cmocka_unit_test(is_bounded),

@@ -16,11 +16,15 @@
 #define RECORDS 4
 
 static const struct envelope_context kafka = {ENVELOPE_LAMBDA, "m", "kafka", "h:9092"};
+static const struct envelope_context sqs = {ENVELOPE_LAMBDA, "m", "sqs", "h:443"};
 static const struct envelope_context own = {ENVELOPE_JSON, "m", "kafka", "h:9092"};
 
 /* mytopic-0 at 100 and 101, mytopic-1 at 100, my-topic-10-3 at 0 */
 static struct sluice_message messages[RECORDS] = {
-    {.position = 100}, {.position = 101}, {.position = 100}, {.position = 0}};
+    {.position = 100, .message_id = {"id-0", 4}},
+    {.position = 101, .message_id = {"id-1", 4}},
+    {.position = 100, .message_id = {"d", 1}}, /* the token of another */
+    {.position = 0}};
 static const struct envelope_record records[RECORDS] = {
     {.message = &messages[0], .source = "mytopic", .partition = 0, .token = "a", .token_size = 1},
     {.message = &messages[1], .source = "mytopic", .partition = 0, .token = "ab", .token_size = 2},
@@ -108,6 +112,29 @@ static void partial(void **state)
     };
 
     JUDGE(&kafka, rows);
+    JUDGE(&own, own_rows);
+}
+
+/* SQS's identifier is the messageId; a token is understood too. */
+static void partial_of_sqs(void **state)
+{
+    static const struct row rows[] = {
+        {NAMED("\"id-0\""), REPLY_PARTIAL, "1000", NULL},
+        {NAMED("\"ab\""), REPLY_PARTIAL, "0100", NULL},
+        {NAMED("\"d\""), REPLY_PARTIAL, "0010", NULL},
+        {ITEM("{\"itemIdentifier\":\"id-1\"},{\"itemIdentifier\":\"a\"}"), REPLY_PARTIAL, "1100", NULL},
+        {NAMED("\"id-2\""), REPLY_MALFORMED, "1111", "not in the batch"},
+        {NAMED("\"\""), REPLY_MALFORMED, "1111", "empty"},
+        {NAMED("null"), REPLY_MALFORMED, "1111", "null"},
+        {NAMED("{\"partition\":\"mytopic-0\",\"offset\":100}"), REPLY_MALFORMED, "1111", "source"},
+        {ITEM("{\"itemIdentifier\":\"id-1\"},{\"itemIdentifier\":\"ab\"}"), REPLY_MALFORMED, "1111",
+         "twice"},
+    };
+    static const struct row own_rows[] = {
+        {NAMED("\"id-0\""), REPLY_MALFORMED, "1111", "not in the batch"},
+    };
+
+    JUDGE(&sqs, rows);
     JUDGE(&own, own_rows);
 }
 
@@ -204,7 +231,7 @@ static void large_batch(void **state)
     enum { COUNT = 10000 };
     struct sluice_message *many = calloc(COUNT, sizeof *many);
     struct envelope_record *batch = calloc(COUNT, sizeof *batch);
-    char(*tokens)[16] = calloc(COUNT, sizeof *tokens);
+    char(*tokens)[16] = calloc(COUNT, sizeof *tokens), (*ids)[16] = calloc(COUNT, sizeof *ids);
     bool *failed = calloc(COUNT, sizeof *failed);
     struct buffer body;
     struct fault fault;
@@ -212,19 +239,23 @@ static void large_batch(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         many[i].position = 50000 - i * 3;
         snprintf(tokens[i], sizeof tokens[i], "t%zu", i * 7919 % COUNT);
+        snprintf(ids[i], sizeof ids[i], "i%zu", (i + 1) * 7919 % COUNT);
+        many[i].message_id = (struct sluice_bytes){ids[i], strlen(ids[i])};
         batch[i] = (struct envelope_record){.message = &many[i],
                                             .source = "mytopic",
                                             .partition = (int32_t)(i % 5),
                                             .token = tokens[i],
                                             .token_size = strlen(tokens[i])};
     }
-    for (int kind = 0; kind < 2; kind++) {
+    static const struct envelope_context *const contexts[] = {&kafka, &own, &sqs};
+
+    for (int kind = 0; kind < 3; kind++) {
         buffer_init(&body, 1 << 22);
         buffer_add_text(&body, "{\"batchItemFailures\":[");
         for (size_t i = 0; i < COUNT; i += 2) {
             buffer_add_text(&body, i ? "," : "");
             if (kind)
-                buffer_format(&body, "{\"itemIdentifier\":\"%s\"}", tokens[i]);
+                buffer_format(&body, "{\"itemIdentifier\":\"%s\"}", kind == 1 ? tokens[i] : ids[i]);
             else
                 buffer_format(
                     &body, "{\"itemIdentifier\":{\"partition\":\"mytopic-%zu\",\"offset\":%llu}}",
@@ -232,7 +263,7 @@ static void large_batch(void **state)
         }
         buffer_add_text(&body, "]}");
         assert_int_equal(
-            reply_judge(kind ? &own : &kafka, batch, COUNT, body.data, body.size, failed, &fault),
+            reply_judge(contexts[kind], batch, COUNT, body.data, body.size, failed, &fault),
             REPLY_PARTIAL);
         for (size_t i = 0; i < COUNT; i++)
             assert_int_equal(failed[i], i % 2 == 0);
@@ -241,6 +272,7 @@ static void large_batch(void **state)
     free(many);
     free(batch);
     free(tokens);
+    free(ids);
     free(failed);
 }
 
@@ -260,8 +292,8 @@ static void deep_nesting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_done),    cmocka_unit_test(partial),      cmocka_unit_test(malformed),
-        cmocka_unit_test(large_batch), cmocka_unit_test(deep_nesting),
+        cmocka_unit_test(all_done),  cmocka_unit_test(partial),     cmocka_unit_test(partial_of_sqs),
+        cmocka_unit_test(malformed), cmocka_unit_test(large_batch), cmocka_unit_test(deep_nesting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,7 +83,7 @@ static void finds_its_routes(void **state)
 
 static void refuses_what_it_does_not_know(void **state)
 {
-    static const char *const unknown[] = {"",         "/",           "/v1",          "/v1/things/",
+    static const char *const unknown[] = {"",         "/",           "/v1/",         "/v1/things/",
                                           "/v1/thing", "/v1/thingss", "/v1/things/a/parts",
                                           "/v1/things/a/parts/", "/v1/things//parts/b",
                                           "/v1/things/a/parts/b/c", "v1/things"};
@@ -95,6 +95,9 @@ static void refuses_what_it_does_not_know(void **state)
                  unknown[i]);
         expect("GET", unknown[i], NULL, 404, problem);
     }
+    expect("POST", "/v1", NULL, 405,
+           "{\"title\":\"Method Not Allowed\",\"status\":405,\"detail\":\"/v1 does not take "
+           "POST\"}\n");
     expect("GET", "/v1/things/a", NULL, 405,
            "{\"title\":\"Method Not Allowed\",\"status\":405,\"detail\":\"/v1/things/a does not "
            "take GET\"}\n");

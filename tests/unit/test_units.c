@@ -213,12 +213,31 @@ static void test_print_durations(void **state)
     }
 }
 
+static void test_decimals(void **state)
+{
+    static const struct {
+        const char *text;
+        double number; /* negative: refused */
+    } cases[] = {{"0", 0},       {"12", 12},     {"0.01", 0.01}, {"2e-7", 2e-7},   {"1E+2", 100},
+                 {"", -1},       {".5", -1},     {"5.", -1},     {"-1", -1},       {"+1", -1},
+                 {"1 ", -1},     {" 1", -1},     {"0x10", -1},   {"nan", -1},      {"inf", -1},
+                 {"1e999", -1},  {"1e", -1},     {"1,5", -1},    {"1.2.3", -1},    {"1e5.5", -1}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double number = -7;
+
+        if ((units_parse_decimal(cases[i].text, &number) == 0) != (cases[i].number >= 0))
+            fail_msg("\"%s\"", cases[i].text);
+        assert_true(number == (cases[i].number < 0 ? -7 : cases[i].number));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),           cmocka_unit_test(test_durations),
         cmocka_unit_test(test_integers),        cmocka_unit_test(test_print_bytes),
-        cmocka_unit_test(test_print_durations),
+        cmocka_unit_test(test_print_durations), cmocka_unit_test(test_decimals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

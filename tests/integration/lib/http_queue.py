@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.parse
 import uuid
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from lib.machine import PATIENCE, free_port
@@ -173,6 +174,7 @@ class HttpQueueServer:
         self.requests, self.complaints = [], []
         self.connections = 0
         self.closing = False
+        self.ahead = 0  # seconds that its clock is ahead of the machine's
         self._tls = None
         if certificate:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -283,11 +285,12 @@ class HttpQueueServer:
                 self.complaints.append(f"{request.method} {request.path}: {error!r}")
             return Answer(599, b"a mistake of the test server's")
 
-    @staticmethod
-    def _transmit(handler, answer):
+    def _transmit(self, handler, answer):
         if answer.how == "reset":
             handler.close_connection = True
             return
+        if self.ahead:
+            handler.date_time_string = lambda: formatdate(time.time() + self.ahead, usegmt=True)
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
@@ -334,8 +337,9 @@ class HttpQueueServer:
 def only(names, misbehave):
     """Misbehaves for some requests: those whose path ends with one of the names."""
     names = (names,) if isinstance(names, str) else tuple(names)
-    return lambda request, proceed: (misbehave if request.path.endswith(names) else _well)(
-        request, proceed)
+    return lambda request, proceed: (
+        misbehave if (request.headers.get("x-amz-target") or request.path).endswith(names) else _well)(
+            request, proceed)
 
 
 def _well(request, proceed):

@@ -9,13 +9,18 @@ import threading
 import uuid
 
 from lib.certificates import Authority, TokenIssuer
-from lib.machine import BUILD, PATIENCE, free_port, java, stop_process, tail
+from lib.machine import BUILD, PATIENCE, free_port, has_ipv6, java, stop_process, tail
 from lib.waiting import until
 
 PASSWORD = "s3cr3t-of-tests"  # of every SASL user; tests look for it in logs
 LISTENERS = {  # name: protocol
     "PLAINTEXT": "PLAINTEXT", "SASL": "SASL_PLAINTEXT", "SASLTLS": "SASL_SSL", "TLS": "SSL",
-    "MTLS": "SSL", "CONTROLLER": "PLAINTEXT"}
+    "MTLS": "SSL", "PROXIED": "PLAINTEXT", "NAMED": "PLAINTEXT", "SIX": "PLAINTEXT",
+    "CONTROLLER": "PLAINTEXT"}
+# Clients of a listener that is told otherwise: another port, where a test may have a proxy; another name,
+# which it may make known to them; IPv6.
+PROXIES = {"PROXIED": "PROXY", "NAMED": "NAMEDPROXY"}
+NAMES = {"NAMED": "kafka.sluice-test", "SIX": "[::1]"}
 JVM = ["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
 
@@ -100,7 +105,7 @@ class Cluster:
         self._partitions = {}
 
     def address(self, listener="PLAINTEXT"):
-        return f"127.0.0.1:{self.ports[listener]}"
+        return f"{NAMES.get(listener, '127.0.0.1')}:{self.ports[PROXIES.get(listener, listener)]}"
 
     @property
     def tool(self):
@@ -154,7 +159,12 @@ class Cluster:
 
     def read(self, topic):
         """[(partition, offset, key, value)] of all committed records."""
-        return [tuple(record) for record in self.tool.call("read", topic=topic)["records"]]
+        return [tuple(record[:4]) for record in self.tool.call("read", topic=topic)["records"]]
+
+    def letters(self, topic):
+        """All records as dicts: key, value, headers ({name: value}, of several the last)."""
+        return [{"key": key, "value": value, "headers": dict(map(tuple, headers))} for
+                _, _, key, value, headers in self.tool.call("read", topic=topic)["records"]]
 
     def close(self):
         if self._tool:
@@ -167,7 +177,7 @@ class Kafka(Cluster):
     its data when it is killed and started again."""
 
     def __init__(self, directory, jars, memory="384m", **properties):
-        super().__init__({name: free_port() for name in LISTENERS}, directory)
+        super().__init__({name: free_port() for name in (*LISTENERS, *PROXIES.values())}, directory)
         self._jars = jars
         self._memory = memory
         self._process = None
@@ -178,7 +188,12 @@ class Kafka(Cluster):
 
     def _properties(self, extra):
         at = "127.0.0.1"
-        listeners = ",".join(f"{name}://{at}:{port}" for name, port in self.ports.items())
+        names = [name for name in LISTENERS if name != "SIX" or has_ipv6()]
+        listeners = ",".join(f"{name}://{'[::1]' if name == 'SIX' else at}:{self.ports[name]}"
+                             for name in names)
+        advertised = ",".join(
+            f"{name}://{NAMES.get(name, at)}:{self.ports[PROXIES.get(name, name)]}"
+            for name in names if name != "CONTROLLER")
         plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         users = " ".join(f'user_{user}="{PASSWORD}"' for user in ("alice", "bob"))
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -188,10 +203,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{at}:{self.ports["CONTROLLER"]}
 listeners={listeners}
-advertised.listeners={",".join(p for p in listeners.split(",") if "CONTROLLER" not in p)}
+advertised.listeners={advertised}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map={",".join(f"{n}:{p}" for n, p in LISTENERS.items())}
+listener.security.protocol.map={",".join(f"{n}:{LISTENERS[n]}" for n in names)}
 log.dirs={self.directory / "data"}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1

@@ -51,6 +51,15 @@ def free_port():
     raise OSError("no free port between 20000 and 32000")
 
 
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 def cache_directory():
     """Where downloads stay between runs."""
     base = os.environ.get("XDG_CACHE_HOME")

@@ -1,21 +1,25 @@
 """pytest's side of the test library: fixtures, the shared broker, the closing line."""
 
+import contextlib
 import itertools
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import pytest
 
+from lib.features import Features
 from lib.function import Function
 from lib.jars import kafka_jars
 from lib.kafka import Kafka, shared_cluster
 from lib.machine import BUILD
 from lib.rabbitmq import RabbitServer, shared_server
-from lib.sluice import PROGRAM, Sluice, merge
+from lib.sluice import PROGRAM, Sluice, merge, quick_rules
+from lib.sqs_servers import ElasticMq, shared_sqs
 
 _names = itertools.count()
 
@@ -52,6 +56,9 @@ class Session:
         for server in (self.broker, self.rabbit):
             if server:
                 server.stop()
+        for pid in self.directory.glob("*/server.pid"):  # those that tests started, for all
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(pid.read_text()), signal.SIGKILL)
         os.environ.pop("SLUICE_TEST_KAFKA", None)
         os.environ.pop("SLUICE_TEST_RABBITMQ", None)
         if not os.environ.get("SLUICE_KEEP"):
@@ -71,9 +78,28 @@ def pytest_configure(config):
     if _is_worker(config) or config.option.collectonly or config.option.help:
         return
     _session = Session()
+    config.features = Features()
+    config.pluginmanager.register(config.features)
     if getattr(config.option, "numprocesses", None):
         _session.launch_rabbit()
         _session.start_broker()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write-features", action="store_true",
+                     help="write the table of connectors/README.md from this run")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    features = getattr(session.config, "features", None)
+    if features is None:
+        return
+    if session.config.option.write_features:
+        if not features.write():
+            session.exitstatus = 1
+    elif features.differs():
+        session.config.stale_features = True
+        session.exitstatus = session.exitstatus or 1
 
 
 def pytest_unconfigure(config):
@@ -94,6 +120,10 @@ def pytest_terminal_summary(terminalreporter, config):
     """Counts for the closing line."""
     stats = terminalreporter.stats
     failed = {report.nodeid for kind in ("failed", "error") for report in stats.get(kind, ())}
+    if getattr(config, "stale_features", False):
+        failed.add("features")
+        terminalreporter.write_line("connectors/README.md: its table of features is not what this run "
+                                    "shows; tests/integration/features writes it")
     config.closing_line = (f"{len(stats.get('passed', ()))} passed, {len(failed)} failed, "
                            f"{len(stats.get('skipped', ()))} skipped")
 
@@ -118,6 +148,12 @@ def rabbit():
     if _session:
         _session.launch_rabbit()
     return shared_server()
+
+
+@pytest.fixture(scope="session")
+def elasticmq():
+    """The session's ElasticMQ. Use queues of your own."""
+    return shared_sqs(ElasticMq)
 
 
 @pytest.fixture
@@ -221,17 +257,6 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture
 def sluice(make_sluice):
     return make_sluice()
-
-
-def quick_rules(function):
-    """What the mappings of all sources have in common."""
-    return {
-        "batch": {"size": 10, "window": "20ms"},
-        "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
-                            "concurrency": "1..8"},
-                   "format": "json"},
-        "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
-    }
 
 
 @pytest.fixture

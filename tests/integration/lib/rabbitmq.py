@@ -20,6 +20,7 @@ PASSWORD = "s3cr3t-of-tests"  # of every user but guest; tests look for it in lo
 COOKIE = "sluicetests"
 LISTENERS = ("AMQP", "TLS", "DISTRIBUTION", "EPMD")
 QUORUM = {"x-queue-type": "quorum"}
+STREAM = {"x-queue-type": "stream"}
 # What a client calls its connection P, as a list of characters.
 _NAME = ("case catch lists:keyfind(<<\"connection_name\">>, 1, proplists:get_value("
          "client_properties, rabbit_networking:connection_info(P, [client_properties]), [])) of "
@@ -171,7 +172,7 @@ class RabbitServer:
         name = name or f"q-{uuid.uuid4().hex[:12]}"
         with self.channel(vhost) as channel:
             channel.queue_declare(name, durable=True, arguments=arguments or None)
-        if arguments.get("x-queue-type") == "quorum":
+        if arguments.get("x-queue-type") in ("quorum", "stream"):
             # RabbitMQ writes its list of them some seconds later, and after a kill until then the
             # queue has no leader.
             self.eval("[dets:sync(Table) || Table <- dets:all()], ok")
@@ -200,6 +201,16 @@ class RabbitServer:
         """Messages that wait for a consumer."""
         with self.channel(vhost) as channel:
             return channel.queue_declare(queue, passive=True).method.message_count
+
+    def take(self, queue, vhost="/"):
+        """Takes all messages out, as [(value, properties)]."""
+        found = []
+        with self.channel(vhost) as channel:
+            while True:
+                method, properties, value = channel.basic_get(queue, auto_ack=True)
+                if method is None:
+                    return found
+                found.append((value, properties))
 
     # -- as its operator --
 

@@ -31,6 +31,17 @@ def merge(base, changes):
     return result
 
 
+def quick_rules(function):
+    """What the mappings of all sources have in common."""
+    return {
+        "batch": {"size": 10, "window": "20ms"},
+        "target": {"http": {"url": function.url, "timeout": "5s", "connect_timeout": "1s",
+                            "concurrency": "1..8"},
+                   "format": "json"},
+        "retry": {"attempts": 3, "backoff": "10ms..100ms", "patience": "1m"},
+    }
+
+
 def run_cli(*arguments, timeout=30, **options):
     """Runs `sluice ARGUMENTS` to its end; returns a CompletedProcess with text output."""
     return subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE,
@@ -97,11 +108,11 @@ class Sluice:
 
     # -- process --
 
-    def start(self, ready=True, wrapper=()):
+    def start(self, ready=True, wrapper=(), pass_fds=()):
         assert not self.running, "it runs already"
         self._process = subprocess.Popen(
             [*wrapper, PROGRAM, "run", "--config", self.config], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.directory,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.directory, pass_fds=pass_fds,
             env={**os.environ, **self.environment})
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr,),
                                         daemon=True)

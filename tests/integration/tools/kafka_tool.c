@@ -592,6 +592,21 @@ static int assign_all(rd_kafka_t *consumer, const char *topic)
 }
 
 /* All that a topic holds now, as read_committed sees it. */
+static json_t *json_headers(const rd_kafka_message_t *message)
+{
+    json_t *list = json_array();
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t size;
+
+    if (rd_kafka_message_headers(message, &headers))
+        return list;
+    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &size); i++)
+        json_array_append_new(list, json_pack("[s, o]", name, json_of(value, size)));
+    return list;
+}
+
 static void read_topic(const json_t *command)
 {
     rd_kafka_conf_t *conf = new_conf();
@@ -615,10 +630,11 @@ static void read_topic(const json_t *command)
         else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             open--;
         else if (!message->err)
-            json_array_append_new(records, json_pack("[i, I, o, o]", (int)message->partition,
+            json_array_append_new(records, json_pack("[i, I, o, o, o]", (int)message->partition,
                                                      (json_int_t)message->offset,
                                                      json_of(message->key, message->key_len),
-                                                     json_of(message->payload, message->len)));
+                                                     json_of(message->payload, message->len),
+                                                     json_headers(message)));
         if (message)
             rd_kafka_message_destroy(message);
     }

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * A connector that delivers nothing, and whose thread hangs as long as the file of its option `wedge`
- * exists; for tests of the watchdog and of what runs without a broker. */
+ * exists; for tests of the watchdog and of what runs without a broker. Lane number N of its `lanes` lags
+ * N messages, and its name needs escapes. */
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <sluice/connector.h>
 
+#define MOST_LANES 1000
+
 static const struct sluice_option options[] = {
     {"wedge", SLUICE_STRING, SLUICE_OPTION_REQUIRED, NULL, 0, 0, NULL, "The file to look for."},
     {"late", SLUICE_BOOL, 0, "false", 0, 0, NULL, "Whether to stop only when told to hurry."},
+    {"lanes", SLUICE_INT, 0, "0", 0, MOST_LANES, NULL, "Lanes to open."},
     {0},
 };
 
@@ -19,7 +25,9 @@ struct wedge {
     const struct sluice_host_api *api;
     const struct sluice_values *values;
     const char *file;
-    bool stopping;
+    bool stopping, opened;
+    int64_t numbers[MOST_LANES]; /* cookies of the lanes: the number of each */
+    void *lanes[MOST_LANES];     /* what the host calls them */
     int pipe[2];
 };
 
@@ -51,12 +59,46 @@ static int descriptor(void *instance)
     return ((struct wedge *)instance)->pipe[0];
 }
 
+static void open_lanes(struct wedge *wedge)
+{
+    char name[32];
+
+    for (int64_t i = 0; i < wedge->api->values->number(wedge->values, "lanes"); i++) {
+        struct sluice_lane lane = {.name = name, .source = "wedge", .partition = (int32_t)i,
+                                   .cookie = &wedge->numbers[i]};
+
+        snprintf(name, sizeof name, "we\\dge\n\"%03d\"", (int)i);
+        wedge->numbers[i] = i;
+        wedge->lanes[i] = wedge->api->lane_opened(wedge->host, &lane);
+    }
+    wedge->opened = true;
+}
+
+static void lose_lanes(struct wedge *wedge)
+{
+    for (size_t i = 0; i < MOST_LANES; i++)
+        if (wedge->lanes[i])
+            wedge->api->lane_lost(wedge->host, wedge->lanes[i]);
+    memset(wedge->lanes, 0, sizeof wedge->lanes);
+}
+
+static void lag(void *instance, void *lane, struct sluice_lag *ret_lag)
+{
+    *ret_lag = (struct sluice_lag){*(int64_t *)lane, -1};
+}
+
+static void lane_drained(void *instance, void *lane)
+{
+}
+
 static int64_t receive(void *instance, const struct sluice_room *room)
 {
     struct wedge *wedge = instance;
 
     while (access(wedge->file, F_OK) == 0)
         poll(NULL, 0, 20);
+    if (!wedge->opened)
+        open_lanes(wedge);
     if (wedge->stopping)
         wedge->api->stopped(wedge->host);
     return 100000;
@@ -81,6 +123,7 @@ static void close_wedge(void *instance)
 {
     struct wedge *wedge = instance;
 
+    lose_lanes(wedge);
     close(wedge->pipe[0]);
     close(wedge->pipe[1]);
     free(wedge);
@@ -103,6 +146,8 @@ static const struct sluice_connector wedge = {
     .receive = receive,
     .settle = settle,
     .release = release,
+    .lag = lag,
+    .lane_drained = lane_drained,
     .stop = stop,
     .close = close_wedge,
 };
