@@ -6,6 +6,7 @@
 #   make check     unit and contract tests only: fast; starts RabbitMQ where it is installed
 #   make test-docker    the image of docker/Dockerfile, built without an engine; needs root
 #   make test-systemd   as a service of a real systemd on a bare Debian; needs root
+#   make fuzz FUZZ=NAME   one of tests/fuzz by libFuzzer, until it is stopped; needs clang
 #   make lint      layers, headers, sizes, clang-tidy, warnings as errors under gcc and clang
 #   make bench     sluice beside a bare loop over the same libraries
 #   make bench-dlq sluice dlq over a million dead letters
@@ -33,7 +34,7 @@ comma := ,
 variant := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(notdir $(CC))),-clang)
 B := build$(if $(variant),/variant$(variant))
 
-packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto
+packages := libcurl jansson lmdb sqlite3 libmicrohttpd yaml-0.1 yajl libxxhash libcrypto gnutls
 ifeq ($(filter help deps clean demo test test-systemd test-docker,$(or $(MAKECMDGOALS),all)),)
 missing := $(shell for p in $(packages) rdkafka librabbitmq; do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(missing),)
@@ -134,8 +135,31 @@ $(B)/tests/contract_test_%: tests/contract/test_%.c $(contract_common) $$(wildca
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)$(CC) $(filter-out -Isrc,$(all_cflags)) $(if $($*_packages),$(shell $(PKG_CONFIG) --cflags $($*_packages))) -Itests/contract -DTEST_CONTRACT='"$(CURDIR)/tests/contract"' $(all_ldflags) -o $@ $(filter %.c,$^) -lcmocka -ldl -lm $(if $($*_packages),$(shell $(PKG_CONFIG) --libs $($*_packages)))
 
-check: all $(unit_programs) $(contract_programs)
-	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(contract_programs)
+# Fuzz targets: fuzz_NAME.c, and fuzz_CONNECTOR_NAME.c with the connector's own files. Here they run for a
+# second on mutations of their seeds; `make fuzz FUZZ=NAME` has libFuzzer run one until it is stopped.
+fuzz_names := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+fuzz_programs := $(fuzz_names:%=$(B)/tests/fuzz_%)
+fuzz_connector = $(filter $(connectors),$(firstword $(subst _, ,$1)))
+fuzz_parts = tests/fuzz/fuzz_$1.c $(foreach c,$(fuzz_connector),$($(c)_objects)) $(B)/libsluice.a
+define fuzz_link
+@mkdir -p $(@D)
+$(call say,TEST,$@)$(CC) $(all_cflags) $(pkg_cflags) $(foreach c,$(call fuzz_connector,$*),-Iconnectors/$(c) $(shell $(PKG_CONFIG) --cflags $($(c)_packages))) -DFUZZ_SEEDS='"$(CURDIR)/tests/fuzz/seeds/$*"' $(all_ldflags) -o $@ $(filter %.c %.o %.a,$^) $(foreach c,$(call fuzz_connector,$*),$(shell $(PKG_CONFIG) --libs $($(c)_packages))) $(pkg_libs) -ldl -lm
+endef
+$(B)/tests/fuzz_%: tests/fuzz/driver.c $$(call fuzz_parts,$$*) tests/fuzz/fuzz.h $(B)/flags
+	$(fuzz_link) -lcmocka
+$(B)/tests/libfuzzer_%: $$(call fuzz_parts,$$*) tests/fuzz/fuzz.h $(B)/flags
+	$(fuzz_link) -fsanitize=fuzzer
+
+.PHONY: fuzz
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang SAN=address,undefined,fuzzer-no-link \
+		build/variant-address-undefined-fuzzer-no-link-clang/tests/libfuzzer_$(FUZZ)
+	@mkdir -p build/fuzz/$(FUZZ)
+	cd build/fuzz && ../variant-address-undefined-fuzzer-no-link-clang/tests/libfuzzer_$(FUZZ) $(FUZZ) \
+		../../tests/fuzz/seeds/$(FUZZ) $(FUZZ_FLAGS)
+
+check: all $(unit_programs) $(contract_programs) $(fuzz_programs)
+	@SLUICE_BUILD=$(B) tests/run_programs $(unit_programs) $(fuzz_programs) $(contract_programs)
 
 # A bare machine has no pkg-config when make reads this file, so what follows the installation runs
 # in a make of its own.
@@ -160,7 +184,7 @@ test-sanitized:
 	@tests/dependencies test
 	@SLUICE_TEST_TIMEOUT=600 SLUICE_TEST_PATIENCE=4 $(MAKE) --no-print-directory SAN=address,undefined check
 	@SLUICE_BUILD=build/variant-address-undefined SLUICE_TEST_PATIENCE=4 tests/integration/run \
-		$(addprefix tests/integration/test_,$(addsuffix .py,path tokens partial order rebalance rabbitmq_source))
+		$(addprefix tests/integration/test_,$(addsuffix .py,path tokens partial order rebalance rabbitmq_source rabbitmq_hostile rabbitmq_stream))
 
 .PHONY: test-systemd
 test-systemd:
@@ -177,7 +201,8 @@ test-docker:
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
 
-bench: all $(B)/tests/floor $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer $(B)/tests/bench_latency
+bench_programs := floor floor_rabbitmq floor_sqs sqs_server bench_producer bench_latency
+bench: all $(bench_programs:%=$(B)/tests/%)
 	@SLUICE_BUILD=$(B) tests/bench/run
 
 .PHONY: bench-dlq
@@ -187,13 +212,16 @@ bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder
 $(B)/tests/floor $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs $(if $(findstring rabbitmq,$@),librabbitmq,rdkafka) libcurl)
+$(B)/tests/floor_sqs $(B)/tests/sqs_server: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs libcurl libcrypto libmicrohttpd jansson)
 $(B)/tests/bench_latency: tests/bench/bench_latency.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -Isrc -o $@ $^ $(shell $(PKG_CONFIG) --cflags --libs rdkafka libmicrohttpd)
 
 completions := bash-completion/completions/sluice zsh/vendor-completions/_sluice \
 	fish/vendor_completions.d/sluice.fish
-units_installed := $(notdir $(wildcard config/systemd/*.service))
+units_installed := $(notdir $(wildcard config/systemd/*.service config/systemd/*.socket))
 man1 := $(wildcard src/*.1)
 man5 := $(wildcard src/*.5)
 man7 := $(wildcard src/*.7 connectors/*/*.7)
@@ -214,6 +242,7 @@ install: all install-dev
 	$(INSTALL) -m 644 config/mappings.d/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/examples
 	$(INSTALL) -m 644 config/prometheus/sluice.rules.yaml $(DESTDIR)$(PREFIX)/share/sluice
 	$(INSTALL) -m 644 config/grafana/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/sluice-grafana.json
+	$(INSTALL) -m 644 config/openapi.yaml $(DESTDIR)$(PREFIX)/share/sluice/sluice-openapi.yaml
 	$(B)/sluice schema --connectors $(B)/connectors \
 		> $(DESTDIR)$(PREFIX)/share/sluice/sluice-mapping.schema.json
 	$(B)/sluice schema --connectors $(B)/connectors --service \
@@ -238,7 +267,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/sluice $(DESTDIR)$(dir $(CONNECTORDIR))sluice-demo-kafka \
 		$(completions:%=$(DESTDIR)$(PREFIX)/share/%) \
 		$(addprefix $(DESTDIR)$(PREFIX)/share/sluice/,sluice-mapping.schema.json sluice.schema.json \
-			sluice.rules.yaml sluice-grafana.json) \
+			sluice.rules.yaml sluice-grafana.json sluice-openapi.yaml) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(units_installed)) \
 		$(DESTDIR)$(CATALOGDIR)/sluice.catalog \
 		$(plugins:$(B)/connectors/%=$(DESTDIR)$(CONNECTORDIR)/%) \
