@@ -266,10 +266,11 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
 
         if (channel->phase == RABBIT_OPEN &&
             (channel_acknowledge(link, channel, false) ||
-             watch_consumer_timeout(link, channel, ret_at_us)))
+             watch_consumer_timeout(link, channel, ret_at_us) ||
+             stream_watch_first(link, channel)))
             return -1;
         if (channel->phase == RABBIT_OPEN)
-            *ret_at_us = earlier(*ret_at_us, channel->singles_us);
+            *ret_at_us = earlier(earlier(*ret_at_us, channel->singles_us), channel->first_us);
         else if (channel->phase == RABBIT_CLOSED)
             *ret_at_us = earlier(*ret_at_us, channel->retry_us ? channel->retry_us : 1);
         else

@@ -271,6 +271,15 @@ int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool c
     return close ? channel_request(link, channel, AMQP_CHANNEL_CLOSE_METHOD, &goodbye) : 0;
 }
 
+int channel_open_again(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    if (channel_end(link, channel, true))
+        return -1;
+    channel->left = false;
+    channel->retry_us = 0;
+    return 0;
+}
+
 void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel)
 {
     int64_t limit_us = link->config->consumer_timeout_us;

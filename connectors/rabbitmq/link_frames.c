@@ -122,6 +122,11 @@ static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel
         channel->seems_stream = true;
         link->depth_us = 0;
     }
+    if (link->config->begin && stream_began_behind(channel, message->offset)) {
+        free(message);
+        channel->begun_behind++;
+        return channel_open_again(link, channel);
+    }
     if (rabbit_tags_add(&channel->tags, message->tag, message->offset, rabbit_now())) {
         free(message);
         return fail(link, "the broker skipped a delivery tag");
@@ -203,11 +208,7 @@ static int on_cancel(struct rabbit_link *link, struct rabbit_channel *channel)
     link_log(link, SLUICE_LOG_WARNING, "consumer_cancelled",
              "the broker cancelled the consumer of queue %s (it was deleted, or its node is gone)",
              link->config->queues[channel->queue]);
-    if (channel_end(link, channel, true))
-        return -1;
-    channel->left = false;
-    channel->retry_us = 0;
-    return 0;
+    return channel_open_again(link, channel);
 }
 
 static int on_depth(struct rabbit_link *link, struct rabbit_channel *channel,

@@ -45,6 +45,8 @@ struct rabbit_channel {
     bool probes;           /* while opening: a stream is looked at that is empty so far */
     bool resumed;          /* a stream goes on with `begin`, and nothing of it came yet */
     uint64_t begin;
+    int64_t first_us;      /* while so: when to ask again for what did not come; 0: nothing must */
+    unsigned begun_behind, begun_silent; /* tries in a row that did not begin at `begin` */
     uint64_t probe_tag, probe_newest;
     struct rabbit_tags tags;
     unsigned prefetch;  /* becomes smaller where messages are large */
@@ -144,6 +146,8 @@ int channel_on_answer(struct rabbit_link *link, struct rabbit_channel *channel,
                       const amqp_method_t *method);
 /* Its lane is lost. `close`: the broker is told, and answers. -1: the connection failed. */
 int channel_end(struct rabbit_link *link, struct rabbit_channel *channel, bool close);
+/* Ends one that holds nothing of ours, to begin anew at once. -1: the connection failed. */
+int channel_open_again(struct rabbit_link *link, struct rabbit_channel *channel);
 int channel_acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, bool all);
 /* Makes its lane, and tells the host's side. */
 void channel_make_lane(struct rabbit_link *link, struct rabbit_channel *channel);
@@ -175,6 +179,11 @@ int stream_answered(struct rabbit_link *link, struct rabbit_channel *channel,
                     const amqp_method_t *method);
 int stream_probed(struct rabbit_link *link, struct rabbit_channel *channel,
                   const amqp_basic_properties_t *properties);
+/* Whether the first delivery comes from behind where it was to begin, though what is before it may be
+ * there: it has to be asked for again. */
+bool stream_began_behind(const struct rabbit_channel *channel, uint64_t offset);
+/* Asks again where the message that was read last is not delivered in time. */
+int stream_watch_first(struct rabbit_link *link, struct rabbit_channel *channel);
 /* Whether a delivery is for the host. */
 bool stream_wants(struct rabbit_link *link, struct rabbit_channel *channel, uint64_t offset);
 

@@ -2,7 +2,10 @@
  * Streams on a connection. A stream forgets nothing and remembers no reader: the host says where to go on.
  * An offset beyond its end is no error to the broker, which then delivers nothing until the stream has
  * grown so far. So where something was read before, its last chunk is looked at first: a stream that ends
- * before that was made anew, and is read from its beginning. */
+ * before that was made anew, and is read from its beginning.
+ * Where a stream grows just while a consumer begins at an offset, RabbitMQ (3.10) now and then begins behind
+ * it, and sends nothing before the stream grows once more. So it is asked for the last message that was
+ * finished, and asked again where that does not come, or another comes first. */
 #include "link_inside.h"
 
 #include <inttypes.h>
@@ -10,6 +13,9 @@
 #include <string.h>
 
 #define PROBE_TAG "sluice-probe"
+#define FIRST_US        (2 * RABBIT_SECOND)
+#define FIRST_DOUBLINGS 5
+#define BEHIND_MOST     5 /* then it is retention that removed what is before */
 
 static int consume(struct rabbit_link *link, const struct rabbit_channel *channel, const char *tag,
                    amqp_field_value_t offset)
@@ -125,9 +131,19 @@ static int end_probe(struct rabbit_link *link, struct rabbit_channel *channel)
         channel->begin = 0;
         channel->resumed = false;
     }
-    /* With the last one that was finished: that it is still there shows that nothing is missing. */
+    /* With the last one that was finished: that it comes shows that nothing is missing. */
     return consume_for_good(link, channel,
                             at_number(channel->begin ? channel->begin - 1 : 0));
+}
+
+static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    unsigned doublings =
+        channel->begun_silent < FIRST_DOUBLINGS ? channel->begun_silent : FIRST_DOUBLINGS;
+
+    channel_opened(link, channel);
+    channel->first_us =
+        channel->resumed && channel->begin ? rabbit_now() + (FIRST_US << doublings) : 0;
 }
 
 int stream_answered(struct rabbit_link *link, struct rabbit_channel *channel,
@@ -138,7 +154,7 @@ int stream_answered(struct rabbit_link *link, struct rabbit_channel *channel,
         if (channel->step == RABBIT_STREAM_PROBING)
             probing(link, channel);
         else
-            channel_opened(link, channel);
+            opened(link, channel);
         return 0;
     case AMQP_BASIC_DELIVER_METHOD:
         channel->probe_tag = ((const amqp_basic_deliver_t *)method->decoded)->delivery_tag;
@@ -170,6 +186,19 @@ int stream_probed(struct rabbit_link *link, struct rabbit_channel *channel,
     return channel_request(link, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
 }
 
+bool stream_began_behind(const struct rabbit_channel *channel, uint64_t offset)
+{
+    return channel->resumed && offset > channel->begin && channel->begun_behind < BEHIND_MOST;
+}
+
+int stream_watch_first(struct rabbit_link *link, struct rabbit_channel *channel)
+{
+    if (channel->phase != RABBIT_OPEN || !channel->first_us || rabbit_now() < channel->first_us)
+        return 0;
+    channel->begun_silent++;
+    return channel_open_again(link, channel);
+}
+
 bool stream_wants(struct rabbit_link *link, struct rabbit_channel *channel, uint64_t offset)
 {
     if (channel->resumed && offset > channel->begin)
@@ -178,5 +207,7 @@ bool stream_wants(struct rabbit_link *link, struct rabbit_channel *channel, uint
                  " before they were read",
                  link->config->queues[channel->queue], channel->begin, offset - 1);
     channel->resumed = false;
+    channel->first_us = 0;
+    channel->begun_behind = channel->begun_silent = 0;
     return offset >= channel->begin;
 }

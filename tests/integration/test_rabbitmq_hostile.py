@@ -2,6 +2,7 @@
 done, and nothing crashes."""
 
 import contextlib
+import socket
 import struct
 
 import pytest
@@ -150,4 +151,45 @@ def test_a_stream_is_probed_by_a_broker_that_errs(broker, sluice, rabbit_mapping
     sluice.mapping("m", mapping_of(rabbit_mapping, server, stream_offset="first"))
     sluice.start()
     sluice.wait_for_event("consumer_cancelled")
+    assert sluice.terminate() == 0
+
+
+def of_stream(tag, number, offset, channel):
+    """A delivery of a stream: {"id": "s-OFFSET"} at `offset`."""
+    table = short("x-stream-offset") + b"l" + struct.pack(">q", offset)
+    return message(number, b'{"id": "s-%d"}' % offset, consumer=tag, table=table, channel=channel)
+
+
+@pytest.mark.parametrize("way", ["behind", "nothing"])
+def test_a_stream_is_asked_for_again(broker, function, sluice, rabbit_mapping, way):
+    """RabbitMQ may begin behind the offset that it was asked for, or wait with it until the stream grows:
+    what it left out was not removed, and comes when it is asked again."""
+    consumed = []
+
+    def words(tag):
+        # The first time three messages. Once they are done, and the connection cut: a probe, which is
+        # shown the end, and a consumer that is to begin at offset 2; the next of these two are right.
+        consumed.append(tag)
+        turn = len(consumed)
+        if turn == 1:
+            return b"".join(of_stream(tag, n + 1, n, 1) for n in range(3))
+        channel = turn // 2
+        if turn % 2 == 0:
+            return of_stream(tag, 1, 5, channel)
+        if turn > 3:
+            return b"".join(of_stream(tag, n, n, channel) for n in range(2, 6))
+        return of_stream(tag, 2, 5, channel) if way == "behind" else b""
+
+    server = broker(words)
+    mapping = rabbit_mapping(At(server), "q", {"source": {"rabbitmq": {
+        "connect_timeout": "2s", "heartbeat": "60s", "stream_offset": "first"}}})
+    del mapping["idempotency"]
+    sluice.mapping("m", mapping)
+    sluice.start()
+    function.wait_done(["s-0", "s-1", "s-2"], 20)
+    until(lambda: sluice.metric("sluice_messages_settled_total", mapping="m") == 3, 10, "the settlement of three")
+    server.open[0].shutdown(socket.SHUT_RDWR)
+    function.wait_done(["s-3", "s-4", "s-5"], 20)
+    assert set(function.seen.values()) == {1}
+    assert not sluice.find_events("stream_cut")
     assert sluice.terminate() == 0

@@ -129,6 +129,8 @@ class AmqpServer:
             return method(channel, CHANNEL_CLOSE_OK)
         if name == QOS:
             return method(channel, (60, 11))
+        if name == CANCEL:
+            return method(channel, (60, 31), rest[:-1])
         if name == DECLARE:
             queue = rest[3:3 + rest[2]]
             return method(channel, (50, 11), short(queue) + struct.pack(">II", 1, 0))
