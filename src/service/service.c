@@ -176,9 +176,10 @@ static void complain_unclaimed(const struct activation *activation)
 static int open_listeners(struct service *service, const struct service_settings *settings,
                           struct fault *fault)
 {
-    if (open_admin(service, settings->listen, fault) ||
-        open_control_http(service, &settings->control_http, fault) ||
-        open_control(service, settings->control, fault))
+    /* Last what tells that the service is up: who asks it may go on with the others. */
+    if (open_control_http(service, &settings->control_http, fault) ||
+        open_control(service, settings->control, fault) ||
+        open_admin(service, settings->listen, fault))
         return -1;
     complain_unclaimed(service->activation);
     return 0;
