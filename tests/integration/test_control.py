@@ -37,6 +37,7 @@ def test_a_second_signal_ends_it_at_once(function, sluice, idle_source):
     sluice.mapping("orders", {"source": source, "target": {"http": {"url": function.url}},
                               "drain": "1h"})
     sluice.start()
+    until(lambda: sluice.control("GET", "/v1/mappings/orders")[1]["state"] == "running", 20, "its source")
     os.kill(sluice.pid, signal.SIGTERM)
     sluice.wait_for_event("stopping")
     assert sluice.control("POST", "/v1/reload")[0] == 422  # not while it stops

@@ -41,6 +41,6 @@ def test_entries_are_complete():
 
 
 def test_fields_in_entries_are_written():
-    fields = {"SLUICE_" + name.upper() for name in re.findall(r'LOG_(?:TEXT|NUMBER)\("(\w+)"', SOURCES)}
+    fields = {"SLUICE_" + name.upper() for name in re.findall(r'LOG_(?:TEXT|NUMBER|UNSIGNED)\("(\w+)"', SOURCES)}
     for text in entries().values():
         assert set(re.findall(r"@(\w+)@", text)) <= fields | {"MAPPING"}, text

@@ -111,6 +111,8 @@ def test_all_routes_are_in_it_and_answer_as_it_says(document, cluster, function,
                   for method in METHODS & item.keys()}
     assert routes | {("GET", "/v1")} == documented
 
+    sluice.wait_for_event("invocation_failed")
+    cluster.produce(topic, numbered(1, prefix="well"))  # it shows that the function is not to blame
     [letter] = sluice.wait_dead(1)
     until(lambda: api.ask("GET", "/v1/status")["mappings"][0]["errors"], 20, "an error in the status")
     assert api.ask("GET", "/v1/mappings/orders")["counts"]["dead"] == 1
