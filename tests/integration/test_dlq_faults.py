@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lib.function import OK
+from lib.function import OK, Answer
 from lib.sluice import run_cli
 
 MIB = 1 << 20
@@ -71,7 +71,7 @@ def test_the_disk_is_full_while_replaying(function, sluice, imported):
         def behave(invocation):
             if len(function.invocations) == 5:
                 fill(full)
-            return OK
+            return Answer(200, delay=0.2) if full.exists() else OK  # so that not all are done before it is noticed
         function.behave = behave
         result = replay(sluice, "--all", "--wait", "1s", code=69)
         assert result["stopped"] == "unavailable" and len(function.seen) < 300
