@@ -16,7 +16,7 @@ static void add_base64(struct buffer *buffer, const struct sluice_bytes *bytes)
     buffer_add_text(buffer, "\"}");
 }
 
-static void add_text_or_base64(struct buffer *buffer, const struct sluice_bytes *bytes)
+void envelope_add_text_or_base64(struct buffer *buffer, const struct sluice_bytes *bytes)
 {
     if (!bytes->data) {
         buffer_add_text(buffer, "null");
@@ -34,7 +34,7 @@ static void add_value(struct buffer *buffer, const struct sluice_bytes *value)
     if (value->data && json_scan(value->data, value->size, NULL, 0, NULL))
         buffer_add(buffer, value->data, value->size);
     else
-        add_text_or_base64(buffer, value);
+        envelope_add_text_or_base64(buffer, value);
 }
 
 static void add_record(struct buffer *buffer, const struct envelope_record *record)
@@ -60,7 +60,7 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
               : envelope_put_number(out, message->timestamp_ms);
     out = ENVELOPE_PUT(out, ",\"key\":");
     buffer_add(buffer, numbers, (size_t)(out - numbers));
-    add_text_or_base64(buffer, &message->key);
+    envelope_add_text_or_base64(buffer, &message->key);
     buffer_add_text(buffer, ",\"value\":");
     add_value(buffer, &message->payload);
     buffer_add_text(buffer, ",\"headers\":[");
@@ -68,7 +68,7 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
         buffer_add_text(buffer, i ? ",{\"name\":\"" : "{\"name\":\"");
         envelope_add_text(buffer, record->headers[i].name.data, record->headers[i].name.size);
         buffer_add_text(buffer, "\",\"value\":");
-        add_text_or_base64(buffer, &record->headers[i].value);
+        envelope_add_text_or_base64(buffer, &record->headers[i].value);
         buffer_add_text(buffer, "}");
     }
     buffer_add_text(buffer, "]}");

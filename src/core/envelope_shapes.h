@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The event shapes behind envelope_write, one file each. Only for envelope*.c. */
+ * The event shapes behind envelope_write, one file each. Only for envelope*.c, and the record that holds
+ * such an event. */
 #ifndef CORE_ENVELOPE_SHAPES_H
 #define CORE_ENVELOPE_SHAPES_H
 
@@ -38,6 +39,8 @@ static inline char *envelope_put(char *out, const char *text, size_t size)
 void envelope_add_text(struct buffer *buffer, const void *data, size_t size);
 /* The same, in base64. */
 void envelope_add_base64(struct buffer *buffer, const struct sluice_bytes *bytes);
+/* A string where it is UTF-8, {"base64":"..."} where not, null where absent. */
+void envelope_add_text_or_base64(struct buffer *buffer, const struct sluice_bytes *bytes);
 
 /* By source and partition: < 0, 0, > 0. */
 int envelope_compare_places(const struct envelope_record *a, const struct envelope_record *b);

@@ -43,6 +43,8 @@ struct foreign {
     struct sluice_bytes key, payload;
     const struct sluice_header *headers;
     size_t header_count;
+    bool is_whole; /* the message had no timestamp, id or key where none is told */
+    struct sluice_bytes message_id;
     char reason[FOREIGN_REASON]; /* one sentence; "" where nobody is known */
     void *memory;
 };

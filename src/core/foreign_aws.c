@@ -22,7 +22,6 @@
 #include "base/memory.h"
 #include "core/foreign_inside.h"
 
-#define MEMBERS_MOST 32
 #define HEADERS_MOST 1000
 /* Bytes of what becomes a tree, which may take twenty times as much. */
 #define PART_MOST    ((size_t)64 << 10)
@@ -191,12 +190,13 @@ static void take_request(struct foreign *foreign, const struct json_scan_value *
 
 /* ---- the whole ---- */
 
-struct members {
-    struct json_scan_member list[MEMBERS_MOST];
-    size_t count;
-};
+bool foreign_members_read(struct foreign_members *members, const void *text, size_t size)
+{
+    return json_scan_members(text, size, members->list, FOREIGN_MEMBERS_MOST, &members->count) &&
+           members->count <= FOREIGN_MEMBERS_MOST;
+}
 
-static const struct json_scan_value *find(const struct members *members, const char *name)
+const struct json_scan_value *foreign_member(const struct foreign_members *members, const char *name)
 {
     for (size_t i = 0; i < members->count; i++)
         if (json_scan_same(&members->list[i].name, name, strlen(name)))
@@ -204,10 +204,9 @@ static const struct json_scan_value *find(const struct members *members, const c
     return NULL;
 }
 
-/* The member as a tree, where it is an object of at most so many bytes. */
-static json_t *load(const struct members *members, const char *name, size_t most)
+json_t *foreign_member_tree(const struct foreign_members *members, const char *name, size_t most)
 {
-    const struct json_scan_value *value = find(members, name);
+    const struct json_scan_value *value = foreign_member(members, name);
 
     return value && value->kind == JSON_SCAN_OBJECT && value->size <= most
                ? json_loadb(value->text, value->size, JSON_ALLOW_NUL, NULL)
@@ -215,10 +214,10 @@ static json_t *load(const struct members *members, const char *name, size_t most
 }
 
 static void read_all(struct foreign *foreign, const struct record *record,
-                     const struct members *members, const struct sluice_bytes *payload)
+                     const struct foreign_members *members, const struct sluice_bytes *payload)
 {
-    const struct json_scan_value *time = find(members, "timestamp");
-    const struct json_scan_value *answer = find(members, "responsePayload");
+    const struct json_scan_value *time = foreign_member(members, "timestamp");
+    const struct json_scan_value *answer = foreign_member(members, "responsePayload");
     int64_t number = json_integer_value(json_object_get(record->context, "approximateInvokeCount"));
 
     foreign->by = "AWS Lambda";
@@ -234,34 +233,32 @@ static void read_all(struct foreign *foreign, const struct record *record,
     foreign_say(foreign, ": ", text_of(json_object_get(record->answer, "errorMessage")));
     if (answer && answer->text)
         foreign->answer = (struct sluice_bytes){answer->text, answer->size};
-    if (find(members, "KafkaBatchInfo"))
+    if (foreign_member(members, "KafkaBatchInfo"))
         read_batch(foreign, record, payload);
     else
-        take_request(foreign, find(members, "requestPayload"));
-    if (!find(members, "KafkaBatchInfo") && !foreign->has_message && !find(members, "payload"))
+        take_request(foreign, foreign_member(members, "requestPayload"));
+    if (!foreign_member(members, "KafkaBatchInfo") && !foreign->has_message && !foreign_member(members, "payload"))
         foreign_say(foreign, "; ", (struct sluice_bytes){"the message is not in it", 24});
 }
 
 bool foreign_aws_read(struct foreign *foreign, const struct sluice_bytes *payload)
 {
-    struct members members;
+    struct foreign_members members;
     struct record record;
     bool is_record;
 
     /* The name first: it is looked for in all that comes. */
     if (!payload->data || !memmem(payload->data, payload->size, "\"requestContext\"", 16) ||
-        !json_scan_members(payload->data, payload->size, members.list, MEMBERS_MOST,
-                           &members.count) ||
-        members.count > MEMBERS_MOST)
+        !foreign_members_read(&members, payload->data, payload->size))
         return false;
-    record = (struct record){.context = load(&members, "requestContext", PART_MOST)};
+    record = (struct record){.context = foreign_member_tree(&members, "requestContext", PART_MOST)};
     is_record = json_is_string(json_object_get(record.context, "condition")) &&
                 json_is_string(json_object_get(record.context, "functionArn"));
     if (is_record) {
-        record.response = load(&members, "responseContext", PART_MOST);
-        record.answer = load(&members, "responsePayload", PART_MOST);
-        record.info = load(&members, "KafkaBatchInfo", PART_MOST);
-        record.payload = load(&members, "payload", EVENT_MOST);
+        record.response = foreign_member_tree(&members, "responseContext", PART_MOST);
+        record.answer = foreign_member_tree(&members, "responsePayload", PART_MOST);
+        record.info = foreign_member_tree(&members, "KafkaBatchInfo", PART_MOST);
+        record.payload = foreign_member_tree(&members, "payload", EVENT_MOST);
         read_all(foreign, &record, &members, payload);
     }
     json_decref(record.context);

@@ -3,6 +3,9 @@
 #ifndef CORE_FOREIGN_INSIDE_H
 #define CORE_FOREIGN_INSIDE_H
 
+#include <jansson.h>
+
+#include "base/json_scan.h"
 #include "core/foreign.h"
 
 struct foreign_headers {
@@ -31,7 +34,31 @@ bool foreign_number(struct sluice_bytes bytes, uint64_t *ret);
 void foreign_take_place(struct foreign *foreign, const struct foreign_headers *headers,
                         const char *topic, const char *partition, const char *offset);
 
+/* As dead_letter_class_name has it; DEAD_FOREIGN: no name of one. */
+enum dead_letter_class foreign_class(struct sluice_bytes name);
+
+/* foreign_record.c: false where the payload is no record that sluice wrote in AWS's format, or it is that
+ * of another letter than `id` (NULL: any). */
+bool foreign_record_read(struct foreign *foreign, const struct sluice_bytes *payload,
+                         const struct sluice_bytes *id);
+
 /* foreign_aws.c: false where the payload is no record of AWS's. */
 bool foreign_aws_read(struct foreign *foreign, const struct sluice_bytes *payload);
+
+#define FOREIGN_MEMBERS_MOST 32
+
+/* The members of an object, as slices of its text. */
+struct foreign_members {
+    struct json_scan_member list[FOREIGN_MEMBERS_MOST];
+    size_t count;
+};
+
+/* False where the text is no JSON, or has more members. */
+bool foreign_members_read(struct foreign_members *members, const void *text, size_t size);
+/* NULL: there is none. */
+const struct json_scan_value *foreign_member(const struct foreign_members *members, const char *name);
+/* The member as a tree, which may take twenty times as much, where it is an object of at most so many
+ * bytes; NULL where not. The caller's. */
+json_t *foreign_member_tree(const struct foreign_members *members, const char *name, size_t most);
 
 #endif

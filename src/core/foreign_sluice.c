@@ -27,24 +27,6 @@ static bool is_own(struct sluice_bytes name)
     return false;
 }
 
-/* The message as it was, out of AWS's record of it (dead_letter.format: aws). False: there is none. */
-static bool take_from_record(struct foreign *foreign, const struct sluice_bytes *payload)
-{
-    struct foreign record = {.partition = -1};
-
-    if (!foreign_aws_read(&record, payload) || !record.has_message) {
-        foreign_fini(&record);
-        return false;
-    }
-    foreign->memory = record.memory;
-    foreign->headers = record.headers;
-    foreign->header_count = record.header_count;
-    foreign->has_message = true;
-    foreign->key = record.key;
-    foreign->payload = record.payload;
-    return true;
-}
-
 /* The message as it was: without the story, and with its key where that was told by a header. */
 static void take_message(struct foreign *foreign, const struct foreign_headers *headers,
                          const struct sluice_message *message)
@@ -62,7 +44,7 @@ static void take_message(struct foreign *foreign, const struct foreign_headers *
     foreign->payload = message->payload;
 }
 
-static enum dead_letter_class class_of(struct sluice_bytes name)
+enum dead_letter_class foreign_class(struct sluice_bytes name)
 {
     for (int class = DEAD_ATTEMPTS; class <= DEAD_LETTER_CLASS_LAST; class ++) {
         const char *known = dead_letter_class_name(class);
@@ -78,12 +60,16 @@ bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *
 {
     struct sluice_bytes kept = foreign_find(headers, OWN "payload-kept", true);
     struct sluice_bytes class = foreign_find(headers, OWN "class", true);
+    struct sluice_bytes id = foreign_find(headers, OWN "id", true);
     uint64_t number;
 
+    /* The message itself may be such a record, of a letter that had come from elsewhere. */
+    if (foreign_record_read(foreign, &message->payload, id.data ? &id : NULL))
+        return true;
     if (!class.data || !foreign_find(headers, OWN "mapping", true).data)
         return false;
     foreign->by = "sluice";
-    foreign->class = class_of(class);
+    foreign->class = foreign_class(class);
     foreign_take_place(foreign, headers, OWN "source", OWN "partition", OWN "position");
     foreign->token = foreign_find(headers, OWN "token", true);
     foreign->answer = foreign_find(headers, OWN "response", true);
@@ -100,7 +86,7 @@ bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *
         foreign_say(foreign, "; its payload is kept on host ", kept);
         foreign_say(foreign, " as ", foreign_find(headers, OWN "id", true));
     }
-    if (!kept.data && !take_from_record(foreign, &message->payload))
+    if (!kept.data)
         take_message(foreign, headers, message);
     return true;
 }

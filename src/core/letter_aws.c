@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * AWS's record of a failure (AWS Lambda developer guide, "Kafka on-failure destinations"). */
+ * AWS's record of a failure (AWS Lambda developer guide, "Kafka on-failure destinations"), and beside what
+ * AWS puts into it a member `sluice`, from which the letter is had back as it was (foreign_record.c):
+ *   {"letter":{"id":...,"mapping":...,"revision":...,"class":...,"error":...,"status":500,"attempts":5,
+ *      "token":T,"connector":...,"source":...,"partition":3,"position":"4711","timestamp":<ms>,
+ *      "timestampKind":"created","lastFailure":"2026-01-31T08:00:00.000Z","response":T,"messageId":T,
+ *      "key":T,"headers":[{"name":T,"value":T}]},
+ *    "payload":T}           only where the event does not have it byte by byte
+ * T is a string where the bytes are UTF-8, {"base64":"..."} where not, null where absent; partition, and
+ * timestamp with its kind, are left out where there is none. */
 #include "core/letter_story.h"
 
 #include <inttypes.h>
@@ -8,17 +16,13 @@
 
 #include "base/clock.h"
 #include "base/json_text.h"
-#include "core/envelope.h"
+#include "core/envelope_shapes.h"
 
 static void add_text(struct buffer *out, const char *text)
 {
-    size_t size = strlen(text);
-
-    if (!buffer_reserve(out, json_text_size(text, size) + 2))
-        return;
-    out->data[out->size++] = '"';
-    out->size = (size_t)(json_text_write(out->data + out->size, text, size) - out->data);
-    out->data[out->size++] = '"';
+    buffer_add_text(out, "\"");
+    envelope_add_text(out, text, strlen(text));
+    buffer_add_text(out, "\"");
 }
 
 static const char *condition(enum dead_letter_class class)
@@ -78,6 +82,83 @@ static void add_batch(struct buffer *out, const struct dead_letter *letter,
     buffer_add_text(out, "}},");
 }
 
+/* ---- the letter as it was ---- */
+
+/* Whether AWS's event has the payload so that it can be had back. */
+static bool event_has_payload(const struct dead_letter *letter, const struct letter_place *place)
+{
+    const struct sluice_bytes *payload = &letter->payload;
+
+    if (!payload->data || !envelope_has_lambda(place->source_connector))
+        return false;
+    return strcmp(place->source_connector, "sqs") != 0 || /* the others have it in base64 */
+           json_text_is_utf8(payload->data, payload->size);
+}
+
+static void add_member(struct buffer *out, const char *name, const char *text)
+{
+    buffer_add_text(out, name);
+    add_text(out, text ? text : "");
+}
+
+static void add_headers(struct buffer *out, const struct dead_letter *letter)
+{
+    buffer_add_text(out, ",\"headers\":[");
+    for (size_t i = 0; i < letter->header_count; i++) {
+        buffer_add_text(out, i ? ",{\"name\":" : "{\"name\":");
+        envelope_add_text_or_base64(out, &letter->headers[i].name);
+        buffer_add_text(out, ",\"value\":");
+        envelope_add_text_or_base64(out, &letter->headers[i].value);
+        buffer_add_text(out, "}");
+    }
+    buffer_add_text(out, "]");
+}
+
+static void add_letter(struct buffer *out, const struct dead_letter *letter)
+{
+    const struct sluice_bytes token = {letter->token, dead_letter_token_size(letter)};
+    char time[LETTER_TIME];
+
+    add_member(out, "{\"id\":", letter->id);
+    add_member(out, ",\"mapping\":", letter->mapping);
+    add_member(out, ",\"revision\":", letter->revision);
+    add_member(out, ",\"class\":", dead_letter_class_name(letter->class));
+    add_member(out, ",\"error\":", letter->reason);
+    buffer_format(out, ",\"status\":%" PRIu32 ",\"attempts\":%" PRIu32 ",\"token\":", letter->status,
+                  letter->attempt_count);
+    envelope_add_text_or_base64(out, &token);
+    add_member(out, ",\"connector\":", letter->connector);
+    add_member(out, ",\"source\":", letter->source);
+    if (letter->partition >= 0)
+        buffer_format(out, ",\"partition\":%" PRId32, letter->partition);
+    buffer_format(out, ",\"position\":\"%" PRIu64 "\"", letter->position);
+    if (letter->timestamp_kind != SLUICE_TIMESTAMP_NONE)
+        buffer_format(out, ",\"timestamp\":%" PRId64 ",\"timestampKind\":\"%s\"",
+                      letter->message_wall_us / CLOCK_MS,
+                      letter->timestamp_kind == SLUICE_TIMESTAMP_APPENDED ? "appended" : "created");
+    add_member(out, ",\"lastFailure\":", letter_time(letter->last_wall_us, time));
+    buffer_add_text(out, ",\"response\":");
+    envelope_add_text_or_base64(out, &letter->response);
+    buffer_add_text(out, ",\"messageId\":");
+    envelope_add_text_or_base64(out, &letter->message_id);
+    buffer_add_text(out, ",\"key\":");
+    envelope_add_text_or_base64(out, &letter->key);
+    add_headers(out, letter);
+    buffer_add_text(out, "}");
+}
+
+static void add_own(struct buffer *out, const struct dead_letter *letter,
+                    const struct letter_place *place)
+{
+    buffer_add_text(out, "\"sluice\":{\"letter\":");
+    add_letter(out, letter);
+    if (!event_has_payload(letter, place)) {
+        buffer_add_text(out, ",\"payload\":");
+        envelope_add_text_or_base64(out, &letter->payload);
+    }
+    buffer_add_text(out, "},");
+}
+
 void letter_aws_write(struct buffer *out, const struct dead_letter *letter,
                       const struct letter_place *place)
 {
@@ -101,6 +182,7 @@ void letter_aws_write(struct buffer *out, const struct dead_letter *letter,
 
     add_contexts(out, letter, place);
     add_batch(out, letter, place);
+    add_own(out, letter, place);
     buffer_add_text(out, "\"payload\":");
     envelope_write(out, &context, &record, 1);
     buffer_add_text(out, "}");

@@ -101,10 +101,12 @@ void poller_collect(struct poller *poller, const struct message *message,
     has_place = foreign.source.data && foreign.has_position;
     letter->class = foreign.class;
     set_place(letter, &foreign);
-    if (foreign.timestamp_kind != SLUICE_TIMESTAMP_NONE) {
+    if (foreign.timestamp_kind != SLUICE_TIMESTAMP_NONE || foreign.is_whole) {
         letter->message_wall_us = foreign.timestamp_ms * CLOCK_MS;
         letter->timestamp_kind = foreign.timestamp_kind;
     }
+    if (foreign.is_whole)
+        set_bytes(&letter->message_id, foreign.message_id);
     if (foreign.failed_ms > 0)
         letter->first_wall_us = letter->last_wall_us = foreign.failed_ms * CLOCK_MS;
     letter->status = foreign.status;

@@ -171,6 +171,39 @@ def test_collected_again_and_replayed(cluster, rabbit, function, sluice, mapping
     function.wait_done(["m-0"], 20)
 
 
+@pytest.mark.parametrize("way", ["kafka to rabbitmq", "rabbitmq to kafka"])
+def test_in_aws_s_format_collected_again_and_replayed(cluster, rabbit, function, sluice, mapping_for,
+                                                      rabbit_mapping, way):
+    """The function gets the message as it was, not the record of its failure."""
+    topic, queue, ended = cluster.topic(1), rabbit.queue(), cluster.topic(1)
+    function.behave = poison(["m-1"])
+    if way == "kafka to rabbitmq":
+        ended = rabbit.queue()
+        mapping = mapping_for(topic, batch={"size": 1}, dead_letter={
+            "to": to_rabbitmq(rabbit, queue=ended), "format": "aws"})
+        collects = rabbit_mapping(rabbit, ended)
+        cluster.produce(topic, numbered(3, keys=3))
+    else:
+        mapping = rabbit_mapping(rabbit, queue, batch={"size": 1}, dead_letter={
+            "to": to_kafka(cluster, ended), "format": "aws"})
+        collects = mapping_for(ended)
+        rabbit.produce(queue, [{"value": f'{{"id": "m-{n}"}}\n', "message_id": f"m-{n}",
+                                "headers": {"n": n, "raw": b"\x00\xff"}} for n in range(3)])
+    sluice.mapping("m", mapping)
+    sluice.mapping("c", {**collects, "receive": "dead_letters"})
+    sluice.start()
+    letter, = sluice.wait_dead(1)
+    first = next(invocation.event()["records"][0] for invocation in function.invocations
+                 if invocation.ids == ["m-1"])
+    function.behave = lambda invocation: OK
+    done = run_cli("dlq", "replay", letter["id"], "--config", sluice.config, "--yes", timeout=60)
+    assert done.returncode == 0, done
+    function.wait_done(ids(3), 20)
+    again = function.invocations[-1].event()["records"][0]
+    same = ("token", "source", "partition", "position", "timestamp", "key", "value", "headers")
+    assert {name: again[name] for name in same} == {name: first[name] for name in same}
+
+
 # ---- the place is away ----
 
 def test_the_lane_waits_while_the_kafka_of_the_place_is_down(cluster, private_broker, function,

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Dead letters as others write them. */
-#include "core/foreign.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +8,10 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/buffer.h"
+#include "core/foreign.h"
+#include "core/letter_story.h"
 
 #define BYTES(text) {(text), sizeof(text) - 1}
 #define HEADER(name, value) {BYTES(name), BYTES(value)}
@@ -270,32 +272,164 @@ static void sqs(void **state)
     foreign_fini(&foreign);
 }
 
-/* AWS's record of a letter of sluice's, and one whose payload did not fit. */
-static void sluice_s_own_otherwise(void **state)
+/* A letter as another sluice publishes it in AWS's format. */
+static void write_record(struct buffer *out, const char *connector, struct sluice_bytes payload)
+{
+    static struct sluice_header headers[] = {
+        HEADER("h", "v\n\"\\"), {BYTES("raw"), {"\0\377", 2}}, {BYTES("none"), {NULL, 0}},
+        HEADER("sluice-mapping", "not of the story"), {{"\377", 1}, BYTES("")}};
+    const struct dead_letter letter = {
+        .id = "01KAS7M3Q2ABCDEFGHJKMNPQRS",
+        .mapping = "orders",
+        .connector = connector,
+        .lane = "my/orders",
+        .source = "my/orders",
+        .partition = 3,
+        .position = UINT64_MAX,
+        .message_wall_us = INT64_C(1700000000123000),
+        .timestamp_kind = SLUICE_TIMESTAMP_APPENDED,
+        .token = "t\0\377",
+        .token_size = 3,
+        .message_id = BYTES("id-7"),
+        .key = {"k\0y", 3},
+        .payload = payload,
+        .headers = headers,
+        .header_count = COUNT(headers),
+        .class = DEAD_POISON,
+        .reason = "500: \"no such customer\"",
+        .status = 500,
+        .response = {"oops", 4},
+        .attempt_count = 5,
+        .last_wall_us = INT64_C(1700000200007000),
+    };
+    const struct letter_place place = {.connector = "http",
+                                       .source_connector = connector,
+                                       .servers = "s:1",
+                                       .target = "http://function/"};
+
+    buffer_init(out, 1 << 20);
+    letter_aws_write(out, &letter, &place);
+}
+
+static void is_the_letter(const struct foreign *foreign, struct sluice_bytes payload)
+{
+    assert_true(foreign->has_message);
+    assert_int_equal(foreign->payload.size, payload.size);
+    assert_true(!foreign->payload.data == !payload.data);
+    if (payload.size)
+        assert_memory_equal(foreign->payload.data, payload.data, payload.size);
+    assert_int_equal(foreign->key.size, 3);
+    assert_memory_equal(foreign->key.data, "k\0y", 3);
+    assert_int_equal(foreign->header_count, 5);
+    is_text(foreign->headers[0].value, "v\n\"\\");
+    assert_memory_equal(foreign->headers[1].value.data, "\0\377", 2);
+    assert_null(foreign->headers[2].value.data);
+    is_text(foreign->headers[3].name, "sluice-mapping");
+    is_text(foreign->headers[4].name, "\377");
+    is_text(foreign->headers[4].value, "");
+}
+
+/* Of every kind of source, without a header of the story: nothing of a message changes. */
+static void sluice_s_own_in_aws_s_format(void **state)
+{
+    static const char *const connectors[] = {"kafka", "rabbitmq", "sqs", "pubsub", "spool"};
+    static const struct sluice_bytes payloads[] = {
+        BYTES(" {\"a\": 1.10}\n"), BYTES("\"text\""), BYTES("a\tb\303\244\\"), {"\0\377\1", 3},
+        BYTES("{\"base64\":\"AA==\"}"), BYTES(""), {NULL, 0}};
+
+    for (size_t i = 0; i < COUNT(connectors) * COUNT(payloads); i++) {
+        struct sluice_bytes payload = payloads[i % COUNT(payloads)];
+        struct foreign foreign;
+        struct buffer out;
+
+        write_record(&out, connectors[i / COUNT(payloads)], payload);
+        foreign_read(&(struct sluice_message){.payload = {out.data, out.size}}, NULL, 0, &foreign);
+        is_the_letter(&foreign, payload);
+        assert_string_equal(foreign.by, "sluice");
+        is_text(foreign.source, "my/orders");
+        is_text(foreign.message_id, "id-7");
+        assert_true(foreign.is_whole);
+        assert_int_equal(foreign.partition, 3);
+        assert_true(foreign.has_position && foreign.position == UINT64_MAX);
+        assert_int_equal(foreign.class, DEAD_POISON);
+        assert_string_equal(foreign.reason, "500: \"no such customer\"");
+        assert_int_equal(foreign.token.size, 3);
+        assert_memory_equal(foreign.token.data, "t\0\377", 3);
+        is_text(foreign.answer, "oops");
+        assert_int_equal(foreign.attempts, 5);
+        assert_int_equal(foreign.status, 500);
+        assert_true(foreign.failed_ms == INT64_C(1700000200007));
+        assert_true(foreign.timestamp_ms == INT64_C(1700000000123));
+        assert_int_equal(foreign.timestamp_kind, SLUICE_TIMESTAMP_APPENDED);
+        foreign_fini(&foreign);
+        buffer_fini(&out);
+    }
+}
+
+/* With the story in headers: their letter's record, or a message that is the record of another letter. */
+static void a_record_of_another_letter_is_a_message(void **state)
+{
+    struct sluice_header headers[] = {
+        HEADER("sluice-mapping", "m"), HEADER("sluice-class", "age"), HEADER("sluice-error", "too old"),
+        HEADER("sluice-id", "01KAS7M3Q2ABCDEFGHJKMNPQRS"), HEADER("own", "kept")};
+    struct sluice_message message = {0};
+    struct foreign foreign;
+    struct buffer out;
+
+    write_record(&out, "rabbitmq", (struct sluice_bytes)BYTES("x"));
+    message.payload = (struct sluice_bytes){out.data, out.size};
+    foreign_read(&message, headers, COUNT(headers), &foreign);
+    is_the_letter(&foreign, (struct sluice_bytes)BYTES("x"));
+    foreign_fini(&foreign);
+    headers[3].value = (struct sluice_bytes)BYTES("01M8H13YK4JFMZ4TSX2JQNBHQY");
+    foreign_read(&message, headers, COUNT(headers), &foreign);
+    assert_ptr_equal(foreign.payload.data, out.data);
+    assert_int_equal(foreign.payload.size, out.size);
+    assert_int_equal(foreign.header_count, 1);
+    assert_string_equal(foreign.reason, "too old");
+    foreign_fini(&foreign);
+    buffer_fini(&out);
+}
+
+static void a_payload_that_was_too_large(void **state)
 {
     static const struct sluice_header headers[] = {
         HEADER("sluice-mapping", "orders"), HEADER("sluice-class", "age"),
-        HEADER("sluice-error", "too old"), HEADER("sluice-source", "my-orders"),
-        HEADER("sluice-partition", "3"), HEADER("sluice-position", "15"),
-        HEADER("sluice-id", "01M8H13YK4JFMZ4TSX2JQNBHQY"), HEADER("sluice-payload-kept", "host-1")};
-    struct foreign foreign = read_it(
-        headers, 6,
-        AWS_KAFKA "\"KafkaBatchInfo\":{\"batchSize\":1},\"payload\":{\"records\":{\"my-orders-3\":"
-                  "[{\"offset\":15,\"value\":\"AP92\",\"headers\":[{\"h\":[104]}]}]}}}");
+        HEADER("sluice-error", "too old"), HEADER("sluice-id", "01M8H13YK4JFMZ4TSX2JQNBHQY"),
+        HEADER("sluice-payload-kept", "host-1")};
+    struct foreign foreign = read_it(headers, COUNT(headers), NULL);
 
-    is_at(&foreign, "my-orders", 3, 15);
-    assert_int_equal(foreign.class, DEAD_AGE);
-    assert_string_equal(foreign.reason, "too old");
-    assert_true(foreign.has_message);
-    assert_int_equal(foreign.payload.size, 3);
-    assert_int_equal(foreign.header_count, 1);
-    is_text(foreign.headers[0].name, "h");
-    foreign_fini(&foreign);
-    foreign = read_it(headers, COUNT(headers), NULL);
     assert_false(foreign.has_message);
     assert_string_equal(foreign.reason,
                         "too old; its payload is kept on host host-1 as 01M8H13YK4JFMZ4TSX2JQNBHQY");
     foreign_fini(&foreign);
+}
+
+/* Cut off, or with one byte changed, at every place: no read past the end (under a sanitizer), and a
+ * message only where all of it is there. */
+static void a_record_that_is_damaged(void **state)
+{
+    struct foreign foreign;
+    struct buffer out;
+
+    write_record(&out, "sqs", (struct sluice_bytes)BYTES("a\tb"));
+    for (size_t i = 0; i < out.size; i++) {
+        char *copy = malloc(out.size);
+
+        memcpy(copy, out.data, out.size);
+        memmove(copy + out.size - i, copy, i);
+        foreign_read(&(struct sluice_message){.payload = {copy + out.size - i, i}}, NULL, 0, &foreign);
+        assert_false(foreign.has_message);
+        foreign_fini(&foreign);
+        for (const char *c = "\"{[0\\"; *c; c++) {
+            memcpy(copy, out.data, out.size);
+            copy[i] = *c;
+            foreign_read(&(struct sluice_message){.payload = {copy, out.size}}, NULL, 0, &foreign);
+            foreign_fini(&foreign);
+        }
+        free(copy);
+    }
+    buffer_fini(&out);
 }
 
 /* Nobody that is known, or nonsense in the name of somebody: never more than is there. */
@@ -378,7 +512,10 @@ int main(void)
         cmocka_unit_test(aws_kafka_with_the_message),
         cmocka_unit_test(aws_kafka_without_it),
         cmocka_unit_test(a_function_s_own_queue),
-        cmocka_unit_test(sluice_s_own_otherwise),
+        cmocka_unit_test(sluice_s_own_in_aws_s_format),
+        cmocka_unit_test(a_record_of_another_letter_is_a_message),
+        cmocka_unit_test(a_payload_that_was_too_large),
+        cmocka_unit_test(a_record_that_is_damaged),
         cmocka_unit_test(sqs),
         cmocka_unit_test(nonsense_is_not_told),
         cmocka_unit_test(what_is_cut_off),
