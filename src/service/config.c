@@ -62,6 +62,9 @@ const struct sluice_option service_table[] = {
      "How: for people, JSON or logfmt; auto is for people on a terminal, else logfmt."},
     {"store_size", SLUICE_BYTES, 0, "1 GiB", INT64_C(1) << 20, INT64_C(1) << 42, NULL,
      "How large the store of tokens may grow."},
+    {"memory", SLUICE_BYTES, 0, NULL, INT64_C(16) << 20, INT64_C(1) << 42, NULL,
+     "What the messages that all mappings have received and not finished may take together; half of "
+     "what the machine, or the memory limit of the service, allows if unset."},
     {"metrics.lanes", SLUICE_INT, 0, "100", 0, LANE_SLOTS_MOST, NULL,
      "Lanes of a mapping that have metrics of their own; the others are summed. 0: none at all."},
     {"prices.currency", SLUICE_STRING, 0, NULL, 0, 0, NULL,
@@ -176,6 +179,7 @@ static void read_service(struct service_settings *service, const struct sluice_v
                               ? overrides->log_format
                               : (enum log_format)options_choice(settings, "log.format");
     service->store_bytes = (size_t)options_number(settings, "store_size");
+    service->memory = options_is_set(settings, "memory") ? (uint64_t)options_number(settings, "memory") : 0;
     read_prices(&service->prices, settings);
     config_traces_read(settings, &service->traces, problems);
     service->metric_lanes = (uint32_t)options_number(settings, "metrics.lanes");

@@ -82,6 +82,7 @@ struct service_settings {
     struct control_http_settings control_http;
     enum log_level log_level;
     enum log_format log_format;
+    uint64_t memory;    /* bytes that messages of all mappings may hold; 0: unset */
     size_t store_bytes; /* how large the token store may grow */
     struct prices prices;
     struct trace_settings traces;

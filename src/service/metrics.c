@@ -75,6 +75,7 @@ READ(read_overdue, sample->parked.due_wall_us && sample->parked.due_wall_us < sc
                        ? (double)(scrape->wall_us - sample->parked.due_wall_us) / CLOCK_SECOND
                        : 0)
 READ(read_park_full, sample->parked.full)
+READ(read_memory_short, status->memory_short)
 READ(read_in_flight, status->in_flight)
 READ(read_limit, status->limit)
 READ(read_unfinished, status->unfinished)
@@ -141,6 +142,9 @@ static const struct metric metrics[] = {
      "How long the retry that was due first is overdue; 0 if none is.", read_overdue},
     {"sluice_park_full", "gauge", "1 while retry.park_bytes keeps messages from being parked.",
      read_park_full},
+    {"sluice_memory_short", "gauge",
+     "1 while messages of other mappings take what memory of sluice.yaml allows all of them.",
+     read_memory_short},
     {"sluice_suspects", "gauge", "Messages that wait for a witness.", read_suspects},
     {"sluice_lanes", "gauge", "Lanes assigned.", read_lanes},
     {"sluice_lag_messages", "gauge",
@@ -436,6 +440,17 @@ static void write_stores(const struct recorder_stats *stores, const struct page 
     write_histogram(page, &family, NULL, &stores->commit_duration, NULL);
 }
 
+static void write_memory(struct supervisor *supervisor, const struct page *page)
+{
+    const struct allowance *allowance = supervisor_allowance(supervisor);
+
+    write_one(page, "sluice_memory_held_bytes", "gauge",
+              "Memory that received messages of all mappings take.",
+              (double)atomic_load(&allowance->held));
+    write_one(page, "sluice_memory_limit_bytes", "gauge",
+              "What they may take: memory of sluice.yaml.", (double)atomic_load(&allowance->most));
+}
+
 static void write_replays(struct replays *replays, const struct page *page)
 {
     struct replays_totals totals;
@@ -565,6 +580,7 @@ void metrics_write(struct supervisor *supervisor, struct replays *replays,
     write_states(&scrape, &page);
     write_histograms(&scrape, &page);
     write_lanes(&scrape, &page);
+    write_memory(supervisor, &page);
     write_stores(&scrape.stores, &page);
     write_replays(replays, &page);
     write_traces(supervisor, &page);

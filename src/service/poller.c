@@ -33,6 +33,7 @@ static struct sluice_room present_room(const struct poller *poller)
         room.messages = RECEIVE_MESSAGES;
     if (room.messages > most)
         room.messages = most;
+    poller_memory_bound(poller, &room);
     if (poller->stopping || poller->paused || !room.messages)
         room = (struct sluice_room){0};
     return room;
@@ -168,6 +169,7 @@ static void receive(struct poller *poller, int64_t now_us)
     poller->readable = false;
     poller_settle_all(poller);
     again_us = poller->connector->receive(poller->instance, &room);
+    poller_memory_tell(poller);
     if (poller->muted)
         watch_connector(poller);
     poller->readable = again_us == 0;
@@ -230,6 +232,7 @@ static void publish_status(struct poller *poller, int64_t now_us)
     present->suspects = engine_suspects(poller->engine);
     present->dead_letters_stuck = poller->dead.failing;
     present->records_stuck = poller->finished.failing || poller->parked.failing;
+    present->memory_short = poller_memory_short(poller, now_us);
     present->begun = true;
     present->turn_us = now_us;
     poller_watch_fill(poller, now_us);
@@ -269,6 +272,7 @@ static void turn(struct poller *poller)
     poller_answer_refused(poller);
     poller_record(poller, now_us);
     poller_release_all(poller);
+    poller_memory_tell(poller);
     publish_status(poller, now_us);
     until_us = earliest(until_us, now_us + TURN_MOST_US);
     until_us = earliest(until_us, poller_record_again_us(poller));
@@ -304,6 +308,7 @@ static void *run(void *argument)
     poller_park_end(poller);
     if (poller->reader)
         store->ops->reader_free(poller->reader);
+    poller_memory_end(poller);
     poller->status_us = 0;
     poller->present.lanes = 0;
     atomic_store(&poller->ended, true);

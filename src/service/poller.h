@@ -13,6 +13,7 @@
 
 #include "base/histogram.h"
 #include "core/engine.h"
+#include "service/allowance.h"
 #include "service/books.h"
 #include "service/claims.h"
 #include "service/mapping.h"
@@ -31,6 +32,7 @@ struct poller_context {
     struct replay_source *replay; /* letters to work on, as `mapping` has them for its source; NULL:
                                      the source itself */
     struct park *park; /* NULL: nothing is parked */
+    struct allowance *allowance; /* of memory; NULL: only the mapping's own bounds hold */
 };
 
 /* What went wrong lately; the same text again counts up. */
@@ -77,6 +79,7 @@ struct poller_status {
     bool dead_letters_stuck;  /* dead letters cannot be written */
     struct publisher_status publisher; /* of all pollers; zero where none is */
     bool records_stuck;       /* tokens cannot be recorded */
+    bool memory_short;        /* others hold the memory that it could receive into */
     bool begun;               /* its loop has turned at least once */
     int64_t turn_us;          /* monotonic, of the last turn of its loop, or of its start */
 };

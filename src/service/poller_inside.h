@@ -90,6 +90,8 @@ struct poller {
     char *servers;
     struct random random;
     struct claim_waiter *unread; /* messages whose token could not be looked up */
+    uint64_t held_told;         /* bytes, to the allowance */
+    int64_t memory_told_us;     /* that there is no more */
     int64_t deliveries_told_us; /* that a message was delivered often */
     int64_t token_retry_us; /* the token store could not be read: try again then */
 
@@ -238,6 +240,16 @@ void poller_park_record(struct poller *poller, struct recording *recording);
 void poller_park_free_rows(struct recording *recording);
 /* Fills in the rows that go with messages that are finished, and returns how many. */
 size_t poller_park_list_done(struct poller *poller, struct recording *recording);
+
+/* poller_memory.c */
+/* Keeps `room` within what is left of the memory of all. Who holds nothing may take a batch whatever others
+ * hold, and who waits for a witness may take one: else what fills the memory could be what waits. */
+void poller_memory_bound(const struct poller *poller, struct sluice_room *room);
+/* Tells how much it holds; and that it holds nothing any more. */
+void poller_memory_tell(struct poller *poller);
+void poller_memory_end(struct poller *poller);
+/* Whether it is held back though it has little itself. That is logged here. */
+bool poller_memory_short(struct poller *poller, int64_t now_us);
 
 /* poller_filter.c */
 enum filter_answer poller_filter(void *argument, const struct message *message, struct fault *why);

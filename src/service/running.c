@@ -64,6 +64,7 @@ int running_prepare(struct running *running, struct fault *fault)
             .claims = running->claims,
             .book = running->book,
             .park = running->context->park,
+            .allowance = running->context->allowance,
         };
 
         running->pollers[i] = poller_new(&context, fault);
@@ -211,6 +212,7 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
     histogram_join(&sum->age, &more->age);
     sum->dead_letters_stuck |= more->dead_letters_stuck;
     sum->records_stuck |= more->records_stuck;
+    sum->memory_short |= more->memory_short;
     if (!sum->turn_us || more->turn_us < sum->turn_us)
         sum->turn_us = more->turn_us;
 }

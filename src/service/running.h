@@ -15,6 +15,7 @@ struct running_context {
     struct token_store *token_store;
     struct books *books;
     struct park *park;
+    struct allowance *allowance;
 };
 
 struct running {

@@ -247,6 +247,7 @@ static void take_settings(void *argument, const struct service_settings *setting
 {
     struct service *service = argument;
 
+    allowance_set(supervisor_allowance(service->supervisor), settings->memory);
     if (service->control_http)
         control_http_take(service->control_http, &settings->control_http);
 }

@@ -68,7 +68,8 @@ struct status_verdict status_judge(const struct supervisor_view *view,
 {
     static const struct word stuck = {"stuck", STATUS_BAD},
                              waiting = {"waiting_for_store", STATUS_BAD},
-                             park_full = {"park_full", STATUS_DEGRADED};
+                             park_full = {"park_full", STATUS_DEGRADED},
+                             memory_short = {"memory_short", STATUS_DEGRADED};
     const struct poller_status *status = &view->status;
 
     if (status->turn_us && now_us - status->turn_us > SUPERVISOR_STUCK_US)
@@ -85,6 +86,10 @@ struct status_verdict status_judge(const struct supervisor_view *view,
         return verdict(gate_words[status->gate], status->gate_text, status->gate_since_wall_us);
     if (view->parked.full)
         return verdict(park_full, "retry.park_bytes is used up; long retries wait at their source", 0);
+    if (status->memory_short)
+        return verdict(memory_short,
+                       "messages of other mappings take what `memory` of sluice.yaml allows all of them",
+                       0);
     return verdict(source_words[SLUICE_STATE_RUNNING], "", 0);
 }
 
@@ -256,6 +261,14 @@ static void list_left(void *argument, const char *mapping, const struct lot_stat
     json_array_append_new(argument, parked);
 }
 
+static json_t *memory_json(struct supervisor *supervisor)
+{
+    const struct allowance *allowance = supervisor_allowance(supervisor);
+
+    return json_pack("{s:I, s:I}", "held", (json_int_t)atomic_load(&allowance->held), "limit",
+                     (json_int_t)atomic_load(&allowance->most));
+}
+
 static void show_service(void *argument, const struct router_call *call,
                          struct router_answer *answer)
 {
@@ -264,8 +277,9 @@ static void show_service(void *argument, const struct router_call *call,
     json_t *left = json_array();
 
     parked_left_look(status->supervisor, list_left, left);
-    answer->body = json_pack("{s:s, s:i, s:o, s:o, s:o}", "version", SLUICE_VERSION, "pid",
+    answer->body = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "version", SLUICE_VERSION, "pid",
                              (int)getpid(), "started", json_value_time(status->started_wall_us),
+                             "memory", memory_json(status->supervisor),
                              "stores", stores_json(&listing.stores), "mappings",
                              listing.mappings);
     json_object_set_new(answer->body, "parked_without_mapping", left);

@@ -36,6 +36,7 @@ struct supervisor {
     struct configuration *first; /* held: its settings are the tracer's */
     struct tracer *tracer;       /* NULL: off */
     struct books *books;
+    struct allowance allowance;
     struct running_context context;
     bool stopping;
     pthread_mutex_t mutex; /* guards the slots and what they point to; the main thread reads freely */
@@ -98,6 +99,7 @@ struct supervisor *supervisor_new(struct configuration *configuration, struct fa
         }
     }
     supervisor->books = books_new(configuration->service.metric_lanes, supervisor->tracer);
+    allowance_set(&supervisor->allowance, configuration->service.memory);
     if (open_stores(supervisor, fault)) {
         supervisor_free(supervisor);
         return NULL;
@@ -107,6 +109,7 @@ struct supervisor *supervisor_new(struct configuration *configuration, struct fa
         .token_store = supervisor->tokens,
         .books = supervisor->books,
         .park = supervisor->park,
+        .allowance = &supervisor->allowance,
     };
     if (supervisor_apply(supervisor, configuration, &changes, fault)) {
         supervisor_free(supervisor);
@@ -613,6 +616,11 @@ void supervisor_prices(struct supervisor *supervisor, struct prices *ret_prices)
 void supervisor_tracer_stats(struct supervisor *supervisor, struct tracer_stats *ret_stats)
 {
     *ret_stats = tracer_stats(supervisor->tracer);
+}
+
+struct allowance *supervisor_allowance(struct supervisor *supervisor)
+{
+    return &supervisor->allowance;
 }
 
 struct books *supervisor_books(const struct supervisor *supervisor)

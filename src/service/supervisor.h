@@ -107,6 +107,8 @@ void supervisor_tracer_stats(struct supervisor *supervisor, struct tracer_stats 
 /* The prices of the latest configuration. */
 void supervisor_prices(struct supervisor *supervisor, struct prices *ret_prices);
 struct books *supervisor_books(const struct supervisor *supervisor);
+/* How much memory messages of all mappings may take. Any thread. */
+struct allowance *supervisor_allowance(struct supervisor *supervisor);
 const char *supervisor_state_directory(const struct supervisor *supervisor);
 
 #endif

@@ -320,3 +320,49 @@ def test_a_memory_limit_is_kept_whatever_waits(cluster, function, sluice, mappin
     peak = pathlib.Path(f"/proc/{sluice.pid}/status").read_text()
     print(re.search(r"VmHWM:.*", peak)[0])
     assert memory_limit.kills() == 0 and sluice.running
+
+
+def test_messages_of_all_mappings_share_the_memory(cluster, make_function, sluice, mapping_for):
+    """Mappings whose functions are down fill what `memory` allows and no more, whatever their own
+    buffers allow; those that find no room say so; and one that works goes on beside them."""
+    limit, count, size, most = 16 << 20, 4000, 16_000, 0
+    broken, good = make_function(), make_function()
+    broken.refuse()
+    sluice.settings(memory="16 MiB")
+    for n in range(4):
+        topic = cluster.topic(1)
+        cluster.produce(topic, list(numbered(count // 4, prefix=f"b{n}", size=size)))  # 64 MB in all
+        sluice.mapping(f"broken{n}", mapping_for(topic, batch={"size": 100},
+                                                 target={"http": {"url": broken.url}}))
+    topic = cluster.topic(1)
+    sluice.mapping("good", mapping_for(topic, target={"http": {"url": good.url}}))
+    sluice.start()
+
+    def held():
+        nonlocal most
+        memory = sluice.control("GET", "/v1/status")[1]["memory"]
+        assert memory["limit"] == limit
+        most = max(most, memory["held"])
+        return memory["held"]
+    until(lambda: held() > limit * 0.7, 30 * PATIENCE, lambda: f"memory in use, not {held()}")
+    assert "memory" in sluice.wait_for_event("memory_short", 10 * PATIENCE)["effect"]
+    does_not_spin(sluice)
+    for part in range(5):
+        cluster.produce(topic, list(numbered(100, prefix=f"g{part}", size=size)))
+        good.wait_done(ids(100, prefix=f"g{part}"), 20 * PATIENCE)
+        held()
+    broken.listen()
+    until(lambda: held() >= 0 and len(broken.done) == count, 60 * PATIENCE,
+          lambda: f"all done, not {len(broken.done)}")
+    until(lambda: held() == 0, 10 * PATIENCE, lambda: f"memory given back, not {held()}")
+    assert most < limit * 1.5
+
+
+def test_the_memory_that_messages_take_is_changed_by_a_reload(cluster, sluice, mapping_for):
+    sluice.mapping("m", mapping_for(cluster.topic(1)))
+    sluice.start()
+    assert 0 < sluice.control("GET", "/v1/status")[1]["memory"]["limit"] < 1 << 50
+    sluice.settings(memory="32 MiB")
+    status, answer = sluice.control("POST", "/v1/reload")
+    assert (status, answer["needs_restart"]) == (200, [])
+    assert sluice.control("GET", "/v1/status")[1]["memory"]["limit"] == 32 << 20

@@ -590,13 +590,13 @@ static const char *const service_mistakes[][2] = {
     {"defaults: { filter: [] }\n",
      "etc/sluice.yaml:1:21: filter: found 0 patterns, expected 1 to 32\n"},
     {"- a\n", "etc/sluice.yaml:1:1: found a list, expected a map of state_directory, "
-              "connector_directory, mappings, listen, control, control_http, log, store_size, metrics, prices, traces, defaults\n"},
+              "connector_directory, mappings, listen, control, control_http, log, store_size, memory, metrics, prices, traces, defaults\n"},
     {"mappings: nowhere\n", "etc/nowhere: cannot be read: No such file or directory\n"},
     {"state_directory: [a]\n",
      "etc/sluice.yaml:1:18: state_directory: found a list, expected a path\n"},
     {"batch: { size: 1 }\n",
      "etc/sluice.yaml:1:1: batch: no such key; known here: state_directory, "
-     "connector_directory, mappings, listen, control, control_http, log, store_size, metrics, prices, traces, defaults\n"},
+     "connector_directory, mappings, listen, control, control_http, log, store_size, memory, metrics, prices, traces, defaults\n"},
     {"listen: [\n", "etc/sluice.yaml:2:1: not YAML: did not find expected node content while "
                     "parsing a flow node that began in line 2\n"},
 };
