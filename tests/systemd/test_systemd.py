@@ -253,10 +253,12 @@ def test_instances_stand_beside_each_other(cluster, function, machine, mapping_f
         machine.run("systemctl", "reload", "sluice@one")
         machine.run("systemctl", "stop", "sluice@one")
         machine.run("systemctl", "start", "sluice@one.socket")
-        # Who asks starts the instance, which may be connecting still; and its reload is its own.
+        # Who asks starts the instance, which may be connecting still.
         _, text = machine.run("sluice", "status", "--socket", "/run/sluice-one-control.sock",
                               with_code=True)
         assert "orders" in text, text
+        # A reload that comes while it starts is one with the start; one that comes then is its own.
+        until(lambda: machine.show("sluice@one", "ActiveState") == "active", 20 * PATIENCE, "the start")
         machine.run("systemctl", "reload", "sluice@one")
         entries = machine.run("journalctl", "SLUICE_EVENT=reloaded", "_SYSTEMD_UNIT=sluice@one.service",
                               "--no-pager", "-o", "cat")
