@@ -196,7 +196,7 @@ test-systemd:
 test-docker:
 	@tests/dependencies systemd
 	@$(MAKE) --no-print-directory all
-	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/docker/test_image.py
+	@SLUICE_BUILD=$(B) tests/integration/run -n0 tests/docker
 
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
