@@ -157,6 +157,15 @@ static bool any_broker_up(json_t *brokers)
     return false;
 }
 
+bool kafka_statistics_up(const char *text)
+{
+    json_t *root = json_loads(text, 0, NULL);
+    bool up = any_broker_up(json_object_get(root, "brokers"));
+
+    json_decref(root);
+    return up;
+}
+
 static void on_statistics(struct kafka *kafka, const char *text)
 {
     json_t *root = json_loads(text, 0, NULL), *topic;

@@ -92,6 +92,7 @@ struct kafka {
     size_t unreported; /* publications whose outcome the host does not know */
     struct kafka_refusal *refusals;
     bool producer_broken; /* by a fatal error: a new one is made when all is reported */
+    bool producer_away;   /* no broker answered it yet, or since it last said so */
 };
 
 int64_t kafka_now(void);
@@ -150,6 +151,8 @@ void kafka_nudge(struct kafka *kafka);
 /* events.c */
 void kafka_serve_events(struct kafka *kafka);
 void kafka_on_log(struct kafka *kafka, rd_kafka_event_t *event);
+/* Whether a broker is connected, by librdkafka's statistics. */
+bool kafka_statistics_up(const char *text);
 void kafka_lag(void *instance, void *lane, struct sluice_lag *ret_lag);
 
 /* publish.c */

@@ -30,7 +30,9 @@ int kafka_publish_start(struct kafka *kafka)
     /* How long a topic that is not there is waited for, as it may just have been made. */
     rd_kafka_conf_set(conf, "topic.metadata.propagation.max.ms", "5000", error, sizeof error);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
-                                       RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
+                                       RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH |
+                                       (kafka->publishes_only ? RD_KAFKA_EVENT_STATS : 0));
+    kafka->producer_away = true;
     kafka->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error);
     if (!kafka->producer) {
         rd_kafka_conf_destroy(conf);
@@ -128,14 +130,31 @@ int kafka_publish(void *instance, const struct sluice_publication *publication)
     return 0;
 }
 
+/* A topic's trouble lasts until it takes something. */
+static void tell_topic(struct kafka *kafka, rd_kafka_resp_err_t code, const char *text)
+{
+    if (!kafka->publishes_only || kafka->stopping)
+        return;
+    if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        kafka_state(kafka, SLUICE_STATE_MISSING,
+                    "%s; it is tried again and again: create the topic or correct %s.kafka.topic", text,
+                    kafka_part(kafka));
+    else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        kafka_state(kafka, SLUICE_STATE_UNAUTHORISED,
+                    "%s; it is tried again and again: allow this user to WRITE to it", text);
+    else if (!code)
+        kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
+    if (!code)
+        kafka->producer_away = false;
+}
+
 static void report(struct kafka *kafka, const rd_kafka_message_t *message)
 {
-    char text[KAFKA_TEXT];
+    char text[KAFKA_TEXT] = "";
 
     if (message->err)
         explain(text, rd_kafka_topic_name(message->rkt), message->err);
-    else if (kafka->publishes_only && !kafka->stopping)
-        kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
+    tell_topic(kafka, message->err, text);
     tell(kafka, message->_private, message->err, text);
 }
 
@@ -152,6 +171,18 @@ static void on_error(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
              code == RD_KAFKA_RESP_ERR__RESOLVE)
         kafka_state(kafka, SLUICE_STATE_UNREACHABLE, "no broker of %s answers: %s; it is tried again",
                     kafka->brokers, text);
+    else
+        return;
+    kafka->producer_away = true;
+}
+
+/* A connection that works again while nothing is to be published. */
+static void on_statistics(struct kafka *kafka, const char *text)
+{
+    if (!kafka->producer_away || kafka->stopping || !kafka_statistics_up(text))
+        return;
+    kafka->producer_away = false;
+    kafka_state(kafka, SLUICE_STATE_RUNNING, NULL);
 }
 
 static void serve(struct kafka *kafka, rd_kafka_event_t *event)
@@ -171,6 +202,9 @@ static void serve(struct kafka *kafka, rd_kafka_event_t *event)
         break;
     case RD_KAFKA_EVENT_ERROR:
         on_error(kafka, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
+        break;
+    case RD_KAFKA_EVENT_STATS:
+        on_statistics(kafka, rd_kafka_event_stats(event));
         break;
     default:
         break;

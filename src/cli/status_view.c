@@ -137,10 +137,20 @@ static void print_since(const json_t *object, const char *name, char *text, size
 
 /* ---- the list ---- */
 
+/* Whether dead letters go to a place that takes none now, though nothing may wait for it yet. */
+static bool place_is_away(const json_t *place)
+{
+    const char *state = text_of(place, "state");
+
+    return *state && strcmp(state, "running") && strcmp(state, "connecting") &&
+           strcmp(state, "stopped");
+}
+
 /* The line of a list below the mapping's own; false: nothing to say. */
 static bool explain(const json_t *mapping, char *text, size_t room)
 {
     const json_t *error = json_array_get(json_object_get(mapping, "errors"), 0);
+    const json_t *place = json_object_get(mapping, "dead_letter_to");
     const char *reason = text_of(mapping, "reason");
     int64_t passed_us = passed_since(error, "last");
     char since[64], span[SCREEN_SPAN];
@@ -148,6 +158,12 @@ static bool explain(const json_t *mapping, char *text, size_t room)
     if (*reason) {
         print_since(mapping, "since", since, sizeof since);
         snprintf(text, room, "  %s%s", reason, since);
+        return true;
+    }
+    if (place_is_away(place)) {
+        print_since(place, "since", since, sizeof since);
+        snprintf(text, room, "  the place of its dead letters, %s, is %s%s: %s",
+                 text_of(place, "place"), text_of(place, "state"), since, text_of(place, "reason"));
         return true;
     }
     if (passed_us < 0 || passed_us > RECENT_US)
@@ -272,6 +288,31 @@ static void print_parked(const struct screen *screen, const json_t *parked)
                 json_is_true(json_object_get(parked, "full")) ? ", full" : "");
 }
 
+/* Where its dead letters go in place of the state directory. */
+static void print_place(const struct screen *screen, const json_t *place)
+{
+    const char *reason = text_of(place, "reason"), *error = text_of(place, "last_error");
+    char since[64], span[SCREEN_SPAN], kept[64] = "", failures[64] = "";
+
+    if (!json_is_object(place))
+        return;
+    if (number_of(place, "kept"))
+        snprintf(kept, sizeof kept, ", %lld of them kept here",
+                 (long long)number_of(place, "kept"));
+    if (number_of(place, "failures"))
+        snprintf(failures, sizeof failures, ", %lld tries failed",
+                 (long long)number_of(place, "failures"));
+    print_since(place, "since", since, sizeof since);
+    screen_line(screen, place_is_away(place) ? SCREEN_RED : NULL, "  letters to %s, %s%s%s%s",
+                text_of(place, "place"), text_of(place, "state"), since, *reason ? ": " : "", reason);
+    screen_line(screen, NULL, "             %lld written, %lld waiting%s%s",
+                (long long)number_of(place, "published"), (long long)number_of(place, "waiting"), kept,
+                failures);
+    if (*error && strcmp(error, reason))
+        screen_line(screen, SCREEN_DIM, "             last error %s ago: %s",
+                    screen_span(passed_since(place, "last_error_at"), span), error);
+}
+
 /* Where one lane is behind, the sum does not tell which. */
 static void print_lanes(const struct screen *screen, const json_t *lanes)
 {
@@ -319,6 +360,7 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
                 (long long)number_of(mapping, "retries_waiting"),
                 (long long)number_of(mapping, "suspects"));
     print_parked(screen, json_object_get(mapping, "parked"));
+    print_place(screen, json_object_get(mapping, "dead_letter_to"));
     screen_line(screen, NULL,
                 "  in all     %lld received, %lld done, %lld duplicates, %lld dead letters",
                 (long long)count_of(mapping, "received"), (long long)count_of(mapping, "done"),

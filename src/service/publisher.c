@@ -80,6 +80,27 @@ static void answer(struct publisher *publisher)
 
 /* ---- the state ---- */
 
+const char *publisher_state_name(uint32_t state)
+{
+    static const char *const names[] = {
+        [0] = "stopped",
+        [SLUICE_STATE_CONNECTING] = "connecting",
+        [SLUICE_STATE_RUNNING] = "running",
+        [SLUICE_STATE_UNREACHABLE] = "unreachable",
+        [SLUICE_STATE_UNAUTHORISED] = "unauthorised",
+        [SLUICE_STATE_MISSING] = "missing",
+        [SLUICE_STATE_FAILED] = "failed",
+    };
+
+    return names[state];
+}
+
+void publisher_note_error(struct publisher *publisher, const char *text)
+{
+    snprintf(publisher->present.error, sizeof publisher->present.error, "%s", text);
+    publisher->present.error_wall_us = clock_wall();
+}
+
 static const char *why_stuck(const struct publisher *publisher, int64_t now_us)
 {
     if (!publisher->tasks)
@@ -88,7 +109,8 @@ static const char *why_stuck(const struct publisher *publisher, int64_t now_us)
         return publisher->error;
     if (now_us - publisher->tasks->since_us < STUCK_US)
         return NULL;
-    return publisher->state_text[0] ? publisher->state_text : "it confirms nothing";
+    return publisher->present.state_text[0] ? publisher->present.state_text
+                                            : "it confirms nothing";
 }
 
 static void tell_stuck(struct publisher *publisher, const char *why, int64_t now_us)
@@ -222,6 +244,9 @@ static void *run(void *argument)
     pthread_mutex_lock(&publisher->status_lock);
     publisher->status.turn_us = 0;
     publisher->status.stuck = false;
+    publisher->status.state = 0;
+    publisher->status.state_wall_us = clock_wall();
+    publisher->status.state_text[0] = '\0';
     pthread_mutex_unlock(&publisher->status_lock);
     atomic_store(&publisher->ended, true);
     return NULL;
@@ -298,6 +323,9 @@ int publisher_start(struct publisher *publisher, struct fault *fault)
     char name[16];
     int failed;
 
+    publisher->present.state = SLUICE_STATE_CONNECTING;
+    publisher->present.state_wall_us = clock_wall();
+    publisher->status = publisher->present;
     publisher->status.turn_us = clock_now();
     failed = pthread_create(&publisher->thread, NULL, run, publisher);
     if (failed)

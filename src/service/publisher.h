@@ -25,6 +25,11 @@ struct publisher_status {
     uint64_t waiting;   /* letters that are not there yet */
     bool stuck;         /* they cannot be written now */
     char text[400];     /* why; "" where not */
+    uint32_t state;     /* enum sluice_state, as the connector last told it; 0: it does not run */
+    int64_t state_wall_us; /* since when */
+    char state_text[300];  /* why, "": nothing to say */
+    char error[300];       /* the last that went wrong, of letters or the connection; "": nothing yet */
+    int64_t error_wall_us;
     int64_t turn_us;    /* monotonic, of its loop; 0: it does not run */
 };
 
@@ -42,6 +47,8 @@ void publisher_finish(struct publisher *publisher);
 bool publisher_ended(const struct publisher *publisher);
 /* Joins the thread; after that no mailbox is in its hands. Once finished. NULL is fine. */
 void publisher_free(struct publisher *publisher);
+/* `running`, `unreachable`, ...; `stopped` for 0. */
+const char *publisher_state_name(uint32_t state);
 /* Any thread. */
 void publisher_read_status(struct publisher *publisher, struct publisher_status *ret_status);
 

@@ -54,8 +54,6 @@ struct publisher {
     void *instance; /* NULL: closed */
     bool started;
     int64_t start_us, receive_us;
-    uint32_t state; /* enum sluice_state */
-    char state_text[512];
 
     struct loop *loop;
     struct mailbox mailbox;
@@ -79,6 +77,10 @@ struct publisher {
     struct publisher_status status; /* shared, under the lock */
     struct publisher_status present;
 };
+
+/* publisher.c */
+/* Keeps the text as the last error. */
+void publisher_note_error(struct publisher *publisher, const char *text);
 
 /* publisher_send.c */
 extern const struct sluice_host_api publisher_host_api;

@@ -87,6 +87,7 @@ static void fail(struct publisher *publisher, const char *error)
     publisher->present.failures++;
     publisher->failing = true;
     snprintf(publisher->error, sizeof publisher->error, "%s", error);
+    publisher_note_error(publisher, error);
     if (now_us < publisher->retry_us)
         return; /* one of several that failed together */
     for (unsigned i = 0; i < publisher->failures && pause_us < RETRY_MOST_US; i++)
@@ -142,6 +143,7 @@ static void host_unpublishable(struct sluice_host *host, void *cookie, const cha
     }
     parcel->state = PARCEL_TO_KEEP;
     snprintf(publisher->error, sizeof publisher->error, "%s", error);
+    publisher_note_error(publisher, error);
 }
 
 /* ---- what does not fit ---- */
@@ -177,6 +179,7 @@ void publisher_kept(struct publisher *publisher, int64_t now_us)
         publisher->keep_us = now_us + KEEP_RETRY_US;
         publisher->failing = true;
         snprintf(publisher->error, sizeof publisher->error, "%.300s", publisher->keep_job.fault.text);
+        publisher_note_error(publisher, publisher->error);
         return;
     }
     memcpy(parcel->letter->id, publisher->keep_letter.id, sizeof parcel->letter->id);
@@ -198,19 +201,24 @@ static void host_log(struct sluice_host *host, uint32_t level, const char *event
 
 static void host_state(struct sluice_host *host, uint32_t state, const char *text)
 {
-    static const char *const names[] = {"",           "connecting",   "running", "unreachable",
-                                        "unauthorised", "missing", "failed"};
     struct publisher *publisher = host->publisher;
+    struct publisher_status *present = &publisher->present;
+    char before[sizeof present->state_text];
 
     if (state == 0 || state > SLUICE_STATE_FAILED)
         state = SLUICE_STATE_FAILED;
-    if (publisher->state == state && strcmp(publisher->state_text, text ? text : "") == 0)
+    memcpy(before, present->state_text, sizeof before);
+    snprintf(present->state_text, sizeof present->state_text, "%s", text ? text : "");
+    if (present->state == state && strcmp(present->state_text, before) == 0)
         return;
-    publisher->state = state;
-    snprintf(publisher->state_text, sizeof publisher->state_text, "%s", text ? text : "");
+    if (present->state != state)
+        present->state_wall_us = clock_wall();
+    present->state = state;
+    if (text)
+        publisher_note_error(publisher, text);
     log_event(text ? LOG_WARNING : LOG_INFO, "place_state",
               LOG_TEXT("mapping", publisher->mapping->name), LOG_TEXT("place", publisher->to->text),
-              LOG_TEXT("state", names[state]), LOG_TEXT("text", text));
+              LOG_TEXT("state", publisher_state_name(state)), LOG_TEXT("text", text));
 }
 
 /* An instance that only publishes has no lanes and no messages. */

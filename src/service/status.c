@@ -169,10 +169,17 @@ static json_t *place_json(const struct mapping *mapping, const struct publisher_
 {
     if (!mapping->letters_to.connector)
         return json_null();
-    return json_pack("{s:o, s:I, s:I, s:I, s:I}", "place", json_value_text(mapping->letters_to.text),
-                     "published", (json_int_t)publisher->published, "kept",
-                     (json_int_t)publisher->kept, "failures", (json_int_t)publisher->failures,
-                     "waiting", (json_int_t)publisher->waiting);
+    return json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}",          //
+                     "place", json_value_text(mapping->letters_to.text),             //
+                     "state", publisher_state_name(publisher->state),                //
+                     "reason", json_value_text(publisher->state_text),               //
+                     "since", json_value_time(publisher->state_wall_us),             //
+                     "published", (json_int_t)publisher->published,                  //
+                     "kept", (json_int_t)publisher->kept,                            //
+                     "failures", (json_int_t)publisher->failures,                    //
+                     "waiting", (json_int_t)publisher->waiting,                      //
+                     "last_error", json_value_text(publisher->error),                //
+                     "last_error_at", json_value_time(publisher->error_wall_us));
 }
 
 static json_t *mapping_json(const struct supervisor_view *view, const struct recorder_stats *stores)

@@ -36,6 +36,17 @@ def wait_stuck(sluice, words, timeout=30):
     return found
 
 
+def wait_place(sluice, timeout=10, **wanted):
+    """What the status says of the place, once it says that too."""
+    found = {}
+
+    def fits():
+        found.update(state_of(sluice)["dead_letter_to"])
+        return wanted.items() <= found.items()
+    until(fits, timeout, lambda: f"{wanted} of the place ({found})")
+    return found
+
+
 def wait_letters(read, count, timeout=30):
     found = []
 
@@ -75,9 +86,10 @@ def test_of_a_topic_in_another_topic(cluster, function, sluice, mapping_for):
     assert headers["kafka_dlt-original-offset"] == "\0" * 8
     assert second["headers"]["sluice-position"] == "3"
     assert sluice.dead() == []
-    until(lambda: state_of(sluice)["dead_letter_to"] == {
-        "place": f"kafka {letters}", "published": 2, "kept": 0, "failures": 0, "waiting": 0}, 5,
-        "the place in the status")
+    place = wait_place(sluice, published=2)
+    assert place.pop("since") is not None
+    assert place == {"place": f"kafka {letters}", "state": "running", "reason": None, "published": 2,
+                     "kept": 0, "failures": 0, "waiting": 0, "last_error": None, "last_error_at": None}
     _, metrics = sluice.get("/metrics")
     assert 'sluice_dead_letters_published_total{mapping="m"} 2' in metrics
     assert 'sluice_dead_letters_waiting{mapping="m"} 0' in metrics
@@ -314,6 +326,71 @@ def test_what_is_too_large_for_the_place_is_kept_here(cluster, function, sluice,
     assert done.stdout.strip() == large
 
 
+# ---- its line in the status ----
+
+def shown(sluice, *arguments):
+    return run_cli("status", "--state", sluice.state, *arguments).stdout
+
+
+def test_the_status_tells_how_the_place_is(cluster, private_broker, function, sluice, mapping_for):
+    """Also while no letter waits: the next one would."""
+    place = private_broker().start()
+    topic, letters = cluster.topic(1), place.topic(1)
+    function.behave = poison(["m-0", "n-0"])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={
+        "to": to_kafka(place, letters, properties={"reconnect.backoff.max.ms": 500})}))
+    sluice.start()
+    first = wait_place(sluice, 20, state="running")  # before anything was published
+    assert (first["published"], first["last_error"]) == (0, None)
+    cluster.produce(topic, numbered(2))
+    wait_place(sluice, published=1)
+    assert f"  letters to kafka {letters}, running since " in shown(sluice, "m")
+    assert "             1 written, 0 waiting\n" in shown(sluice, "m")
+    assert letters not in shown(sluice)
+
+    place.kill()
+    away = wait_place(sluice, 20, state="unreachable")
+    assert away["since"] > first["since"] and place.address() in away["reason"]
+    assert away["waiting"] == 0 and state_of(sluice)["health"] == "good"
+    assert f"kafka {letters}, is unreachable since " in shown(sluice)
+    cluster.produce(topic, numbered(2, prefix="n"))
+    wait_place(sluice, 30, waiting=1)
+    wait_stuck(sluice, letters)
+    text = shown(sluice, "m")
+    assert f"  letters to kafka {letters}, unreachable since " in text and place.address() in text
+    assert "1 written, 1 waiting" in text
+
+    place.start()
+    back = wait_place(sluice, 60, state="running", published=2, waiting=0)
+    assert back["since"] > away["since"] and back["reason"] is None
+    assert back["last_error"] and back["last_error_at"] >= away["since"]
+    text = shown(sluice, "m")
+    assert "2 written, 0 waiting" in text and " ago: " in text
+    assert json.loads(shown(sluice, "m", "--json"))["dead_letter_to"] == back
+
+
+def test_the_status_of_a_place_that_comes_back_before_it_is_needed(cluster, private_rabbit, private_broker,
+                                                                   function, sluice, mapping_for):
+    server, place = private_rabbit().start(), private_broker().start()
+    topic, queue, letters = cluster.topic(1), server.queue(), place.topic(1)
+    for name, to in (("r", to_rabbitmq(server, queue=queue)),
+                     ("k", to_kafka(place, letters, properties={"reconnect.backoff.max.ms": 500}))):
+        mapping = mapping_for(topic, dead_letter={"to": to})
+        mapping["source"]["kafka"]["group"] += name
+        sluice.mapping(name, mapping)
+    sluice.start()
+
+    def states():
+        return [state_of(sluice, name)["dead_letter_to"]["state"] for name in "rk"]
+    until(lambda: states() == ["running"] * 2, 20, lambda: f"both places ({states()})")
+    server.kill()
+    place.kill()
+    until(lambda: states() == ["unreachable"] * 2, 20, lambda: f"no place ({states()})")
+    server.start()
+    place.start()
+    until(lambda: states() == ["running"] * 2, 60, lambda: f"both again ({states()})")
+
+
 # ---- the configuration ----
 
 @pytest.mark.parametrize("to, words", [
@@ -432,6 +509,8 @@ def test_an_http_api_that_is_away(cluster, function, sluice, mapping_for, make_k
     sluice.start()
     function.wait_done(["m-0", "m-2"], 20)
     assert "503" in wait_stuck(sluice, "dead letters cannot be written")["reason"]
+    place = wait_place(sluice, state="unreachable", waiting=1)
+    assert "503" in place["reason"] and "503" in place["last_error"]
     kind.server.behave = api
     cluster.wait_committed(group_of(topic), topic, 1)
     assert len(kind.queue.messages) == 1
