@@ -11,7 +11,8 @@
 #include "base/json_text.h"
 #include "base/memory.h"
 
-#define TEXT_MOST ((size_t)16 << 20)
+#define TEXT_MOST        ((size_t)16 << 20)
+#define POINTER_KEY_MOST 1024 /* bytes; what only tells where a letter is kept must not grow with it */
 
 /* Earlier ones of these would contradict the new ones. */
 static const char *const own_names[] = {
@@ -53,7 +54,7 @@ static struct sluice_header *next_header(struct writer *writer)
     return &story->headers[story->count++];
 }
 
-/* A place in the text, which may still move. */
+/* A place in the text, which may still move; absent where it does not fit. */
 static struct sluice_bytes keep(struct writer *writer, const void *data, size_t size)
 {
     struct buffer *text = &writer->story->text;
@@ -61,6 +62,8 @@ static struct sluice_bytes keep(struct writer *writer, const void *data, size_t 
 
     buffer_add(text, data, size);
     buffer_add(text, "", 1);
+    if (text->full)
+        return (struct sluice_bytes){NULL, 0};
     return (struct sluice_bytes){(void *)(uintptr_t)(at + 1), size};
 }
 
@@ -138,7 +141,8 @@ static void add_own(struct writer *writer, const char *kept_at)
     add_time(writer, "sluice-last-failure", letter->last_wall_us);
     if (letter->response.size)
         add(writer, "sluice-response", letter->response.data, letter->response.size);
-    if (letter->key.data && (!writer->place->keeps_keys || kept_at))
+    if (letter->key.data &&
+        (kept_at ? letter->key.size <= POINTER_KEY_MOST : !writer->place->keeps_keys))
         add(writer, "sluice-key", letter->key.data, letter->key.size);
     add_text(writer, "sluice-payload-kept", kept_at);
 }
@@ -285,8 +289,10 @@ void letter_story_write(struct letter_story *story, const struct dead_letter *le
     for (size_t i = borrowed; i < story->count; i++) {
         struct sluice_header *header = &story->headers[i];
 
-        header->name.data = story->text.data + (uintptr_t)header->name.data - 1;
-        header->value.data = story->text.data + (uintptr_t)header->value.data - 1;
+        if (header->name.data)
+            header->name.data = story->text.data + (uintptr_t)header->name.data - 1;
+        if (header->value.data)
+            header->value.data = story->text.data + (uintptr_t)header->value.data - 1;
     }
 }
 

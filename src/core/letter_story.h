@@ -45,13 +45,14 @@ struct letter_story {
  * -revision, -class, -error, -status, -attempts, -token, -connector, -source, -partition, -position,
  * -timestamp, -first-failure, -last-failure, -response, -key; what is absent is left out; times as
  * 2026-01-31T08:00:00.000Z. Then those of the styles. `kept_at` (NULL: nowhere): the host where the payload is kept under the
- * letter's id, as it did not fit; of the message's own headers there are none then. The letter's headers
- * are borrowed for the life of the story. */
+ * letter's id, as it did not fit; of the message's own headers there are none then, and a long key is
+ * left out. The letter's headers are borrowed for the life of the story. With `text.full` it would have
+ * been more than 16 MiB: it is not whole, and not to be published. */
 void letter_story_write(struct letter_story *story, const struct dead_letter *letter,
                         const struct letter_place *place, const char *kept_at);
 void letter_story_fini(struct letter_story *story);
 
-/* Appends AWS's record: requestContext, responseContext, version, timestamp, the batch's information
+/* Appends AWS's record, which is whole unless the buffer is full: requestContext, responseContext, version, timestamp, the batch's information
  * (KafkaBatchInfo, or MessageBatchInfo for what is not Kafka) and as `payload` the event with that one message, in AWS's shape where
  * there is one for the source, else in sluice's. */
 void letter_aws_write(struct buffer *out, const struct dead_letter *letter,

@@ -18,67 +18,13 @@
 #define KEEP_RETRY_US  CLOCK_SECOND
 #define BODY_MOST      ((size_t)1 << 30)
 
-/* ---- sending ---- */
-
-/* The same however often it is tried, so that whoever reads the place knows a letter again. */
-static void name_letter(struct publisher *publisher, struct dead_letter *letter)
-{
-    if (letter->id[0])
-        return;
-    publisher->sequence[0] = publisher->sequence[0] * UINT64_C(6364136223846793005) + 1442695040888963407u;
-    publisher->sequence[1] ^= publisher->sequence[0] >> 7;
-    dead_letter_store_id_write(letter->dead_wall_us, publisher->sequence, letter->id);
-}
+/* ---- outcomes ---- */
 
 static void let_go(struct parcel *parcel)
 {
     letter_story_fini(&parcel->story);
     buffer_fini(&parcel->body);
 }
-
-static struct sluice_bytes body_of(struct publisher *publisher, struct parcel *parcel)
-{
-    if (parcel->kept)
-        return (struct sluice_bytes){"", 0};
-    if (publisher->to->format == LETTER_MESSAGE)
-        return parcel->letter->payload;
-    buffer_init(&parcel->body, BODY_MOST);
-    letter_aws_write(&parcel->body, parcel->letter, &publisher->place);
-    return (struct sluice_bytes){parcel->body.data, parcel->body.size};
-}
-
-/* Whether the connector took it. */
-static bool send(struct publisher *publisher, struct parcel *parcel)
-{
-    struct sluice_publication publication = {.destination = publisher->to->name, .cookie = parcel};
-
-    name_letter(publisher, parcel->letter);
-    letter_story_write(&parcel->story, parcel->letter, &publisher->place,
-                       parcel->kept ? publisher->host_name : NULL);
-    publication.headers = parcel->story.headers;
-    publication.header_count = parcel->story.count;
-    publication.payload = body_of(publisher, parcel);
-    if (publisher->place.keeps_keys && !parcel->kept)
-        publication.key = parcel->letter->key;
-    parcel->state = PARCEL_SENT;
-    if (!publisher->connector->publish(publisher->instance, &publication))
-        return true;
-    parcel->state = PARCEL_WAITING;
-    let_go(parcel);
-    return false;
-}
-
-void publisher_send(struct publisher *publisher, int64_t now_us)
-{
-    if (!publisher->started || now_us < publisher->retry_us)
-        return;
-    for (struct task *task = publisher->tasks; task; task = task->next)
-        for (size_t i = 0; task->left && i < task->job->letter_count; i++)
-            if (task->parcels[i].state == PARCEL_WAITING && !send(publisher, &task->parcels[i]))
-                return;
-}
-
-/* ---- outcomes ---- */
 
 static void fail(struct publisher *publisher, const char *error)
 {
@@ -129,12 +75,11 @@ static void tell_kept(const struct publisher *publisher, const struct parcel *pa
               LOG_TEXT("error", error), LOG_TEXT("effect", effect));
 }
 
-static void host_unpublishable(struct sluice_host *host, void *cookie, const char *error)
+/* The place will never take it. */
+static void give_up(struct publisher *publisher, struct parcel *parcel, const char *error)
 {
-    struct publisher *publisher = host->publisher;
-    struct parcel *parcel = cookie;
-
     let_go(parcel);
+    publisher_note_error(publisher, error);
     if (parcel->kept) {
         tell_kept(publisher, parcel, error,
                   "it is whole in the state directory, and the place does not even take word of it");
@@ -143,7 +88,79 @@ static void host_unpublishable(struct sluice_host *host, void *cookie, const cha
     }
     parcel->state = PARCEL_TO_KEEP;
     snprintf(publisher->error, sizeof publisher->error, "%s", error);
-    publisher_note_error(publisher, error);
+}
+
+static void host_unpublishable(struct sluice_host *host, void *cookie, const char *error)
+{
+    give_up(host->publisher, cookie, error);
+}
+
+/* ---- sending ---- */
+
+/* The same however often it is tried, so that whoever reads the place knows a letter again. */
+static void name_letter(struct publisher *publisher, struct dead_letter *letter)
+{
+    if (letter->id[0])
+        return;
+    publisher->sequence[0] = publisher->sequence[0] * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    publisher->sequence[1] ^= publisher->sequence[0] >> 7;
+    dead_letter_store_id_write(letter->dead_wall_us, publisher->sequence, letter->id);
+}
+
+static struct sluice_bytes body_of(struct publisher *publisher, struct parcel *parcel)
+{
+    if (parcel->kept)
+        return (struct sluice_bytes){"", 0};
+    if (publisher->to->format == LETTER_MESSAGE)
+        return parcel->letter->payload;
+    buffer_init(&parcel->body, BODY_MOST);
+    letter_aws_write(&parcel->body, parcel->letter, &publisher->place);
+    return (struct sluice_bytes){parcel->body.data, parcel->body.size};
+}
+
+/* What is cut must not go out. */
+static const char *why_cut(const struct parcel *parcel)
+{
+    if (parcel->story.text.full)
+        return "its key and its story would be more than 16 MiB of headers";
+    return parcel->body.full ? "AWS's record of it would be larger than 1 GiB" : NULL;
+}
+
+/* False: the connector takes no more now. */
+static bool send(struct publisher *publisher, struct parcel *parcel)
+{
+    struct sluice_publication publication = {.destination = publisher->to->name, .cookie = parcel};
+    const char *cut;
+
+    name_letter(publisher, parcel->letter);
+    letter_story_write(&parcel->story, parcel->letter, &publisher->place,
+                       parcel->kept ? publisher->host_name : NULL);
+    publication.headers = parcel->story.headers;
+    publication.header_count = parcel->story.count;
+    publication.payload = body_of(publisher, parcel);
+    cut = why_cut(parcel);
+    if (cut) {
+        give_up(publisher, parcel, cut);
+        return true;
+    }
+    if (publisher->place.keeps_keys && !parcel->kept)
+        publication.key = parcel->letter->key;
+    parcel->state = PARCEL_SENT;
+    if (!publisher->connector->publish(publisher->instance, &publication))
+        return true;
+    parcel->state = PARCEL_WAITING;
+    let_go(parcel);
+    return false;
+}
+
+void publisher_send(struct publisher *publisher, int64_t now_us)
+{
+    if (!publisher->started || now_us < publisher->retry_us)
+        return;
+    for (struct task *task = publisher->tasks; task; task = task->next)
+        for (size_t i = 0; task->left && i < task->job->letter_count; i++)
+            if (task->parcels[i].state == PARCEL_WAITING && !send(publisher, &task->parcels[i]))
+                return;
 }
 
 /* ---- what does not fit ---- */
