@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * `sluice parked`: messages that left their source and wait for a retry that is far off. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/control.h"
@@ -150,6 +152,10 @@ static int parked_ls(int argc, char **argv)
 
 /* ---- retry and bury ---- */
 
+#define ASK_AGAIN_MS 100
+#define STUCK_US     (3 * CLOCK_SECOND)  /* without progress, where it is known why */
+#define PATIENCE_US  (30 * CLOCK_SECOND) /* and where it is not */
+
 enum { ORDER_JSON, ORDER_STATE, ORDER_SOCKET, ORDER_YES };
 
 #define ORDER_OPTIONS                                                                              \
@@ -178,35 +184,78 @@ static const struct arguments_usage bury_usage = {
     .description =
         "Has the running service make dead letters of the parked messages of mappings, whatever their\n"
         "retry waits for; also of a mapping that is not there any more. They are of class buried, and can\n"
-        "be replayed like any other.",
+        "be replayed like any other. Where the mapping's dead letters go elsewhere (dead_letter.to) they\n"
+        "go there, and stay parked until they are confirmed; exits with 69 while that place is away.",
     .options = bury_options,
     .examples = "  sluice parked bury orders --yes",
 };
 
-/* Gives the order, again and again where it is done in parts. */
+struct outcome {
+    long long count, waiting;
+    char reason[400]; /* why they wait; "" */
+};
+
+/* Gives the order once. `ret_outcome` adds up. */
+static int ask_once(const struct control_place *place, const char *order, const char *path,
+                    struct outcome *ret_outcome)
+{
+    char *name = memory_format("parked %s", order);
+    json_t *answer = NULL;
+    const char *reason;
+    int code = control_ask(name, place, "POST", path, NULL, &answer);
+
+    if (code == EX_OK) {
+        reason = json_string_value(json_object_get(answer, "reason"));
+        ret_outcome->count += json_integer_value(json_object_get(answer, "count"));
+        ret_outcome->waiting = json_integer_value(json_object_get(answer, "waiting"));
+        snprintf(ret_outcome->reason, sizeof ret_outcome->reason, "%s", reason ? reason : "");
+    }
+    json_decref(answer);
+    free(name);
+    return code;
+}
+
+/* Gives the order, again and again where it is done in parts: until nothing is left, or nothing goes on. */
 static int order_one(const struct control_place *place, const char *mapping, const char *order,
-                     bool in_parts, long long *ret_count)
+                     bool in_parts, struct outcome *ret_outcome)
 {
     char *path = memory_format("/v1/mappings/%s/parked/%s", mapping, order);
-    char *name = memory_format("parked %s", order);
-    long long count = 1;
-    int code = EX_OK;
+    int64_t progress_us = clock_now();
+    long long before;
+    int code;
 
-    *ret_count = 0;
-    while (code == EX_OK && count) {
-        json_t *answer = NULL;
-
-        code = control_ask(name, place, "POST", path, NULL, &answer);
-        count = json_integer_value(json_object_get(answer, "count"));
-        if (code == EX_OK)
-            *ret_count += count;
-        json_decref(answer);
-        if (!in_parts)
-            break;
-    }
-    free(name);
+    do {
+        before = ret_outcome->count;
+        if (ret_outcome->waiting)
+            poll(NULL, 0, ASK_AGAIN_MS);
+        code = ask_once(place, order, path, ret_outcome);
+        if (ret_outcome->count != before)
+            progress_us = clock_now();
+    } while (code == EX_OK && in_parts && (ret_outcome->count != before || ret_outcome->waiting) &&
+             clock_now() - progress_us < (ret_outcome->reason[0] ? STUCK_US : PATIENCE_US));
     free(path);
     return code;
+}
+
+static int report(const char *mapping, const struct outcome *outcome, bool json, bool buries)
+{
+    if (json && buries)
+        dlq_json_print(json_pack("{s:s, s:I, s:I, s:o}", "mapping", mapping, "count",
+                                 (json_int_t)outcome->count, "waiting", (json_int_t)outcome->waiting,
+                                 "reason", json_value_text(outcome->reason)));
+    else if (json)
+        dlq_json_print(
+            json_pack("{s:s, s:I}", "mapping", mapping, "count", (json_int_t)outcome->count));
+    else
+        printf("%s: %lld %s\n", mapping, outcome->count, buries ? "buried" : "due now");
+    if (!outcome->waiting)
+        return EX_OK;
+    fprintf(stderr,
+            "sluice parked bury: %s: %lld wait for their place (%s); they are buried when it takes them, "
+            "and stay parked until then; what else is parked, by another `sluice parked bury`\n",
+            mapping, outcome->waiting,
+            outcome->reason[0] ? outcome->reason : "it has not confirmed them yet");
+    return EX_UNAVAILABLE;
 }
 
 static int give_order(const struct arguments_usage *described, const char *order, int argc, char **argv)
@@ -233,17 +282,15 @@ static int give_order(const struct arguments_usage *described, const char *order
                   : EX_OK;
     for (int i = 0; i < arguments.operand_count && code == EX_OK; i++) {
         const char *mapping = arguments.operands[i];
-        long long count = 0;
+        struct outcome outcome = {0};
         int failed = EX_DATAERR;
 
         if (control_could_be_mapping(mapping))
-            failed = order_one(&place, mapping, order, buries, &count);
+            failed = order_one(&place, mapping, order, buries, &outcome);
         else
             fprintf(stderr, "sluice parked %s: there is no mapping %s\n", order, mapping);
-        if (failed == EX_OK && json)
-            dlq_json_print(json_pack("{s:s, s:I}", "mapping", mapping, "count", (json_int_t)count));
-        else if (failed == EX_OK)
-            printf("%s: %lld %s\n", mapping, count, buries ? "buried" : "due now");
+        if (failed == EX_OK)
+            failed = report(mapping, &outcome, json, buries);
         worst = failed != EX_OK ? failed : worst;
     }
     return code != EX_OK ? code : worst;

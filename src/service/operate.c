@@ -2,11 +2,13 @@
 #include "service/operate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/json_value.h"
 #include "service/park_bury.h"
+#include "service/running.h"
 
 struct operate {
     struct orders *orders;
@@ -230,17 +232,51 @@ static void retry_parked(void *argument, const struct router_call *call,
         answer->body = json_pack("{s:I}", "count", (json_int_t)order.count);
 }
 
+struct bury_order {
+    const char *mapping;
+    bool elsewhere; /* its dead letters go to a place */
+    bool drained;   /* which nobody talks to now */
+    struct publisher_burial burial;
+    struct publisher_status place;
+};
+
+static void bury_elsewhere(void *argument, const struct supervisor_view *view)
+{
+    struct bury_order *order = argument;
+    struct publisher *publisher = view->running->publisher;
+
+    if (strcmp(view->mapping->name, order->mapping) != 0 || !view->mapping->letters_to.connector)
+        return;
+    order->elsewhere = true;
+    order->drained = !publisher;
+    if (!publisher)
+        return;
+    publisher_bury(publisher, &order->burial);
+    publisher_read_status(publisher, &order->place);
+}
+
 static void bury_parked(void *argument, const struct router_call *call,
                         struct router_answer *answer)
 {
     struct operate *operate = argument;
+    struct bury_order order = {.mapping = call->parameters[0]};
     struct fault fault = {.text = ""};
-    size_t count;
+    size_t count = 0;
 
-    if (park_bury(supervisor_park(operate->supervisor), call->parameters[0], &count, &fault) != 0)
+    supervisor_look(operate->supervisor, bury_elsewhere, &order);
+    if (order.drained)
+        router_refuse(answer, 409,
+                      "%s is drained, so nothing goes to where its dead letters go: `sluice resume "
+                      "%s`, and `sluice pause` where it is not to go on",
+                      order.mapping, order.mapping);
+    else if (!order.elsewhere &&
+             park_bury(supervisor_park(operate->supervisor), order.mapping, &count, &fault) != 0)
         router_refuse(answer, 503, "%s", fault.text);
     else
-        answer->body = json_pack("{s:I}", "count", (json_int_t)count);
+        answer->body = json_pack(
+            "{s:I, s:I, s:o}", "count", (json_int_t)(order.elsewhere ? order.burial.count : count),
+            "waiting", (json_int_t)order.burial.waiting, "reason",
+            json_value_text(order.burial.waiting ? order.place.text : ""));
 }
 
 void operate_add_routes(struct operate *operate, struct router *router)

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "io/dead_letter_store.h"
 
 struct burial {
@@ -11,17 +12,28 @@ struct burial {
     bool failed;
 };
 
+void park_bury_letter(const struct parked *parked, char reason[PARK_BURY_REASON],
+                      struct dead_letter *ret_letter)
+{
+    const struct dead_letter *letter = &parked->letter;
+    const char *error =
+        letter->attempts_kept ? letter->attempts[letter->attempts_kept - 1].error : "";
+
+    snprintf(reason, PARK_BURY_REASON, "it was buried while it was parked%s%s",
+             *error ? "; last: " : "", error);
+    *ret_letter = *letter;
+    ret_letter->class = DEAD_BURIED;
+    ret_letter->reason = reason;
+    ret_letter->dead_wall_us = clock_wall();
+}
+
 static int bury_row(void *argument, const struct parked *parked)
 {
     struct burial *burial = argument;
-    struct dead_letter letter = parked->letter;
-    const char *error = letter.attempts_kept ? letter.attempts[letter.attempts_kept - 1].error : "";
-    char reason[256];
+    char reason[PARK_BURY_REASON];
+    struct dead_letter letter;
 
-    snprintf(reason, sizeof reason, "it was buried while it was parked%s%s", *error ? "; last: " : "",
-             error);
-    letter.class = DEAD_BURIED;
-    letter.reason = reason;
+    park_bury_letter(parked, reason, &letter);
     burial->failed = burial->letters->ops->add(burial->letters, &letter, 1, burial->fault) != 0;
     return 0;
 }

@@ -24,7 +24,7 @@
 
 /* ---- jobs ---- */
 
-static void take_job(struct publisher *publisher, struct record_job *job, int64_t now_us)
+void publisher_take_job(struct publisher *publisher, struct record_job *job, int64_t now_us)
 {
     struct task *task = memory_zero(1, sizeof *task);
 
@@ -48,8 +48,8 @@ static void on_mailbox(void *argument, uint32_t events)
         next = item->next;
         if (item == &publisher->keep_job.item)
             publisher_kept(publisher, loop_now(publisher->loop));
-        else
-            take_job(publisher, (struct record_job *)item, loop_now(publisher->loop));
+        else if (!publisher_bury_answered(publisher, item, loop_now(publisher->loop)))
+            publisher_take_job(publisher, (struct record_job *)item, loop_now(publisher->loop));
     }
 }
 
@@ -217,6 +217,7 @@ static void turn(struct publisher *publisher)
 
     if (atomic_load(&publisher->stop_asked) && now_us >= atomic_load(&publisher->stop_us))
         close_connector(publisher);
+    publisher_bury_turn(publisher, now_us);
     if (publisher->instance) {
         start_connector(publisher, now_us);
         publisher_send(publisher, now_us);
@@ -238,7 +239,8 @@ static void *run(void *argument)
 {
     struct publisher *publisher = argument;
 
-    while (!atomic_load(&publisher->finish_asked) || publisher->tasks || publisher->keeping)
+    while (!atomic_load(&publisher->finish_asked) || publisher->tasks || publisher->keeping ||
+           publisher->burial)
         turn(publisher);
     close_connector(publisher);
     pthread_mutex_lock(&publisher->status_lock);
@@ -299,13 +301,15 @@ static int make_parts(struct publisher *publisher, struct fault *fault)
 }
 
 struct publisher *publisher_new(const struct mapping *mapping, struct recorder *recorder,
-                                struct fault *fault)
+                                struct park *park, struct fault *fault)
 {
     struct publisher *publisher = memory_zero(1, sizeof *publisher);
 
     publisher->mapping = mapping;
     publisher->to = &mapping->letters_to;
     publisher->recorder = recorder;
+    publisher->park = park;
+    publisher->lot = park ? park_lot(park, mapping->name) : NULL;
     publisher->connector = mapping->letters_to.connector;
     publisher->host.publisher = publisher;
     publisher->mailbox.fd = -1;
@@ -343,7 +347,7 @@ void publisher_submit(struct publisher *publisher, struct record_job *job)
 }
 
 /* An item that is no job would have to be told apart: a wake is all that is needed. */
-static void wake(struct publisher *publisher)
+void publisher_wake(struct publisher *publisher)
 {
     const uint64_t one = 1;
 
@@ -355,13 +359,13 @@ void publisher_stop(struct publisher *publisher, int64_t drain_us)
 {
     atomic_store(&publisher->stop_us, clock_now() + drain_us);
     atomic_store(&publisher->stop_asked, true);
-    wake(publisher);
+    publisher_wake(publisher);
 }
 
 void publisher_finish(struct publisher *publisher)
 {
     if (!atomic_exchange(&publisher->finish_asked, true))
-        wake(publisher);
+        publisher_wake(publisher);
 }
 
 bool publisher_ended(const struct publisher *publisher)

@@ -16,6 +16,7 @@
 #include "service/mapping.h"
 #include "service/recorder.h"
 
+struct park;
 struct publisher;
 
 struct publisher_status {
@@ -33,10 +34,10 @@ struct publisher_status {
     int64_t turn_us;    /* monotonic, of its loop; 0: it does not run */
 };
 
-/* For the mapping's `dead_letter.to`, which it must have. `mapping` and `recorder` are borrowed and
- * outlive it. NULL with a fault. */
+/* For the mapping's `dead_letter.to`, which it must have. `mapping`, `recorder` and `park` (NULL: none) are
+ * borrowed and outlive it. NULL with a fault. */
 struct publisher *publisher_new(const struct mapping *mapping, struct recorder *recorder,
-                                struct fault *fault);
+                                struct park *park, struct fault *fault);
 int publisher_start(struct publisher *publisher, struct fault *fault);
 /* Takes a job with letters and nothing else over; see struct record_job. Any thread; never blocks. */
 void publisher_submit(struct publisher *publisher, struct record_job *job);
@@ -47,6 +48,13 @@ void publisher_finish(struct publisher *publisher);
 bool publisher_ended(const struct publisher *publisher);
 /* Joins the thread; after that no mailbox is in its hands. Once finished. NULL is fine. */
 void publisher_free(struct publisher *publisher);
+struct publisher_burial {
+    uint64_t count;   /* buried since it was last asked */
+    uint64_t waiting; /* to be confirmed by the place, or just about to be sent */
+};
+/* Makes dead letters, at the place, of what is parked of its mapping, PARK_BURY_MOST at most: to be called
+ * again and again until both numbers are 0. It must have a park. Any thread; never blocks. */
+void publisher_bury(struct publisher *publisher, struct publisher_burial *ret_burial);
 /* `running`, `unreachable`, ...; `stopped` for 0. */
 const char *publisher_state_name(uint32_t state);
 /* Any thread. */

@@ -10,6 +10,7 @@
 
 #include "core/letter_story.h"
 #include "io/loop.h"
+#include "service/park.h"
 #include "service/publisher.h"
 
 struct sluice_host {
@@ -67,6 +68,12 @@ struct publisher {
     bool failing;      /* the last that was heard of a letter is an error: `error` */
     char error[400];
     int64_t told_us; /* 0: it is not stuck */
+    struct park *park;     /* NULL: none, and no lot */
+    struct lot *lot;       /* the mapping's */
+    struct burial *burial; /* under way; NULL: none */
+    atomic_bool bury_asked;
+    atomic_uint_fast64_t burying; /* under way, 0 once they are counted in `buried` */
+    atomic_uint_fast64_t buried;  /* and not yet told */
     uint64_t sequence[2];
 
     atomic_bool stop_asked, finish_asked, ended;
@@ -79,6 +86,9 @@ struct publisher {
 };
 
 /* publisher.c */
+void publisher_take_job(struct publisher *publisher, struct record_job *job, int64_t now_us);
+/* Any thread. */
+void publisher_wake(struct publisher *publisher);
 /* Keeps the text as the last error. */
 void publisher_note_error(struct publisher *publisher, const char *text);
 
@@ -90,5 +100,12 @@ void publisher_send(struct publisher *publisher, int64_t now_us);
 void publisher_keep(struct publisher *publisher, int64_t now_us);
 /* The recorder has answered. */
 void publisher_kept(struct publisher *publisher, int64_t now_us);
+
+/* publisher_bury.c */
+/* Begins or goes on with what publisher_bury was asked for. */
+void publisher_bury_turn(struct publisher *publisher, int64_t now_us);
+/* Whether the item is a burial's that has been published, or taken out of the park. */
+bool publisher_bury_answered(struct publisher *publisher, const struct mailbox_item *item,
+                             int64_t now_us);
 
 #endif

@@ -48,7 +48,8 @@ int running_prepare(struct running *running, struct fault *fault)
 
     running->pollers = memory_zero(mapping->pollers, sizeof(struct poller *));
     if (mapping->letters_to.connector) {
-        running->publisher = publisher_new(mapping, running->context->recorder, fault);
+        running->publisher = publisher_new(mapping, running->context->recorder,
+                                           running->context->park, fault);
         if (!running->publisher) {
             running_drop_pollers(running);
             return fault_prefix(fault, "mapping %s", mapping->name);

@@ -124,7 +124,8 @@ def test_all_routes_are_in_it_and_answer_as_it_says(document, cluster, function,
     api.ask("POST", "/v1/mappings/none/set", {"concurrency": 1}, status=404)
     assert api.ask("POST", "/v1/mappings/orders/parked/retry") == {"count": 0}
     api.ask("POST", "/v1/mappings/none/parked/retry", status=404)
-    assert api.ask("POST", "/v1/mappings/orders/parked/bury") == {"count": 0}
+    assert api.ask("POST", "/v1/mappings/orders/parked/bury") == {
+        "count": 0, "waiting": 0, "reason": None}
     for wish in ("pause", "resume"):
         api.ask("POST", f"/v1/mappings/orders/{wish}")
         api.ask("GET", "/v1/status")

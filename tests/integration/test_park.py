@@ -368,3 +368,114 @@ def test_buried_by_hand(cluster, function, sluice, mapping_for):
                    sluice.config)
     assert done.returncode == 0, done
     function.wait_done(["a0", "a1", "b0"], 20)
+
+
+def bury(sluice, *arguments):
+    return run_cli("parked", "bury", "m", "--yes", "--state", sluice.state, *arguments, timeout=60)
+
+
+def three_parked(cluster, function, sluice, mapping_for, to, **changes):
+    topic = cluster.topic(1)
+    failing = Failing(function, ["a0", "b0"], after=3600)
+    sluice.mapping("m", mapping_for(topic, PARK, order="key", dead_letter={"to": to, **changes}))
+    sluice.start()
+    cluster.produce(topic, keyed(("a0", "a"), ("a1", "a"), ("b0", "b")))
+    wait_parked(sluice, 3)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    until(lambda: parked(sluice)["due"], 5, "rows are written")
+    return failing
+
+
+def places(cluster, letters):
+    return [letter["headers"]["sluice-position"] for letter in cluster.letters(letters)]
+
+
+def test_buried_to_where_dead_letters_go(cluster, function, sluice, mapping_for):
+    """As other dead letters do, with their story; nothing of them stays here."""
+    letters = cluster.topic(1)
+    three_parked(cluster, function, sluice, mapping_for, letters)
+    done = bury(sluice)
+    assert done.returncode == 0 and "m: 3 buried" in done.stdout, done
+    found = cluster.letters(letters)
+    assert sorted(places(cluster, letters)) == ["0", "1", "2"]
+    assert [letter["headers"]["sluice-class"] for letter in found] == ["buried"] * 3
+    first, = (letter for letter in found if letter["headers"]["sluice-position"] == "0")
+    assert first["key"] == "a" and json.loads(first["value"])["id"] == "a0"
+    assert "buried while it was parked; last: " in first["headers"]["sluice-error"]
+    assert first["headers"]["sluice-attempts"] == "1" and len(first["headers"]["sluice-id"]) == 26
+    assert sluice.dead() == [] and parked(sluice)["count"] == 0
+    assert bury(sluice).stdout == "m: 0 buried\n"
+    state = sluice.control("GET", "/v1/mappings/m")[1]
+    assert state["dead_letter_to"]["published"] == 3
+    sluice.terminate()
+    assert sqlite3.connect(sluice.state / "parked.sqlite").execute(
+        "SELECT count(*) FROM parked").fetchone() == (0,)
+
+
+def test_what_is_buried_waits_for_its_place(cluster, private_broker, function, sluice, mapping_for):
+    """It stays parked until it is there: also through a kill, after which it is as if nobody had asked."""
+    place = private_broker().start()
+    letters = place.topic(1)
+    to = {"kafka": {"brokers": place.address(), "topic": letters,
+                    "properties": {"reconnect.backoff.max.ms": 500}}}
+    failing = three_parked(cluster, function, sluice, mapping_for, to)
+    place.kill()
+    done = bury(sluice, "--json")
+    assert done.returncode == 69, done
+    answer = json.loads(done.stdout)
+    assert (answer["count"], answer["waiting"]) == (0, 3) and letters in answer["reason"]
+    done = bury(sluice)
+    assert done.returncode == 69 and "3 wait for their place" in done.stderr, done
+    assert sluice.dead() == [] and parked(sluice)["count"] == 3
+    assert sluice.control("GET", "/v1/mappings/m")[1]["dead_letter_to"]["waiting"] == 3
+    sluice.kill9()
+    sluice.start()
+    wait_parked(sluice, 3)
+    bury(sluice, "--json")
+    place.start()
+    wait_parked(sluice, 0)
+    assert sorted(places(place, letters)) == ["0", "1", "2"]
+    assert sluice.dead() == []
+    assert bury(sluice).stdout == "m: 3 buried\n"  # nobody was told yet
+    assert bury(sluice).stdout == "m: 0 buried\n"
+    failing.let_go("a0", "b0")
+
+
+def test_killed_while_burying(cluster, function, sluice, mapping_for):
+    """Nothing is lost whatever the moment; what was published and not yet taken out comes twice at most for
+    each kill."""
+    letters, topic, count = cluster.topic(1), cluster.topic(1), 160
+    Failing(function, ids(count), after=3600)
+    sluice.mapping("m", mapping_for(topic, PARK, dead_letter={"to": letters}))
+    sluice.start()
+    cluster.produce(topic, [message for pair in zip(numbered(count), numbered(count, prefix="well"))
+                            for message in pair])  # so that the function is not to blame
+    wait_parked(sluice, count)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    until(lambda: parked(sluice)["due"], 5, "rows are written")
+    for number in range(3):
+        sluice.control("POST", "/v1/mappings/m/parked/bury")
+        until(lambda: len(cluster.letters(letters)) > number * 10, 20, "letters at the place", every=0.01)
+        sluice.kill9()
+        sluice.start()
+        until(lambda: parked(sluice)["count"], 20, "what is parked")
+    done = bury(sluice)
+    assert done.returncode == 0, done
+    found = [json.loads(letter["value"])["id"] for letter in cluster.letters(letters)]
+    assert set(found) == set(ids(count)) and parked(sluice)["count"] == 0
+    assert max(found.count(name) for name in set(found)) <= 4
+    assert sluice.dead() == []
+
+
+def test_buried_while_its_mapping_is_drained(cluster, function, sluice, mapping_for):
+    letters = cluster.topic(1)
+    three_parked(cluster, function, sluice, mapping_for, letters)
+    sluice.control("POST", "/v1/mappings/m/drain")
+    until(lambda: sluice.control("GET", "/v1/mappings/m")[1]["state"] == "drained", 20, "drained")
+    done = bury(sluice)
+    assert done.returncode == 65 and "sluice resume m" in done.stderr, done
+    assert sluice.control("POST", "/v1/mappings/m/parked/bury")[0] == 409
+    sluice.control("POST", "/v1/mappings/m/resume")
+    sluice.control("POST", "/v1/mappings/m/pause")
+    assert "m: 3 buried" in bury(sluice).stdout
+    assert len(cluster.letters(letters)) == 3

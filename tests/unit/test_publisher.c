@@ -264,7 +264,7 @@ static int setup(void **state)
     assert_int_equal(mailbox_init(&fixture->replies, NULL), 0);
     fixture->recorder = recorder_new(NULL, &fixture->shelf.base, NULL, &fixture->fault);
     assert_int_equal(recorder_start(fixture->recorder, &fixture->fault), 0);
-    fixture->publisher = publisher_new(&fixture->mapping, fixture->recorder, &fixture->fault);
+    fixture->publisher = publisher_new(&fixture->mapping, fixture->recorder, NULL, &fixture->fault);
     assert_non_null(fixture->publisher);
     assert_int_equal(publisher_start(fixture->publisher, &fixture->fault), 0);
     *state = fixture;
