@@ -323,6 +323,17 @@ static int cloudflare_published(void *dialect, const struct http_answer *answer,
     return success ? 0 : -1;
 }
 
+/* developers.cloudflare.com/queues/reference/error-codes: MessageSizeOutOfBounds and BatchSizeOutOfBounds, which
+ * a batch of one is as well. */
+static bool cloudflare_refuses(const struct http_answer *answer)
+{
+    json_t *root = json_read(answer), *error = json_array_get(json_object_get(root, "errors"), 0);
+    json_int_t code = json_integer_value(json_object_get(error, "code"));
+
+    json_decref(root);
+    return code == 10204 || code == 10205;
+}
+
 const struct http_dialect cloudflare_dialect = {
     .name = "cloudflare",
     .open = cloudflare_open,
@@ -334,5 +345,6 @@ const struct http_dialect cloudflare_dialect = {
     .settled = cloudflare_settled,
     .publish = cloudflare_publish,
     .published = cloudflare_published,
+    .refuses = cloudflare_refuses,
     .explain = cloudflare_explain,
 };

@@ -204,6 +204,9 @@ struct http_dialect {
     int (*publish)(void *dialect, const struct sluice_publication *publication,
                    struct http_request *ret_request, struct http_fault *fault);
     int (*published)(void *dialect, const struct http_answer *answer, struct http_fault *fault);
+    /* Of an answer to publishing that is no success: whether it is the message that is refused, as it is too
+     * large or has what the place never takes. NULL: nothing but 413 says so. */
+    bool (*refuses)(const struct http_answer *answer);
 
     /* Makes the best of an answer that is no success: the fault is filled in by its status and may be
      * made better. May be NULL. */

@@ -49,6 +49,13 @@ static void end_publishing(struct http_publishing *publishing, const char *error
     free(publishing);
 }
 
+/* Whether an answer that is no success speaks of the message, and not of the place. */
+static bool refuses_message(const struct http_dialect *dialect, const struct http_answer *answer)
+{
+    return answer->status == TOO_LARGE ||
+           (answer->status && dialect->refuses && dialect->refuses(answer));
+}
+
 static void on_published(void *argument, const struct http_reply *reply)
 {
     struct http_publishing *publishing = argument;
@@ -56,13 +63,15 @@ static void on_published(void *argument, const struct http_reply *reply)
     const struct http_config *config = http->config;
     struct http_fault fault;
     int status = http_judge(http, reply, &fault);
+    bool never;
 
     if (status && fault.state == SLUICE_STATE_UNAUTHORISED && config->dialect->forget)
         config->dialect->forget(config->instance);
     if (!status)
         status = config->dialect->published(config->instance, &reply->answer, &fault);
-    tell_state(http, status ? &fault : NULL);
-    end_publishing(publishing, status ? fault.text : NULL, reply->answer.status == TOO_LARGE);
+    never = status && refuses_message(config->dialect, &reply->answer);
+    tell_state(http, status && !never ? &fault : NULL);
+    end_publishing(publishing, status ? fault.text : NULL, never);
 }
 
 int http_publish(struct http *http, const struct sluice_publication *publication)

@@ -424,6 +424,20 @@ static int pubsub_published(void *dialect, const struct http_answer *answer, str
     return named ? 0 : -1;
 }
 
+/* A request of 10 MB or more, a key or an attribute beyond the bounds of cloud.google.com/pubsub/quotas: "The
+ * value for request_size is too large. You passed ..." or "Request payload size exceeds the limit: ...". */
+static bool pubsub_refuses(const struct http_answer *answer)
+{
+    json_t *root = answer->status == 400 ? json_read(answer) : NULL, *error = json_object_get(root, "error");
+    const char *status = json_string_value(json_object_get(error, "status"));
+    const char *message = json_string_value(json_object_get(error, "message"));
+    bool refuses = status && message && !strcmp(status, "INVALID_ARGUMENT") &&
+                   (strstr(message, "too large") || strstr(message, "exceeds the limit"));
+
+    json_decref(root);
+    return refuses;
+}
+
 const struct http_dialect pubsub_dialect = {
     .name = "pubsub",
     .open = pubsub_open,
@@ -438,5 +452,6 @@ const struct http_dialect pubsub_dialect = {
     .settled = pubsub_settled,
     .publish = pubsub_publish,
     .published = pubsub_published,
+    .refuses = pubsub_refuses,
     .explain = pubsub_explain,
 };

@@ -10,7 +10,6 @@
 
 #include "json_read.h"
 
-#define CODE_MOST    80
 #define CLOCK_WRONG_S 60 /* AWS takes 5 to 15 minutes, by service */
 
 /* ---- requests and answers ---- */
@@ -45,81 +44,6 @@ json_t *sqs_read(const struct http_answer *answer, struct http_fault *fault)
     return NULL;
 }
 
-/* What error codes mean; an entry that ends with `*` is a beginning. */
-static const struct meaning {
-    const char *code;
-    uint32_t state;
-    const char *cure;
-} meanings[] = {
-    {"QueueDoesNotExist", SLUICE_STATE_MISSING,
-     "the queue does not exist: check sqs.queue, the region and the account"},
-    {"AWS.SimpleQueueService.NonExistentQueue", SLUICE_STATE_MISSING,
-     "the queue does not exist: check sqs.queue, the region and the account"},
-    {"InvalidAddress", SLUICE_STATE_MISSING, "check the queue's URL"},
-    {"Throttl*", SLUICE_STATE_UNREACHABLE, "SQS slows us down; it is tried again"},
-    {"RequestThrottled*", SLUICE_STATE_UNREACHABLE, "SQS slows us down; it is tried again"},
-    {"TooManyRequests*", SLUICE_STATE_UNREACHABLE, "SQS slows us down; it is tried again"},
-    {"RequestLimitExceeded", SLUICE_STATE_UNREACHABLE, "SQS slows us down; it is tried again"},
-    {"SlowDown", SLUICE_STATE_UNREACHABLE, "SQS slows us down; it is tried again"},
-    {"KmsThrottled", SLUICE_STATE_UNREACHABLE, "KMS slows SQS down; it is tried again"},
-    {"KMS.ThrottlingException", SLUICE_STATE_UNREACHABLE, "KMS slows SQS down; it is tried again"},
-    {"OverLimit", SLUICE_STATE_UNREACHABLE,
-     "too many messages of the queue are in flight (120,000); it is tried again"},
-    {"InternalFailure", SLUICE_STATE_UNREACHABLE, "it is tried again"},
-    {"InternalError", SLUICE_STATE_UNREACHABLE, "it is tried again"},
-    {"ServiceUnavailable*", SLUICE_STATE_UNREACHABLE, "it is tried again"},
-    {"RequestTimeout*", SLUICE_STATE_UNREACHABLE, "it is tried again"},
-    {"ExpiredToken*", SLUICE_STATE_UNAUTHORISED,
-     "the session ended: give a new sqs.session_token with its keys, or keys that last"},
-    {"InvalidClientTokenId", SLUICE_STATE_UNAUTHORISED,
-     "AWS does not know the access key, or it was made inactive: give another one"},
-    {"UnrecognizedClient*", SLUICE_STATE_UNAUTHORISED,
-     "AWS does not know the access key or its session token: give another one"},
-    {"InvalidAccessKeyId", SLUICE_STATE_UNAUTHORISED, "AWS does not know the access key: give another one"},
-    {"SignatureDoesNotMatch", SLUICE_STATE_UNAUTHORISED,
-     "the secret is not that of the access key, or the region is another one: check "
-     "sqs.secret_access_key and sqs.region"},
-    {"InvalidSignature*", SLUICE_STATE_UNAUTHORISED,
-     "the secret is not that of the access key, or the region is another one: check "
-     "sqs.secret_access_key and sqs.region"},
-    {"RequestExpired", SLUICE_STATE_UNAUTHORISED, "check this machine's clock"},
-    {"RequestTimeTooSkewed", SLUICE_STATE_UNAUTHORISED, "check this machine's clock"},
-    {"IncompleteSignature*", SLUICE_STATE_UNAUTHORISED, "check the access key"},
-    {"MissingAuthentication*", SLUICE_STATE_UNAUTHORISED, "requests must be signed: set sqs.credentials"},
-    {"InvalidSecurity", SLUICE_STATE_UNAUTHORISED, "SQS takes requests by https:// only"},
-    {"AccessDenied*", SLUICE_STATE_UNAUTHORISED,
-     "the identity needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
-     "sqs:GetQueueUrl on the queue, and sqs:SendMessage to publish"},
-    {"KmsAccessDenied", SLUICE_STATE_UNAUTHORISED, "the identity needs kms:Decrypt on the queue's key"},
-    {"KMS.AccessDeniedException", SLUICE_STATE_UNAUTHORISED,
-     "the identity needs kms:Decrypt on the queue's key"},
-    {"OptInRequired", SLUICE_STATE_UNAUTHORISED, "the account has not signed up for SQS in this region"},
-};
-
-static const struct meaning *meaning_of(const char *code)
-{
-    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++) {
-        size_t size = strlen(meanings[i].code);
-
-        if (meanings[i].code[size - 1] == '*' ? !strncmp(code, meanings[i].code, size - 1)
-                                              : !strcmp(code, meanings[i].code))
-            return &meanings[i];
-    }
-    return NULL;
-}
-
-/* The code without its namespace: "com.amazonaws.sqs#QueueDoesNotExist". False: there is none. */
-static bool read_code(json_t *root, char ret[CODE_MOST])
-{
-    const char *type = json_string_value(json_object_get(root, "__type")), *code;
-
-    if (!type)
-        return false;
-    code = strrchr(type, '#');
-    snprintf(ret, CODE_MOST, "%s", code ? code + 1 : type);
-    return *ret;
-}
-
 /* A signature has a time. Where it was refused and the clocks differ, AWS's is taken from now on. */
 static bool look_at_clock(struct sqs *sqs, const struct http_answer *answer, struct http_fault *fault)
 {
@@ -140,14 +64,12 @@ static bool look_at_clock(struct sqs *sqs, const struct http_answer *answer, str
 static void sqs_explain(void *dialect, const struct http_answer *answer, struct http_fault *fault)
 {
     struct sqs *sqs = dialect;
-    json_t *root = json_read(answer), *text = json_object_get(root, "message");
-    const struct meaning *meaning;
-    char code[CODE_MOST];
+    json_t *root = json_read(answer), *text = sqs_errors_text(root);
+    const struct sqs_meaning *meaning;
+    char code[SQS_CODE_MOST];
 
-    if (!text)
-        text = json_object_get(root, "Message");
-    if (read_code(root, code)) {
-        meaning = meaning_of(code);
+    if (sqs_errors_code(root, code)) {
+        meaning = sqs_errors_meaning(code);
         http_fault(fault, meaning ? meaning->state : fault->state, "SQS answers %ld, %s%s%.200s%s%s%s%s%s",
                    answer->status, code, json_is_string(text) ? ": " : "",
                    json_is_string(text) ? json_string_value(text) : "", meaning ? "; " : "",
@@ -385,7 +307,7 @@ static int sqs_settle(void *dialect, struct http_item *const *items, size_t coun
 /* What an entry of an answer says. */
 struct entry {
     struct http_item *item; /* NULL: none that was asked about */
-    char code[CODE_MOST];   /* of a failure; empty: none */
+    char code[SQS_CODE_MOST];   /* of a failure; empty: none */
 };
 
 static struct entry read_entry(struct json_reader *reader, struct http_item *const *items, size_t count)
@@ -418,7 +340,7 @@ static bool is_stale(const char *code)
 
 /* Of failures the code of the last that is not the receipt's. */
 static int read_results(const struct http_answer *answer, struct http_item *const *items, size_t count,
-                        char failed[CODE_MOST], struct http_fault *fault)
+                        char failed[SQS_CODE_MOST], struct http_fault *fault)
 {
     struct json_reader reader;
     struct json_slice name;
@@ -445,8 +367,8 @@ static int read_results(const struct http_answer *answer, struct http_item *cons
 static int sqs_settled(void *dialect, const struct http_answer *answer, struct http_item *const *items,
                        size_t count, struct http_fault *fault)
 {
-    char failed[CODE_MOST] = "an answer that does not name it";
-    const struct meaning *meaning;
+    char failed[SQS_CODE_MOST] = "an answer that does not name it";
+    const struct sqs_meaning *meaning;
     size_t open = 0;
 
     (void)dialect;
@@ -460,7 +382,7 @@ static int sqs_settled(void *dialect, const struct http_answer *answer, struct h
             items[i]->alone = true;
             open++;
         }
-    meaning = meaning_of(failed);
+    meaning = sqs_errors_meaning(failed);
     return open ? http_fault(fault, meaning ? meaning->state : SLUICE_STATE_FAILED,
                              "SQS did not take %zu of %zu settlements (%.80s); they are tried again one by one",
                              open, count, failed)
@@ -483,5 +405,6 @@ const struct http_dialect sqs_dialect = {
     .settled = sqs_settled,
     .publish = sqs_publish,
     .published = sqs_published,
+    .refuses = sqs_errors_refuses,
     .explain = sqs_explain,
 };

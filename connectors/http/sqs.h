@@ -45,6 +45,25 @@ int sqs_request_text(const struct sqs *sqs, const char *action, char *body, stru
 /* An answer's object, or NULL with a fault; the caller gives it back. */
 json_t *sqs_read(const struct http_answer *answer, struct http_fault *fault);
 
+/* ---- sqs_errors.c: what is not well ---- */
+
+#define SQS_CODE_MOST 80
+
+struct sqs_meaning {
+    const char *code;
+    uint32_t state; /* enum sluice_state */
+    const char *cure;
+};
+
+/* NULL: nothing that is known. */
+const struct sqs_meaning *sqs_errors_meaning(const char *code);
+/* The code of an error without its namespace; false: there is none. */
+bool sqs_errors_code(json_t *root, char ret[SQS_CODE_MOST]);
+/* Its text, borrowed; NULL: there is none. */
+json_t *sqs_errors_text(json_t *root);
+/* As `refuses` of struct http_dialect. */
+bool sqs_errors_refuses(const struct http_answer *answer);
+
 /* ---- sqs_message.c: messages as they come ---- */
 
 /* Reads the value that is next. NULL with a fault where it is not what SQS promises, or was changed on its way. */
@@ -60,6 +79,8 @@ int sqs_published(void *dialect, const struct http_answer *answer, struct http_f
  * [name, value], where a value is a text, {"base64": ...} or null. */
 #define SQS_HEADERS "sluice.headers"
 #define SQS_KEY     "sluice.key" /* a message's key, where it is not its group */
+#define SQS_EMPTY   "sluice.empty" /* the payload is empty, and the body stands for it */
+#define SQS_EMPTY_BODY "{}"
 /* Headers that the connector makes of what SQS says about a message begin so. */
 #define SQS_OWN "sqs:"
 

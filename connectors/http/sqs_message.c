@@ -345,6 +345,10 @@ static int add_attributes(struct builder *builder, json_t *attributes, const str
         size_t before = message->header_count;
         bool is_key = sqs->is_fifo && !strcmp(name, SQS_KEY);
 
+        if (!strcmp(name, SQS_EMPTY)) {
+            message->payload.size = 0;
+            continue;
+        }
         if (status || (packed && !is_key))
             continue;
         status = add_attribute(builder, name, attribute);

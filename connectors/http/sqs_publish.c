@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Publishing to SQS. Headers become attributes, of which SQS has at most 10, with names of few letters and
- * texts that are not empty; where they are more than that, one attribute has all of them (SQS_HEADERS). */
+ * texts that are not empty; where they are more than that, one attribute has all of them (SQS_HEADERS). An empty
+ * payload, which SQS refuses, is told by an attribute too (SQS_EMPTY). */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <stdio.h>
@@ -146,12 +147,11 @@ static int pack_headers(json_t *attributes, const struct sluice_publication *pub
     return status ? -1 : 0;
 }
 
-/* NULL with a fault. `takes_key`: the key is one of them. */
-static json_t *write_attributes(const struct sluice_publication *publication, bool takes_key,
+/* NULL with a fault. At most `room` of them. */
+static json_t *write_attributes(const struct sluice_publication *publication, size_t room,
                                 struct http_fault *fault)
 {
     json_t *attributes = json_object(), *attribute;
-    size_t room = PUBLISHED_MOST - (takes_key ? 1 : 0);
     bool whole = true;
     int status = attributes ? 0 : -1;
 
@@ -180,8 +180,6 @@ static json_t *write_attributes(const struct sluice_publication *publication, bo
             json_object_del(attributes, json_object_iter_key(json_object_iter(attributes)));
         status = pack_headers(attributes, publication);
     }
-    if (takes_key && !status)
-        status = json_object_set_new(attributes, SQS_KEY, attribute_of(&publication->key, NULL));
     if (!status)
         return attributes;
     json_decref(attributes);
@@ -284,26 +282,41 @@ static char *url_of(const struct sqs *sqs, const char *destination, struct http_
     return url;
 }
 
+/* Attributes that say what the message is beside its body and headers. */
+static json_t *write_own_attributes(const struct sluice_publication *publication, bool takes_key)
+{
+    json_t *attributes = json_object();
+
+    if (takes_key)
+        json_object_set_new(attributes, SQS_KEY, attribute_of(&publication->key, NULL));
+    if (!publication->payload.size)
+        json_object_set_new(attributes, SQS_EMPTY, json_pack("{ss ss}", "DataType", "String", "StringValue", "1"));
+    return attributes;
+}
+
 static json_t *write_message(const struct sluice_publication *publication, const char *url,
                              struct http_fault *fault)
 {
     size_t size = strlen(url);
     bool is_fifo = size > 5 && !strcmp(url + size - 5, ".fifo");
     bool takes_key = publication->key.size && !(is_fifo && is_group(&publication->key));
-    json_t *body = as_text(&publication->payload), *attributes, *message;
+    json_t *body = publication->payload.size ? as_text(&publication->payload) : json_string(SQS_EMPTY_BODY);
+    json_t *attributes, *own, *message;
 
     if (!body) {
         http_fault(fault, SLUICE_STATE_FAILED,
-                   publication->payload.size
-                       ? "the payload is not UTF-8, or has control characters, and SQS takes text only"
-                       : "the payload is empty, which SQS refuses");
+                   "the payload is not UTF-8, or has control characters, and SQS takes text only");
         return NULL;
     }
-    attributes = write_attributes(publication, takes_key, fault);
+    own = write_own_attributes(publication, takes_key);
+    attributes = write_attributes(publication, PUBLISHED_MOST - json_object_size(own), fault);
     if (!attributes) {
+        json_decref(own);
         json_decref(body);
         return NULL;
     }
+    json_object_update(attributes, own);
+    json_decref(own);
     message = json_pack("{ss so}", "QueueUrl", url, "MessageBody", body);
     if (json_object_size(attributes))
         json_object_set(message, "MessageAttributes", attributes);

@@ -236,6 +236,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             settled(opened, &answer, HTTP_EXTEND);
         break;
     case 3:
+        answer.status = 400;
+        if (opened->dialect->refuses)
+            opened->dialect->refuses(&answer);
         if (opened->dialect->explain) {
             answer.status = 400 + data[1];
             opened->dialect->explain(opened->instance, &answer, &fault);

@@ -500,6 +500,27 @@ def test_what_an_http_api_cannot_carry_is_kept_here(cluster, function, sluice, m
     assert sluice.find_events("dead_letter_kept")
 
 
+@pytest.mark.parametrize("name", ["sqs", "cloudflare", "pubsub"])
+def test_what_is_too_large_for_an_http_api_is_kept_here(cluster, function, sluice, mapping_for, make_kind,
+                                                        name):
+    """Each says so in its own way, with 400 and not with 413; others go on meanwhile."""
+    kind, topic = make_kind(name), cluster.topic(1)
+    kind.server.most = 5000
+    function.behave = poison(["m-1", "m-2"])
+    cluster.produce(topic, [{"value": '{"id": "m-0"}'},
+                            {"value": json.dumps({"id": "m-1", "pad": "x" * 8000})},
+                            {"value": '{"id": "m-2"}'}, {"value": '{"id": "m-3"}'}])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={"to": as_place(kind)}))
+    sluice.start()
+    cluster.wait_committed(group_of(topic), topic, 1)
+    kept, = sluice.dead()
+    assert kept["position"] == 1
+    assert sluice.find_events("dead_letter_kept")
+    bodies = [str(message.body) for message in kind.queue.messages]
+    assert len(bodies) == 2 and sum("m-2" in body for body in bodies) == 1  # and word of the one kept
+    kind.server.check()
+
+
 def test_an_http_api_that_is_away(cluster, function, sluice, mapping_for, make_kind):
     kind, topic = make_kind("cloudflare"), cluster.topic(1)
     function.behave = poison(["m-1"])

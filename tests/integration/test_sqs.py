@@ -280,6 +280,26 @@ def check(sluice, mapping, *arguments):
     return run_cli("check", *arguments, "--config", sluice.config)
 
 
+def test_a_dead_letter_that_is_too_large(rabbit, server, function, sluice, rabbit_mapping):
+    """Each server says in words of its own that a message is too long: it stays here, the queue gets word of it,
+    and what comes after is not held up."""
+    url, queue = server.queue(), rabbit.queue()
+    function.behave = poison(["m-0", "m-1"])
+    large = json.dumps({"id": "m-0", "pad": "x" * (1 << 20)})
+    rabbit.produce(queue, [{"message_id": f"m-{n}", "value": value}
+                           for n, value in enumerate([large, '{"id": "m-1"}', '{"id": "m-2"}'])])
+    sluice.mapping("m", rabbit_mapping(rabbit, queue, batch={"size": 1}, order="none",
+                                       retry={"patience": "500ms"},
+                                       dead_letter={"to": {"http": server.source(url)}}))
+    sluice.start()
+    rabbit.wait_settled(queue)
+    kept, = sluice.dead()
+    assert kept["position"] == 1
+    letters = {letter["Body"]: letter["MessageAttributes"] for letter in server.receive(url)}
+    assert set(letters) == {"{}", '{"id": "m-1"}'}
+    assert kept["id"] in json.dumps(letters["{}"]) and "sluice.empty" in letters["{}"]
+
+
 def test_check_connect(server, sluice, mapping):
     url = server.queue()
     server.produce(url, texts(1))

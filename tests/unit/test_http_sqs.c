@@ -16,6 +16,7 @@
 #include "../../connectors/http/hashes.c"
 #include "../../connectors/http/json_read.c"
 #include "../../connectors/http/json_slice.c"
+#include "../../connectors/http/sqs_errors.c"
 #include "../../connectors/http/sqs_message.c"
 #include "../../connectors/http/sqs_publish.c"
 #include "../../connectors/http/aws_files.c"
@@ -303,16 +304,73 @@ static void the_same_again_is_named_the_same(void **state)
     free(first);
 }
 
+/* SQS refuses it; the headers say that it was one, also where they are more than SQS takes. */
+static void an_empty_payload_is_told(void **state)
+{
+    struct sluice_header headers[12];
+
+    (void)state;
+    for (size_t i = 0; i < 12; i++)
+        headers[i] = (struct sluice_header){{"abcdefghijkl" + i, 1}, BYTES("v")};
+    for (size_t count = 0; count <= 12; count += 6) {
+        struct sluice_publication publication = {.payload = BYTES(""), .headers = headers, .header_count = count};
+        json_t *sent;
+        struct http_message *message = travel(&plain, &publication, &sent);
+
+        assert_true(json_object_size(json_object_get(sent, "MessageAttributes")) <= 10);
+        assert_true(text_of(sent, "MessageBody")[0]);
+        assert_non_null(message->payload.data);
+        assert_int_equal(message->payload.size, 0);
+        expect_headers(message, headers, count);
+        http_message_free(message);
+        json_decref(sent);
+    }
+}
+
 /* ---- refusals ---- */
+
+/* What is said of the message itself, so that trying it again is of no use; anything else may be cured. */
+static void errors_that_are_the_message(void **state)
+{
+    static const struct {
+        long status;
+        const char *body;
+        bool refuses;
+    } rows[] = {
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValue\",\"message\":\"One or more parameters are "
+              "invalid. Reason: Message must be shorter than 1048576 bytes.\"}", true},
+        {400, "{\"__type\":\"com.amazon.coral.service#InvalidParameterValueException\",\"Message\":\"One or more "
+              "parameters are invalid. Reason: Message must be shorter than 262144 bytes.\"}", true},
+        {400, "{\"__type\":\"InvalidMessageContents\",\"message\":\"x\"}", true},
+        {400, "{\"__type\":\"com.amazonaws.sqs#BatchRequestTooLong\",\"message\":\"x\"}", true},
+        {400, "{\"__type\":\"com.amazonaws.sqs#AWS.SimpleQueueService.BatchRequestTooLong\"}", true},
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValue\",\"message\":\"Value 0 for parameter "
+              "DelaySeconds is invalid. Reason: DelaySeconds must be shorter than that.\"}", false},
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidAttributeValue\",\"Message\":\"MessageTooLong\"}", true},
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidAttributeValue\",\"Message\":\"MessageTooLongAgo\"}", false},
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValue\"}", false},
+        {400, "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValue\",\"message\":7}", false},
+        {400, "{\"__type\":\"com.amazonaws.sqs#MissingParameter\",\"message\":\"x must be shorter than 9 bytes\"}",
+         false},
+        {500, "{\"__type\":\"com.amazonaws.sqs#InvalidMessageContents\"}", false},
+        {400, "<html>InvalidMessageContents</html>", false},
+        {400, "", false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct http_answer answer = {.status = rows[i].status, .body = rows[i].body, .size = strlen(rows[i].body)};
+
+        if (sqs_errors_refuses(&answer) != rows[i].refuses)
+            fail_msg("%zu: %s", i, rows[i].body);
+    }
+}
 
 static void refuses_what_sqs_does(void **state)
 {
     static const struct {
         struct sluice_bytes payload;
         const char *destination, *says;
-    } rows[] = {{BYTES(""), NULL, "is empty"},
-                {{NULL, 0}, NULL, "is empty"},
-                {BYTES("\xff"), NULL, "not UTF-8"},
+    } rows[] = {{BYTES("\xff"), NULL, "not UTF-8"},
                 {BYTES("a\0b"), NULL, "control characters"},
                 {BYTES("\x1b"), NULL, "control characters"},
                 {BYTES("\xef\xbf\xbe"), NULL, "control characters"},
@@ -431,6 +489,8 @@ int main(void)
         cmocka_unit_test(types_come_back),
         cmocka_unit_test(keys_are_groups),
         cmocka_unit_test(the_same_again_is_named_the_same),
+        cmocka_unit_test(an_empty_payload_is_told),
+        cmocka_unit_test(errors_that_are_the_message),
         cmocka_unit_test(refuses_what_sqs_does),
         cmocka_unit_test(other_queues_of_the_account),
         cmocka_unit_test(messages_of_wrong_types),

@@ -28,6 +28,7 @@ class Cloudflare(HttpQueueServer):
     def __init__(self, **options):
         self.queues = {}
         self.token = TOKEN
+        self.most = 128_000  # bytes of a message
         super().__init__(**options)
 
     @property
@@ -124,6 +125,8 @@ class Cloudflare(HttpQueueServer):
         if kind not in ("text", "json") or kind == "text" and not isinstance(body["body"], str):
             self._refuse(f"a body of content_type {kind}")
         text = body["body"] if kind == "text" else json.dumps(body["body"]).encode()
+        if len(text.encode() if kind == "text" else text) > self.most:
+            raise Wrong("", _error(400, 10204, f"message size exceeds limit of {self.most} bytes"))
         queue.add(Message(text, attributes={"CF-Content-Type": kind}),
                   body.get("delay_seconds", 0))
         return Answer(200, _envelope({}))

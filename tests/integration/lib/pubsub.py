@@ -73,6 +73,7 @@ class PubSub(HttpQueueServer):
         self.tokens = {}          # token -> monotonic time of its end
         self.tokens_given = 0
         self.poll = 1.0           # seconds that a pull without messages waits
+        self.most = 10_000_000    # bytes of a request to publish
         self.subscriptions, self.topics = {}, {}
         super().__init__(**options)
 
@@ -202,6 +203,10 @@ class PubSub(HttpQueueServer):
 
     def _publish(self, queue, body):
         self._keys(body, ("messages",))
+        size = sum(len(content.get("data", "")) for content in body.get("messages", ()))
+        if size > self.most:
+            raise Wrong("", _error(400, "INVALID_ARGUMENT", "The value for request_size is too large. You passed "
+                                   f"{size} in the request, but the maximum value is {self.most}."))
         made = []
         for content in body.get("messages") or self._refuse("no messages"):
             self._keys(content, ("data", "attributes", "orderingKey"))

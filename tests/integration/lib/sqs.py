@@ -39,6 +39,13 @@ def is_body(text):
                for c in text)
 
 
+def size_of(text, attributes):
+    """What counts for the limit: the body, and names, types and values of attributes."""
+    return len(text.encode()) + sum(
+        len(name.encode()) + len("".join(attribute.values()).encode())
+        for name, attribute in attributes.items())
+
+
 def md5_of_attributes(attributes):
     """As the developer guide describes it."""
     digest = hashlib.md5()
@@ -72,6 +79,7 @@ class Sqs(HttpQueueServer):
         self.queues = {}
         self.poll = 1.0
         self.failing = {}  # receipt's message id -> codes of the next failures in batches
+        self.most = 1 << 20  # bytes of a message with its attributes
         super().__init__(**options)
 
     def queue(self, name="orders"):
@@ -209,8 +217,11 @@ class Sqs(HttpQueueServer):
 
     def _SendMessage(self, queue, body):
         text, attributes = body.get("MessageBody", ""), body.get("MessageAttributes", {})
-        if not text or not is_body(text) or len(text.encode()) > 1 << 20:
+        if not text or not is_body(text):
             self._refuse("the body", "InvalidMessageContents")
+        if size_of(text, attributes) > self.most:
+            raise Wrong("", error("InvalidParameterValue", "One or more parameters are invalid. Reason: "
+                                  f"Message must be shorter than {self.most} bytes."))
         if len(attributes) > 10:
             self._refuse(f"{len(attributes)} attributes")
         for name, attribute in attributes.items():
