@@ -30,6 +30,8 @@ def pytest_generate_tests(metafunc):
 def source(request):
     kind, server = SOURCES[request.param]
     made = kind(*([request.getfixturevalue(server)] if server else []))
+    if "sluice" in request.fixturenames:
+        made.state = request.getfixturevalue("sluice").state
     yield made
     made.close()
 
@@ -419,6 +421,7 @@ def test_killed(source, produce, function, sluice):
     assert sum(count - 1 for count in function.seen.values()) <= 2 * 2 * 4 * 5
 
 
+@needs("shared")
 def test_two_instances(source, produce, function, make_sluice):
     """Two instances share a source, and one goes on for the other"""
     produce(200)

@@ -241,6 +241,12 @@ class RabbitServer:
             f'fun rabbit_fifo:query_messages_total/1), N; '
             f'_ -> [{{messages, N}}] = rabbit_amqqueue:info(Q, [messages]), N end'))
 
+    def stream_end(self, queue):
+        """The offset behind a stream's newest message; what its info says is seconds older."""
+        return 1 + int(self.eval(
+            f'maps:get(offset, maps:get({{osiris_writer, rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)}}, '
+            'osiris_counters:overview()))'))
+
     def wait_settled(self, *queues, timeout=20):
         """Waits until nothing is left in them."""
         found = {}

@@ -8,7 +8,8 @@ import uuid
 from lib.http_kinds import KINDS, http_mapping
 from lib.machine import PATIENCE
 from lib.proxy import Proxy
-from lib.rabbitmq import QUORUM
+from lib.positions import finished
+from lib.rabbitmq import QUORUM, STREAM
 from lib.sluice import merge, quick_rules
 from lib.waiting import until
 
@@ -26,6 +27,7 @@ class Source:
     locks_lane = False   # it gives nothing of a lane of which something is not settled
     short_hold = {}      # changes of a mapping, so that what nobody settles comes again soon
     aws_event = None     # what is in its event of AWS Lambda
+    state = None         # the state directory of the only sluice that reads it, for what is remembered there
 
     def mapping(self, function, changes=None, **sections):
         """A working mapping with quick retries."""
@@ -57,6 +59,7 @@ class Source:
 # What not every kind of source has, and why the others have not.
 ABILITIES = {
     "order": "the queue keeps no order",
+    "shared": "every reader gets all of it",
     "keys": "messages have no key",
     "headers": "messages have no headers",
     "binary": "payloads are texts",
@@ -68,7 +71,7 @@ ABILITIES = {
 
 
 class KafkaSource(Source):
-    abilities = frozenset({"order", "keys", "headers", "binary", "bytes", "extends", "lambda"})
+    abilities = frozenset({"shared", "order", "keys", "headers", "binary", "bytes", "extends", "lambda"})
     short_hold = {"source": {"kafka": {"session_timeout": "6s"}}}
     aws_event = "SelfManagedKafka"
 
@@ -107,7 +110,7 @@ class KafkaSource(Source):
 
 
 class RabbitSource(Source):
-    abilities = frozenset({"order", "headers", "binary", "bytes", "extends", "lambda"})
+    abilities = frozenset({"shared", "order", "headers", "binary", "bytes", "extends", "lambda"})
     short_hold = {"source": {"rabbitmq": {"heartbeat": "1s"}}}
     aws_event = "aws:rmq"
 
@@ -141,6 +144,21 @@ class QuorumSource(RabbitSource):
 
     def __init__(self, server):
         super().__init__(server, QUORUM)
+
+
+class StreamSource(RabbitSource):
+    """It forgets nothing and remembers no reader: what is settled is what sluice has recorded."""
+    abilities = RabbitSource.abilities - {"shared"}
+
+    def __init__(self, server):
+        super().__init__(server, STREAM)
+
+    def _mapping(self, function):
+        mapping = merge(super()._mapping(function), {"source": {"rabbitmq": {"stream_offset": "first"}}})
+        return {**mapping, "idempotency": {"token": "position"}}
+
+    def left(self):
+        return self.server.stream_end(self.queue) - finished(self.state)
 
 
 class HttpSource(Source):
@@ -179,7 +197,7 @@ class HttpSource(Source):
 
 class SqsSource(Source):
     """A queue of ElasticMQ's."""
-    abilities = frozenset({"headers", "bytes", "counts", "extends", "lambda"})
+    abilities = frozenset({"shared", "headers", "bytes", "counts", "extends", "lambda"})
     short_hold = {"source": {"http": {"lease": "2s"}}}
     aws_event = "aws:sqs"
     largest = 250_000
@@ -226,7 +244,7 @@ class SqsFifoSource(SqsSource):
 
 
 class CloudflareSource(HttpSource):
-    abilities = frozenset({"headers", "binary", "bytes", "counts"})
+    abilities = frozenset({"shared", "headers", "binary", "bytes", "counts"})
     name = "cloudflare"
     largest = 100_000
 
@@ -238,7 +256,7 @@ class CloudflareSource(HttpSource):
 
 
 class PubSubSource(HttpSource):
-    abilities = frozenset({"headers", "binary", "bytes", "counts", "extends"})
+    abilities = frozenset({"shared", "headers", "binary", "bytes", "counts", "extends"})
     name = "pubsub"
     takes_empty = False
 
@@ -260,12 +278,12 @@ class OrderedPubSubSource(PubSubSource):
 
 
 class IronMqSource(HttpSource):
-    abilities = frozenset({"bytes", "counts", "extends"})
+    abilities = frozenset({"shared", "bytes", "counts", "extends"})
     name = "ironmq"
 
 
 class PgmqSource(HttpSource):
-    abilities = frozenset({"counts", "extends"})
+    abilities = frozenset({"shared", "counts", "extends"})
     name = "pgmq"
 
 
@@ -274,6 +292,7 @@ SOURCES = {
     "kafka": (KafkaSource, "cluster"),
     "rabbitmq-classic": (RabbitSource, "rabbit"),
     "rabbitmq-quorum": (QuorumSource, "rabbit"),
+    "rabbitmq-stream": (StreamSource, "rabbit"),
     "sqs": (SqsSource, "elasticmq"),
     "sqs-fifo": (SqsFifoSource, "elasticmq"),
     "cloudflare": (CloudflareSource, None),
