@@ -121,6 +121,16 @@ int link_start_thread(struct rabbit_link *link, int wake_fd, void *(*function)(v
 /* The last that the thread does with the link; true: it was left behind, and has to free it. */
 bool link_end_thread(struct rabbit_link *link);
 
+/* Frees a link whose thread was left behind, with all that the host's side did not take. */
+void link_free_abandoned(struct rabbit_link *link);
+
+/* link_thread.c: what a thread that consumes does, for `link_start_thread`; the argument is the link. */
+void *link_run(void *link);
+
+/* link_settle.c: takes what the host's side settled, and what is due of that; without a connection it is void. -1:
+ * the connection failed. */
+int link_settle(struct rabbit_link *link);
+
 /* link_connect.c */
 /* Tries all hosts once. 0; or -1 with a state told. */
 int link_connect(struct rabbit_link *link);
