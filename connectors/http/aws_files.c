@@ -67,22 +67,21 @@ char *aws_files_text(const char *path, char *ret_problem, size_t room)
     return text;
 }
 
-static int read_shared(const char *variable, const char *name, char **ret_text, char *ret_problem,
-                       size_t room)
+static int read_shared(const char *variable, const char *name, char **ret_text, char **ret_path,
+                       char *ret_problem, size_t room)
 {
     const char *path = getenv(variable), *home = getenv("HOME");
-    char *made = NULL;
     int status;
 
-    *ret_text = NULL;
     if (path && *path)
-        return read_file(path, ret_text, ret_problem, room);
+        return (*ret_path = strdup(path)) ? read_file(path, ret_text, ret_problem, room) : -1;
     if (!home || !*home)
         return 0;
-    if (asprintf(&made, "%s/.aws/%s", home, name) < 0)
+    if (asprintf(ret_path, "%s/.aws/%s", home, name) < 0) {
+        *ret_path = NULL;
         return -1;
-    status = read_file(made, ret_text, ret_problem, room);
-    free(made);
+    }
+    status = read_file(*ret_path, ret_text, ret_problem, room);
     /* A home that is closed to the service, as systemd does it, is one without such files. */
     return status && (errno == EACCES || errno == EPERM) ? 0 : status;
 }
@@ -91,8 +90,9 @@ int aws_files_read(struct aws_files *ret, char *ret_problem, size_t room)
 {
     snprintf(ret_problem, room, "no memory");
     *ret = (struct aws_files){0};
-    if (!read_shared("AWS_SHARED_CREDENTIALS_FILE", "credentials", &ret->credentials, ret_problem, room) &&
-        !read_shared("AWS_CONFIG_FILE", "config", &ret->config, ret_problem, room))
+    if (!read_shared("AWS_SHARED_CREDENTIALS_FILE", "credentials", &ret->credentials, &ret->credentials_path,
+                     ret_problem, room) &&
+        !read_shared("AWS_CONFIG_FILE", "config", &ret->config, &ret->config_path, ret_problem, room))
         return 0;
     aws_files_free(ret);
     return -1;
@@ -109,6 +109,8 @@ void aws_files_free(struct aws_files *files)
 {
     wipe(files->credentials);
     wipe(files->config);
+    free(files->credentials_path);
+    free(files->config_path);
     *files = (struct aws_files){0};
 }
 
@@ -197,6 +199,15 @@ char *aws_files_value(const struct aws_files *files, const char *profile, const 
         value.size)
         return strndup(value.text, value.size);
     return NULL;
+}
+
+const char *aws_files_where(const struct aws_files *files, const char *profile, const char *key)
+{
+    struct span value;
+
+    return look(files->credentials, profile, false, key, &value) ? files->credentials_path
+           : look(files->config, profile, true, key, &value)     ? files->config_path
+                                                                 : NULL;
 }
 
 bool aws_files_has(const struct aws_files *files, const char *profile)

@@ -10,6 +10,7 @@
 /* The two files as they are at the moment; NULL where there is none. */
 struct aws_files {
     char *credentials, *config;
+    char *credentials_path, *config_path;
 };
 
 /* Reads them from where AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE or HOME say. That there are none is
@@ -21,6 +22,8 @@ void aws_files_free(struct aws_files *files);
  * memory. */
 char *aws_files_value(const struct aws_files *files, const char *profile, const char *key);
 bool aws_files_has(const struct aws_files *files, const char *profile);
+/* The path of the file whose setting that is; NULL: no file has it. */
+const char *aws_files_where(const struct aws_files *files, const char *profile, const char *key);
 
 /* The text of a small file without blanks at its end; the caller frees it. NULL with a text. */
 char *aws_files_text(const char *path, char *ret_problem, size_t room);

@@ -33,6 +33,15 @@ void aws_keys_wipe(struct aws_keys *keys)
     wipe(&keys->session);
 }
 
+int aws_keys_copy(struct aws_keys *ret, const char *id, const char *secret, const char *session)
+{
+    *ret = (struct aws_keys){strdup(id), strdup(secret), session ? strdup(session) : NULL};
+    if (ret->id && ret->secret && (ret->session || !session))
+        return 0;
+    aws_keys_wipe(ret);
+    return -1;
+}
+
 /* ---- texts that grow ---- */
 
 struct text {

@@ -12,6 +12,8 @@ struct aws_keys {
 
 /* Forgets them, leaving no trace. */
 void aws_keys_wipe(struct aws_keys *keys);
+/* `session` may be NULL. -1: no memory. */
+int aws_keys_copy(struct aws_keys *ret, const char *id, const char *secret, const char *session);
 
 /* What signatures of one day with one key have in common. Of one thread. */
 struct aws_signer;

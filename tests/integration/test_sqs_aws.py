@@ -360,7 +360,20 @@ def test_a_profile_that_needs_another_program(sluice, mapping, directory):
     (directory / "config").write_text("[profile p]\ncredential_process = /bin/keys\n")
     sluice.mapping("m", mapping(source={"sqs": {"profile": "p"}}))
     done = run_cli("check", "--config", sluice.config)
-    assert "credential_process" in done.stderr and done.returncode == 78
+    assert f"{directory}/config: profile p has credential_process" in done.stderr and done.returncode == 78
+
+
+def test_profiles_that_need_a_person(sluice, mapping, directory):
+    """Also where nothing but the default profile speaks of keys, and where a role's keys are so."""
+    (directory / "config").write_text(
+        "[default]\nsso_session = corp\nsso_account_id = 1\nregion = eu-central-1\n"
+        "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n")
+    for profile in (None, "role"):
+        sluice.mapping("m", mapping(source={"sqs": {"profile": profile}} if profile else None))
+        done = run_cli("check", "--config", sluice.config)
+        assert f"{directory}/config: profile default has sso_session" in done.stderr, done
+        assert done.returncode == 78
+        assert ("sqs.credentials" in done.stderr) == (profile is None)
 
 
 def test_the_queue_of_another_account(server, sluice, mapping, works):

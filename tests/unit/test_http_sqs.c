@@ -20,6 +20,7 @@
 #include "../../connectors/http/sqs_message.c"
 #include "../../connectors/http/sqs_publish.c"
 #include "../../connectors/http/aws_files.c"
+#include "../../connectors/http/aws_others.c"
 
 static struct sqs fifo = {.url = (char *)"https://h/1/q.fifo", .arn = (char *)"arn:aws:sqs:r:1:q.fifo",
                           .is_fifo = true};
@@ -283,15 +284,15 @@ static char *identity_of(const char *key, const char *payload, const char *heade
 static void the_same_again_is_named_the_same(void **state)
 {
     char *first = identity_of("k", "p", "h");
-    const char *others[][3] = {{"kp", "", "h"}, {"k", "ph", "h"}, {"k", "p", "i"}, {"k", "p2", "h"}};
+    const char *different[][3] = {{"kp", "", "h"}, {"k", "ph", "h"}, {"k", "p", "i"}, {"k", "p2", "h"}};
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {
         char *other;
 
-        if (!*others[i][1])
+        if (!*different[i][1])
             continue;
-        other = identity_of(others[i][0], others[i][1], others[i][2]);
+        other = identity_of(different[i][0], different[i][1], different[i][2]);
         assert_string_not_equal(first, other);
         free(other);
     }
@@ -447,7 +448,8 @@ static void messages_of_wrong_types(void **state)
 
 static char *setting_of(const char *credentials, const char *config, const char *profile, const char *key)
 {
-    struct aws_files files = {(char *)(uintptr_t)credentials, (char *)(uintptr_t)config};
+    struct aws_files files = {.credentials = (char *)(uintptr_t)credentials,
+                              .config = (char *)(uintptr_t)config};
 
     return aws_files_value(&files, profile, key);
 }
@@ -464,7 +466,8 @@ static void reads_shared_files(void **state)
                 {"two", "aws_secret_access_key", "a#b"}, {"three", "aws_access_key_id", NULL},
                 {"default", "region", "r1"}, {"a b", "region", "r2"}, {"two", "region", "r3"},
                 {"two", "empty", NULL}, {"default", "x", "y"}, {"none", "region", NULL}};
-    struct aws_files files = {(char *)(uintptr_t)credentials, (char *)(uintptr_t)config};
+    struct aws_files files = {.credentials = (char *)(uintptr_t)credentials,
+                              .config = (char *)(uintptr_t)config};
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -478,6 +481,38 @@ static void reads_shared_files(void **state)
     assert_false(aws_files_has(&files, "a") || aws_files_has(&files, "four"));
     assert_null(setting_of(NULL, NULL, "default", "region"));
     assert_null(setting_of("[default", "[]\n=\n[profile]\n", "default", "region"));
+}
+
+/* What sluice does not do is told with the file, the profile, what it has there, and the cure. */
+static void tells_of_other_ways_to_keys(void **state)
+{
+    static const char credentials[] = "[default]\naws_access_key_id = AK\n[run]\ncredential_process = /bin/keys\n"
+                                      "[nothing]\n";
+    static const char config[] = "[profile dev]\nsso_session = corp\nsso_account_id = 1\n[profile old]\n"
+                                 "sso_start_url = https://x\n[sso-session corp]\nsso_region = r\n[profile role]\n"
+                                 "sso_role_name = R\n[profile none]\nregion = r1\n";
+    static const struct {
+        const char *profile, *key, *path, *why;
+    } rows[] = {{"run", "credential_process", "/h/credentials: ", "starts no other program"},
+                {"dev", "sso_session", "/h/config: ", "IAM Identity Center"},
+                {"old", "sso_start_url", "/h/config: ", "IAM Identity Center"},
+                {"role", "sso_role_name", "/h/config: ", "IAM Identity Center"},
+                {"default", NULL, NULL, NULL}, {"none", NULL, NULL, NULL}, {"nothing", NULL, NULL, NULL},
+                {"corp", NULL, NULL, NULL}, {"not there", NULL, NULL, NULL}};
+    struct aws_files files = {(char *)(uintptr_t)credentials, (char *)(uintptr_t)config,
+                              (char *)(uintptr_t)"/h/credentials", (char *)(uintptr_t)"/h/config"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[HTTP_TEXT] = "", profile[100];
+
+        snprintf(profile, sizeof profile, "profile %s has ", rows[i].profile);
+        assert_int_equal(aws_others_in(&files, rows[i].profile, text, sizeof text), rows[i].key != NULL);
+        if (rows[i].key &&
+            (strncmp(text, rows[i].path, strlen(rows[i].path)) != 0 || !strstr(text, profile) ||
+             !strstr(text, rows[i].key) || !strstr(text, rows[i].why) || !strstr(text, "source_profile")))
+            fail_msg("%s", text);
+    }
 }
 
 int main(void)
@@ -495,6 +530,7 @@ int main(void)
         cmocka_unit_test(other_queues_of_the_account),
         cmocka_unit_test(messages_of_wrong_types),
         cmocka_unit_test(reads_shared_files),
+        cmocka_unit_test(tells_of_other_ways_to_keys),
     };
 
     return cmocka_run_group_tests(tests, make_hashes, free_hashes);
