@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Trying the real thing: a message is asked for, and given back. */
+ * Trying the real thing: of a source a message is asked for, and given back; a place is looked at. */
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "http.h"
 
@@ -78,6 +79,86 @@ static void tell_hold(const struct http *http, const struct sluice_check *check)
     check->report(check->cookie, true, text);
 }
 
+/* Of a running mapping it is tried again; here somebody has to do something. */
+static int report_fault(const struct sluice_check *check, const struct http_fault *fault)
+{
+    static const char again[] = "; it is tried again";
+    size_t size = strlen(fault->text), tail = sizeof again - 1;
+    char text[HTTP_TEXT + 64];
+
+    if (size > tail && !strcmp(fault->text + size - tail, again))
+        snprintf(text, sizeof text, "%.*s: check the address, the network and the server",
+                 (int)(size - tail), fault->text);
+    else
+        snprintf(text, sizeof text, "%s", fault->text);
+    check->report(check->cookie, false, text);
+    return -1;
+}
+
+/* ---- a place ---- */
+
+struct looking {
+    struct http *http;
+    const char *destination;
+    unsigned step;
+    bool answered;
+    int outcome; /* as of `looked` */
+    struct http_fault fault;
+    char found[HTTP_TEXT];
+};
+
+static void on_look(void *argument, const struct http_reply *reply)
+{
+    struct looking *looking = argument;
+    const struct http_config *config = looking->http->config;
+    long status = reply->answer.status;
+
+    looking->answered = true;
+    looking->outcome = http_judge(looking->http, reply, &looking->fault);
+    if (status && status / 100 != 3)
+        looking->outcome = config->dialect->looked(config->instance, looking->destination, looking->step,
+                                                   &reply->answer, &looking->fault, looking->found);
+}
+
+static void look_once(struct looking *looking, int64_t until_us)
+{
+    struct http *http = looking->http;
+    const struct http_config *config = http->config;
+    struct http_request request = {0};
+
+    looking->answered = false;
+    looking->outcome = config->dialect->look(config->instance, looking->destination, looking->step,
+                                             &request, &looking->fault);
+    if (!looking->outcome && http_ask(http, &request, config->timeout_us, on_look, looking))
+        looking->outcome = http_fault(&looking->fault, SLUICE_STATE_FAILED, "no memory for a request");
+    http_request_free(&request);
+    if (looking->outcome)
+        return;
+    turn(http, until_us, &looking->answered);
+    if (looking->answered)
+        return;
+    http_wire_cancel(http->wire, on_look, looking);
+    looking->outcome = http_fault(&looking->fault, SLUICE_STATE_UNREACHABLE,
+                                  "%.200s does not answer in time; it is tried again", config->can.where);
+}
+
+static int check_place(struct http *http, const struct sluice_check *check, int64_t until_us)
+{
+    struct looking looking = {.http = http};
+
+    if (http->api->abi_minor)
+        looking.destination = check->destination;
+    do
+        look_once(&looking, until_us);
+    while (looking.outcome > 0 && ++looking.step);
+    if (looking.outcome)
+        return report_fault(check, &looking.fault);
+    check->report(check->cookie, true, looking.found);
+    return 0;
+}
+
+/* ---- both ---- */
+
 int http_check(struct http *http, const struct sluice_check *check)
 {
     struct http_config *config = http->config;
@@ -94,18 +175,12 @@ int http_check(struct http *http, const struct sluice_check *check)
     if (until_us > deadline_us)
         until_us = deadline_us;
     if (!get_credentials(http, deadline_us)) {
-        check->report(check->cookie, false,
-                      http->credentials.bad ? http->credentials.fault.text
-                                            : "no credentials in time");
-        return -1;
+        if (!http->credentials.bad)
+            http_fault(&http->credentials.fault, SLUICE_STATE_UNREACHABLE, "no credentials in time");
+        return report_fault(check, &http->credentials.fault);
     }
-    if (http->publishes_only) {
-        snprintf(text, sizeof text,
-                 "%.300s: credentials and addresses are fine as far as can be told without publishing",
-                 config->can.where);
-        check->report(check->cookie, true, text);
-        return 0;
-    }
+    if (http->publishes_only)
+        return check_place(http, check, deadline_us);
     if (config->dialect->receive(config->instance, 1, &request) ||
         http_ask(http, &request, config->timeout_us + config->can.wait_us, on_trial, &trial))
         http_fault(&trial.fault, SLUICE_STATE_FAILED, "no memory for a request");
@@ -117,10 +192,8 @@ int http_check(struct http *http, const struct sluice_check *check)
     if (!trial.answered && !config->can.wait_us)
         http_fault(&trial.fault, SLUICE_STATE_UNREACHABLE, "%.200s does not answer in time",
                    config->can.where);
-    if (trial.fault.text[0]) {
-        check->report(check->cookie, false, trial.fault.text);
-        return -1;
-    }
+    if (trial.fault.text[0])
+        return report_fault(check, &trial.fault);
     snprintf(text, sizeof text, "%.300s %s", config->can.where,
              !trial.answered       ? "takes the request; no message came meanwhile"
              : trial.list.count ? "gives messages; the one that came is given back"

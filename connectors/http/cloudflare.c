@@ -2,6 +2,7 @@
  * Cloudflare Queues as a pull consumer (developers.cloudflare.com/queues/configuration/pull-consumers,
  * and the REST API's messages/pull, messages/ack and messages). */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,6 +285,14 @@ static int cloudflare_settled(void *dialect, const struct http_answer *answer,
 
 /* ---- publishing ---- */
 
+static int other_queue(const char *destination, struct http_fault *fault)
+{
+    return http_fault(fault, SLUICE_STATE_MISSING,
+                      "queue %.100s is not this mapping's: a queue of Cloudflare is published to by a "
+                      "mapping of its own",
+                      destination);
+}
+
 static int cloudflare_publish(void *dialect, const struct sluice_publication *publication,
                               struct http_request *ret_request, struct http_fault *fault)
 {
@@ -293,10 +302,7 @@ static int cloudflare_publish(void *dialect, const struct sluice_publication *pu
 
     if (publication->destination && strcmp(publication->destination, cloudflare->queue) != 0) {
         json_decref(body);
-        return http_fault(fault, SLUICE_STATE_MISSING,
-                          "queue %.100s is not this mapping's: a queue of Cloudflare is published to by a "
-                          "mapping of its own",
-                          publication->destination);
+        return other_queue(publication->destination, fault);
     }
     if (!body)
         return http_fault(fault, SLUICE_STATE_FAILED,
@@ -334,6 +340,50 @@ static bool cloudflare_refuses(const struct http_answer *answer)
     return code == 10204 || code == 10205;
 }
 
+/* ---- looking at the queue ---- */
+
+static int cloudflare_look(void *dialect, const char *destination, unsigned step,
+                           struct http_request *ret_request, struct http_fault *fault)
+{
+    const struct cloudflare *cloudflare = dialect;
+
+    (void)step;
+    if (destination && strcmp(destination, cloudflare->queue) != 0)
+        return other_queue(destination, fault);
+    ret_request->method = "GET";
+    return http_request_url(ret_request, "%s", cloudflare->url)
+               ? http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request")
+               : 0;
+}
+
+static int cloudflare_looked(void *dialect, const char *destination, unsigned step,
+                             const struct http_answer *answer, struct http_fault *fault,
+                             char ret_found[HTTP_TEXT])
+{
+    const struct cloudflare *cloudflare = dialect;
+    const char *name;
+    json_t *root, *result;
+
+    (void)destination;
+    (void)step;
+    if (answer->status / 100 != 2) {
+        if (fault->state == SLUICE_STATE_MISSING)
+            http_fault(fault, SLUICE_STATE_MISSING,
+                       "queue %.70s does not exist: check cloudflare.account and cloudflare.queue, which is "
+                       "the queue's id and not its name",
+                       cloudflare->queue);
+        return -1;
+    }
+    result = read_result(answer, &root, fault);
+    if (!result)
+        return -1;
+    name = json_string_value(json_object_get(result, "queue_name"));
+    snprintf(ret_found, HTTP_TEXT, "queue %.70s%s%.200s%s is there", cloudflare->queue,
+             name ? " (" : "", name ? name : "", name ? ")" : "");
+    json_decref(root);
+    return 0;
+}
+
 const struct http_dialect cloudflare_dialect = {
     .name = "cloudflare",
     .open = cloudflare_open,
@@ -346,5 +396,7 @@ const struct http_dialect cloudflare_dialect = {
     .publish = cloudflare_publish,
     .published = cloudflare_published,
     .refuses = cloudflare_refuses,
+    .look = cloudflare_look,
+    .looked = cloudflare_looked,
     .explain = cloudflare_explain,
 };

@@ -208,6 +208,15 @@ struct http_dialect {
      * large or has what the place never takes. NULL: nothing but 413 says so. */
     bool (*refuses)(const struct http_answer *answer);
 
+    /* Looks at what is published to (`destination`: as of a publication), changing nothing, by one request
+     * after another: `step` 0, then each that `looked` asks for. 0, -1 with a fault. */
+    int (*look)(void *dialect, const char *destination, unsigned step, struct http_request *ret_request,
+                struct http_fault *fault);
+    /* Reads an answer, of whatever status; where that is no success the fault says so, and may be made
+     * better. 0 with what was found, in words; 1: the next step is to be taken; -1 with the fault. */
+    int (*looked)(void *dialect, const char *destination, unsigned step,
+                  const struct http_answer *answer, struct http_fault *fault, char ret_found[HTTP_TEXT]);
+
     /* Makes the best of an answer that is no success: the fault is filled in by its status and may be
      * made better. May be NULL. */
     void (*explain)(void *dialect, const struct http_answer *answer, struct http_fault *fault);

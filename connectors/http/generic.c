@@ -381,6 +381,13 @@ static int generic_settled(void *dialect, const struct http_answer *answer,
 
 /* ---- publishing ---- */
 
+static int other_queue(const char *destination, struct http_fault *fault)
+{
+    return http_fault(fault, SLUICE_STATE_MISSING,
+                      "%.100s is not this mapping's queue, and generic.publish.url names no other",
+                      destination);
+}
+
 static int generic_publish(void *dialect, const struct sluice_publication *publication,
                            struct http_request *ret_request, struct http_fault *fault)
 {
@@ -388,15 +395,59 @@ static int generic_publish(void *dialect, const struct sluice_publication *publi
     struct template_values values = {.body = publication->payload, .key = publication->key};
 
     if (publication->destination && strcmp(publication->destination, generic->source) != 0)
-        return http_fault(fault, SLUICE_STATE_MISSING,
-                          "%.100s is not this mapping's queue, and generic.publish.url names no other",
-                          publication->destination);
+        return other_queue(publication->destination, fault);
     return build(generic, &generic->publish, &values, ret_request, fault);
 }
 
 static int generic_published(void *dialect, const struct http_answer *answer, struct http_fault *fault)
 {
     return read_success(dialect, answer, fault);
+}
+
+/* ---- looking at the queue ---- */
+
+/* generic.check where it is described. Else OPTIONS, which no server takes for a message. */
+static int generic_look(void *dialect, const char *destination, unsigned step,
+                        struct http_request *ret_request, struct http_fault *fault)
+{
+    const struct generic *generic = dialect;
+    struct generic_call call = generic->check;
+    struct template_values values = {.body = {"", 0}};
+
+    (void)step;
+    if (destination && strcmp(destination, generic->source) != 0)
+        return other_queue(destination, fault);
+    if (!call.method) {
+        call = generic->publish;
+        call.method = "OPTIONS";
+        call.has_body = false;
+        call.content_type = NULL;
+    }
+    return build(generic, &call, &values, ret_request, fault);
+}
+
+static int generic_looked(void *dialect, const char *destination, unsigned step,
+                          const struct http_answer *answer, struct http_fault *fault,
+                          char ret_found[HTTP_TEXT])
+{
+    const struct generic *generic = dialect;
+    long status = answer->status;
+
+    (void)destination;
+    (void)step;
+    if (generic->check.method) {
+        if (status / 100 != 2 || read_success(generic, answer, fault))
+            return -1;
+        snprintf(ret_found, HTTP_TEXT, "%.300s answers generic.check with %ld", generic->where, status);
+        return 0;
+    }
+    if (status == 401 || status == 403 || (status / 100 == 5 && status != 501))
+        return -1;
+    snprintf(ret_found, HTTP_TEXT,
+             "%.300s answers; whether it knows the queue and would take messages cannot be told without "
+             "publishing: generic.check.url may name an address that tells it",
+             generic->where);
+    return 0;
 }
 
 const struct http_dialect generic_dialect = {
@@ -410,4 +461,6 @@ const struct http_dialect generic_dialect = {
     .settled = generic_settled,
     .publish = generic_publish,
     .published = generic_published,
+    .look = generic_look,
+    .looked = generic_looked,
 };

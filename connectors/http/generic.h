@@ -24,7 +24,7 @@ struct generic_header {
 };
 
 struct generic {
-    struct generic_call receive, acknowledge, release, extend, publish;
+    struct generic_call receive, acknowledge, release, extend, publish, check;
     struct generic_header headers[GENERIC_HEADERS];
     size_t header_count;
     /* JSON Pointers: `list` into an answer, the others into a message; NULL: none. */

@@ -218,6 +218,7 @@ static void read_calls(struct http_reader *reader, struct generic *generic)
               BIT(TEMPLATE_BODY) | BIT(TEMPLATE_BODY_BASE64) | BIT(TEMPLATE_BODY_JSON) |
                   BIT(TEMPLATE_KEY),
               &generic->publish);
+    read_call(reader, generic, "check", 0, &generic->check);
     if (generic->publish.method && !reader->refused &&
         !(generic->publish.body.uses &
           (BIT(TEMPLATE_BODY) | BIT(TEMPLATE_BODY_BASE64) | BIT(TEMPLATE_BODY_JSON))))
@@ -271,7 +272,7 @@ static void read_pointers(struct http_reader *reader, struct generic *generic)
 static bool uses_secret(const struct generic *generic)
 {
     const struct generic_call *calls[] = {&generic->receive, &generic->acknowledge, &generic->release,
-                                          &generic->extend, &generic->publish};
+                                          &generic->extend, &generic->publish, &generic->check};
     unsigned uses = 0;
 
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
@@ -345,6 +346,7 @@ void generic_free(struct generic *generic)
     free_call(&generic->release);
     free_call(&generic->extend);
     free_call(&generic->publish);
+    free_call(&generic->check);
     for (size_t i = 0; i < generic->header_count; i++) {
         free(generic->headers[i].name);
         template_free(&generic->headers[i].value);

@@ -16,9 +16,10 @@ static const char *const credentials[] = {"keys",      "environment", "profile",
 static const char *const encodings[] = {"text", "base64", NULL};
 
 /* One call of the dialect generic. */
-#define CALL(call, what)                                                                           \
+#define CALL(call, what) CALL_BY("POST", call, what)
+#define CALL_BY(by, call, what)                                                                    \
     {.name = "generic." call ".url", .type = SLUICE_STRING, .help = "Address that " what "."},     \
-    {.name = "generic." call ".method", .type = SLUICE_ENUM, .default_text = "POST",               \
+    {.name = "generic." call ".method", .type = SLUICE_ENUM, .default_text = by,                   \
      .choices = methods, .help = "Method of that request."},                                       \
     {.name = "generic." call ".body", .type = SLUICE_STRING, .help = "Body of that request."}
 
@@ -118,6 +119,7 @@ const struct sluice_option http_options[] = {
     CALL("publish", "takes a new message"),
     {.name = "generic.publish.content_type", .type = SLUICE_STRING,
      .help = "Content-Type of that request (default: that of generic.headers, or application/json)."},
+    CALL_BY("GET", "check", "tells whether messages would be taken, for `sluice check --connect`"),
     {.name = NULL},
 };
 

@@ -197,7 +197,8 @@ static void pubsub_explain(void *dialect, const struct http_answer *answer, stru
     if (message)
         http_fault(fault, state, "Pub/Sub answers %ld, \"%.300s\"%s", answer->status, message,
                    state == SLUICE_STATE_UNAUTHORISED
-                       ? ": the account needs the role Pub/Sub Subscriber on the subscription"
+                       ? ": the account needs the role Pub/Sub Subscriber on the subscription, Publisher on "
+                         "a topic"
                    : state == SLUICE_STATE_MISSING ? ": check pubsub.project and pubsub.subscription"
                                                    : "");
     json_decref(root);
@@ -383,20 +384,35 @@ static json_t *write_message(const struct sluice_publication *publication, struc
     return message;
 }
 
-static int pubsub_publish(void *dialect, const struct sluice_publication *publication,
-                          struct http_request *ret_request, struct http_fault *fault)
+/* "https://.../topics/T". NULL with a fault. */
+static char *url_of_topic(const struct pubsub *pubsub, const char *name, struct http_fault *fault)
 {
-    const struct pubsub *pubsub = dialect;
-    const char *name = publication->destination;
-    json_t *message;
+    char *url = NULL;
 
     /* Messages from a subscription came from its topic. */
     if (name && !strcmp(name, pubsub->source))
         name = NULL;
     if (!name && !pubsub->topic)
-        return http_fault(fault, SLUICE_STATE_MISSING, "no topic to publish to: set pubsub.topic");
-    if (name && !is_name(name))
-        return http_fault(fault, SLUICE_STATE_MISSING, "\"%.100s\" is no name of a topic", name);
+        http_fault(fault, SLUICE_STATE_MISSING, "no topic to publish to: set pubsub.topic");
+    else if (name && !is_name(name))
+        http_fault(fault, SLUICE_STATE_MISSING, "\"%.100s\" is no name of a topic", name);
+    else if (asprintf(&url, "%s%s", name ? pubsub->topics : pubsub->topic, name ? name : "") < 0 &&
+             !(url = NULL))
+        http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request");
+    return url;
+}
+
+static int pubsub_publish(void *dialect, const struct sluice_publication *publication,
+                          struct http_request *ret_request, struct http_fault *fault)
+{
+    char *url = url_of_topic(dialect, publication->destination, fault);
+    json_t *message;
+    int failed;
+
+    if (!url)
+        return -1;
+    failed = http_request_url(ret_request, "%s:publish", url);
+    free(url);
     if (!publication->payload.size && !publication->header_count)
         return http_fault(fault, SLUICE_STATE_FAILED,
                           "the message has neither payload nor headers, which Pub/Sub refuses");
@@ -406,8 +422,7 @@ static int pubsub_publish(void *dialect, const struct sluice_publication *public
         return -1;
     if (http_request_json(ret_request,
                           json_write(message ? json_pack("{s[o]}", "messages", message) : NULL)) ||
-        (name ? http_request_url(ret_request, "%s%s:publish", pubsub->topics, name)
-              : http_request_url(ret_request, "%s:publish", pubsub->topic)))
+        failed)
         return http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request");
     return 0;
 }
@@ -438,6 +453,78 @@ static bool pubsub_refuses(const struct http_answer *answer)
     return refuses;
 }
 
+/* ---- looking at the topic ---- */
+
+#define MAY_PUBLISH "pubsub.topics.publish"
+
+enum look { LOOK_PERMISSION, LOOK_TOPIC };
+
+/* Whether the account may publish, which every account may ask; of an emulator, which knows no permissions,
+ * whether the topic is there. */
+static int pubsub_look(void *dialect, const char *destination, unsigned step,
+                       struct http_request *ret_request, struct http_fault *fault)
+{
+    char *url = url_of_topic(dialect, destination, fault);
+    int failed;
+
+    if (!url)
+        return -1;
+    if (step == LOOK_PERMISSION) {
+        failed = http_request_url(ret_request, "%s:testIamPermissions", url) ||
+                 http_request_json(ret_request,
+                                   json_write(json_pack("{s[s]}", "permissions", MAY_PUBLISH)));
+    } else {
+        ret_request->method = "GET";
+        failed = http_request_url(ret_request, "%s", url);
+    }
+    free(url);
+    return failed ? http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request") : 0;
+}
+
+static int found_permission(const struct http_answer *answer, const char *topic,
+                            struct http_fault *fault, char ret_found[HTTP_TEXT])
+{
+    json_t *root = read_object(answer, fault), *permissions = json_object_get(root, "permissions");
+    const char *first = json_string_value(json_array_get(permissions, 0));
+    bool may = first && !strcmp(first, MAY_PUBLISH);
+
+    if (!root)
+        return -1;
+    json_decref(root);
+    if (!may)
+        return http_fault(fault, SLUICE_STATE_MISSING,
+                          "topic %.255s does not exist, or the account may not publish to it: check "
+                          "pubsub.project and pubsub.topic, or grant it the role Pub/Sub Publisher",
+                          topic);
+    snprintf(ret_found, HTTP_TEXT, "topic %.255s may be published to", topic);
+    return 0;
+}
+
+static int pubsub_looked(void *dialect, const char *destination, unsigned step,
+                         const struct http_answer *answer, struct http_fault *fault,
+                         char ret_found[HTTP_TEXT])
+{
+    const struct pubsub *pubsub = dialect;
+    const char *topic = destination && strcmp(destination, pubsub->source) != 0
+                            ? destination
+                            : strrchr(pubsub->topic, '/') + 1;
+    long status = answer->status;
+
+    if (step == LOOK_PERMISSION && status / 100 == 2)
+        return found_permission(answer, topic, fault, ret_found);
+    if (step == LOOK_PERMISSION)
+        return status == 404 || status == 405 || status == 501 || status == 400 ? 1 : -1;
+    if (status / 100 == 2) {
+        snprintf(ret_found, HTTP_TEXT, "topic %.255s is there", topic);
+        return 0;
+    }
+    if (status == 404)
+        http_fault(fault, SLUICE_STATE_MISSING,
+                   "topic %.255s does not exist: create it, or correct pubsub.project and pubsub.topic",
+                   topic);
+    return -1;
+}
+
 const struct http_dialect pubsub_dialect = {
     .name = "pubsub",
     .open = pubsub_open,
@@ -453,5 +540,7 @@ const struct http_dialect pubsub_dialect = {
     .publish = pubsub_publish,
     .published = pubsub_published,
     .refuses = pubsub_refuses,
+    .look = pubsub_look,
+    .looked = pubsub_looked,
     .explain = pubsub_explain,
 };

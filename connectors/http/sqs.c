@@ -406,5 +406,7 @@ const struct http_dialect sqs_dialect = {
     .publish = sqs_publish,
     .published = sqs_published,
     .refuses = sqs_errors_refuses,
+    .look = sqs_look,
+    .looked = sqs_looked,
     .explain = sqs_explain,
 };

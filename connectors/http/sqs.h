@@ -74,6 +74,10 @@ struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader 
 int sqs_publish(void *dialect, const struct sluice_publication *publication,
                 struct http_request *ret_request, struct http_fault *fault);
 int sqs_published(void *dialect, const struct http_answer *answer, struct http_fault *fault);
+int sqs_look(void *dialect, const char *destination, unsigned step, struct http_request *ret_request,
+             struct http_fault *fault);
+int sqs_looked(void *dialect, const char *destination, unsigned step, const struct http_answer *answer,
+               struct http_fault *fault, char ret_found[HTTP_TEXT]);
 
 /* Headers that are more than attributes can be: one attribute with all of them as JSON, a list of
  * [name, value], where a value is a text, {"base64": ...} or null. */

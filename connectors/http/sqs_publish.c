@@ -354,3 +354,60 @@ int sqs_published(void *dialect, const struct http_answer *answer, struct http_f
     json_decref(root);
     return named ? 0 : -1;
 }
+
+/* ---- looking at the queue ---- */
+
+int sqs_look(void *dialect, const char *destination, unsigned step, struct http_request *ret_request,
+             struct http_fault *fault)
+{
+    const struct sqs *sqs = dialect;
+    char *url = url_of(sqs, destination, fault);
+    int failed;
+
+    (void)step;
+    if (!url)
+        return -1;
+    failed = sqs_request(sqs, "GetQueueAttributes",
+                         json_pack("{ss s[s]}", "QueueUrl", url, "AttributeNames", "QueueArn"),
+                         ret_request);
+    free(url);
+    return failed ? http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request") : 0;
+}
+
+/* Who may only send may not look: that is no mistake. */
+static bool may_not_look(const struct http_answer *answer)
+{
+    json_t *root = json_read(answer);
+    const char *type = json_string_value(json_object_get(root, "__type"));
+    bool denied = type && strstr(type, "AccessDenied") != NULL;
+
+    json_decref(root);
+    return denied;
+}
+
+int sqs_looked(void *dialect, const char *destination, unsigned step, const struct http_answer *answer,
+               struct http_fault *fault, char ret_found[HTTP_TEXT])
+{
+    const struct sqs *sqs = dialect;
+    const char *queue = destination ? destination : sqs->url;
+    json_t *root;
+
+    (void)step;
+    if (answer->status / 100 != 2) {
+        if (!may_not_look(answer))
+            return -1;
+        snprintf(ret_found, HTTP_TEXT,
+                 "SQS knows the credentials; that queue %.300s is there and takes messages cannot be told "
+                 "without publishing, as they do not allow sqs:GetQueueAttributes",
+                 queue);
+        return 0;
+    }
+    root = sqs_read(answer, fault);
+    if (!root)
+        return -1;
+    json_decref(root);
+    snprintf(ret_found, HTTP_TEXT,
+             "queue %.300s is there; that sqs:SendMessage is allowed cannot be told without publishing",
+             queue);
+    return 0;
+}

@@ -9,6 +9,7 @@
 #include <sluice/connector.h>
 
 #include "base/buffer.h"
+#include "io/json_value.h"
 #include "service/options.h"
 
 #define RED    "\033[31m"
@@ -103,11 +104,15 @@ void check_report_tried(struct check_report *report, const struct mapping *mappi
 {
     if (report->document) {
         append(report, "tried",
-               json_pack("{s:s, s:b, s:s}", "mapping", mapping->name, "ok", good, "text", text));
+               json_pack("{s:s, s:o, s:b, s:s}", "mapping", mapping->name, "file",
+                         json_value_text(mapping->file), "ok", good, "text", text));
         return;
     }
-    fprintf(good ? stdout : stderr, "%s: %s%s%s: %s\n", mapping->name,
-            paint(report, good ? GREEN : RED), good ? "ok" : "failed", paint(report, PLAIN), text);
+    if (good)
+        printf("%s: %sok%s: %s\n", mapping->name, paint(report, GREEN), paint(report, PLAIN), text);
+    else
+        fprintf(stderr, "%s: %sfailed%s: %s (%s)\n", mapping->name, paint(report, RED),
+                paint(report, PLAIN), text, mapping->file);
     fflush(stdout);
 }
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lib.function import OK, Answer, poison
-from lib.http_kinds import KINDS
+from lib.http_kinds import KINDS, http_mapping
 from lib.http_queue import Answer as HttpAnswer
 from lib.plugin import group_of, ids, numbered, with_message_ids
 from lib.sluice import run_cli
@@ -462,7 +462,7 @@ def as_place(kind):
         del place["pubsub"]["subscription"]
     if "generic" in place:
         place["generic"] = {name: value for name, value in place["generic"].items()
-                            if name in ("headers", "publish")}
+                            if name in ("headers", "publish", "check")}
     return {"http": place}
 
 
@@ -484,6 +484,105 @@ def test_of_a_topic_in_a_queue_with_an_http_api(cluster, function, sluice, mappi
     if name == "pubsub":
         assert message.attributes["sluice-mapping"] == "m"
     assert sluice.dead() == []
+
+
+def check_place(sluice, mapping_for, cluster, place):
+    """What `check --connect` says of the place, as a pair of ok and text."""
+    sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={"to": place}))
+    done = run_cli("check", "--connect", "--json", "--timeout", "3s", sluice.config, timeout=30)
+    tried = [each for each in json.loads(done.stdout)["tried"]
+             if each["text"].startswith("dead_letter.to: ")]
+    assert len(tried) == 1, done
+    assert tried[0]["mapping"] == "m" and tried[0]["file"].endswith("mappings.d/m.yaml")
+    assert done.returncode == (0 if tried[0]["ok"] else 69)
+    return tried[0]["ok"], tried[0]["text"]
+
+
+def changed(place, dialect, **options):
+    http = {**place["http"], **{name: value for name, value in options.items() if name == "token"}}
+    http[dialect] = {**http[dialect], **{name: value for name, value in options.items()
+                                         if name != "token"}}
+    return {"http": http}
+
+
+WRONG_QUEUES = {
+    "sqs": (lambda place: changed(place, "sqs", queue=place["http"]["sqs"]["queue"] + "-not"),
+            "the queue does not exist: check sqs.queue"),
+    "cloudflare": (lambda place: changed(place, "cloudflare", queue="f" * 32),
+                   f"queue {'f' * 32} does not exist: check cloudflare.account and cloudflare.queue"),
+    "pubsub": (lambda place: changed(place, "pubsub", topic="nothing"),
+               "topic nothing does not exist: create it, or correct pubsub.project and pubsub.topic"),
+    "ironmq": (lambda place: changed(place, "generic", check={
+        "url": place["http"]["generic"]["check"]["url"] + "-not"}),
+        "answers 404: check the address and the queue's name"),
+}
+REFUSED = {
+    "sqs": (lambda place: changed(place, "sqs", secret_access_key="wrong"), "check sqs.secret_access_key"),
+    "cloudflare": (lambda place: changed(place, "cloudflare", token="wrong"),
+                   "the token needs the permission Queues: Edit"),
+    "ironmq": (lambda place: changed(place, "generic", token="wrong"), "answers 401: check the credentials"),
+    "pgmq": (lambda place: changed(place, "generic", token="wrong"), "answers 401: check the credentials"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_check_connect_looks_at_a_queue_with_an_http_api(cluster, sluice, mapping_for, make_kind, name):
+    """It finds what is wrong, and neither publishes nor takes anything."""
+    kind = make_kind(name)
+    place = as_place(kind)
+    kind.produce(["{}"])
+    ok, text = check_place(sluice, mapping_for, cluster, place)
+    assert ok and ("is there" in text or "answers" in text), text
+    if name in WRONG_QUEUES:
+        change, words = WRONG_QUEUES[name]
+        ok, text = check_place(sluice, mapping_for, cluster, change(place))
+        assert not ok and words in text, text
+    if name in REFUSED:
+        change, words = REFUSED[name]
+        ok, text = check_place(sluice, mapping_for, cluster, change(place))
+        assert not ok and words in text, text
+    message, = kind.queue.messages
+    assert message.attempts == 0 and not message.settled
+    kind.server.check()
+    kind.server.close()
+    ok, text = check_place(sluice, mapping_for, cluster, place)
+    assert not ok and str(kind.server.port) in text, text
+    assert text.endswith(": check the address, the network and the server"), text
+    done = run_cli("check", "--connect", "--timeout", "3s", sluice.config, timeout=30)
+    assert f"({sluice.mappings / 'm.yaml'})" in done.stderr
+
+
+def test_check_connect_of_who_may_publish(cluster, sluice, mapping_for, make_kind):
+    """To look at a queue is another right than to publish to it: nobody needs both."""
+    kind = make_kind("sqs")
+    denied = {"__type": "com.amazon.coral.service#AccessDeniedException",
+              "Message": "not authorized to perform: sqs:getqueueattributes"}
+    kind.server.behave = lambda request, proceed: HttpAnswer(400, denied)
+    ok, text = check_place(sluice, mapping_for, cluster, as_place(kind))
+    assert ok and "cannot be told without publishing" in text, text
+
+    pubsub = make_kind("pubsub")
+    place = as_place(pubsub)
+    pubsub.server.authentication = "of Google"  # whose API knows permissions
+    pubsub.server._authenticate = lambda request: None
+    ok, text = check_place(sluice, mapping_for, cluster, place)
+    assert ok and "topic orders may be published to" in text, text
+    pubsub.server.may_publish = False
+    ok, text = check_place(sluice, mapping_for, cluster, place)
+    assert not ok and "grant it the role Pub/Sub Publisher" in text, text
+    assert pubsub.queue.messages == []
+
+
+def test_check_connect_of_a_queue_beside_the_source(cluster, function, sluice, make_kind):
+    """dead_letter.to: NAME is looked at, and not the source's own queue."""
+    kind = make_kind("sqs")
+    kind.server.queue("orders-dead")
+    mapping = http_mapping(kind, function)
+    for name, code, words in (("orders-dead", 0, "dead_letter.to: queue orders-dead is there"),
+                              ("orders-gone", 69, "the queue does not exist")):
+        sluice.mapping("m", {**mapping, "dead_letter": {"to": name}})
+        done = run_cli("check", "--connect", sluice.config, timeout=30)
+        assert done.returncode == code and words in done.stdout + done.stderr, done
 
 
 def test_what_an_http_api_cannot_carry_is_kept_here(cluster, function, sluice, mapping_for, make_kind):

@@ -9,7 +9,7 @@ from lib.http_queue import Answer, HttpQueueServer, Message, Queue, Wrong
 
 TOKEN = "cf-token-of-the-tests-0123456789"
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
-_PATH = re.compile(r"/client/v4/accounts/([0-9a-f]{32})/queues/([0-9a-f]{32})/messages(/[a-z]+)?")
+_PATH = re.compile(r"/client/v4/accounts/([0-9a-f]{32})/queues/([0-9a-f]{32})(?:(/messages)(/[a-z]+)?)?")
 
 
 def _envelope(result, errors=()):
@@ -54,9 +54,13 @@ class Cloudflare(HttpQueueServer):
         match = _PATH.fullmatch(request.path)
         if not match or request.query:
             raise Wrong("no such resource", _error(404, 7003, "Could not route to it"))
-        request.name = (match[3] or "/push")[1:]
+        request.name = (match[4] or "/push")[1:] if match[3] else "queue"
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return _error(401, 10000, "Authentication error")
+        if (request.method, request.name) == ("GET", "queue"):
+            if match[1] != ACCOUNT or match[2] not in self.queues:
+                return _error(404, 11000, "Queue not found")
+            return Answer(200, _envelope({"queue_id": match[2], "queue_name": "orders"}))
         if request.method != "POST" or request.name not in ("pull", "ack", "push"):
             raise Wrong("no such method", _error(405, 10405, "Method not allowed"))
         if request.headers.get("content-type") != "application/json":

@@ -53,6 +53,7 @@ class _Generic(HttpQueueServer):
 
 class IronMq(_Generic):
     PROJECT = "4f32d521519cb67829000390"
+    _QUEUE = re.compile(rf"/3/projects/{PROJECT}/queues/([\w-]+)")
     _PATH = re.compile(rf"/3/projects/{PROJECT}/queues/([\w-]+)/(reservations|messages)"
                        r"(?:/([0-9a-f]+)(?:/(touch|release))?)?")
 
@@ -67,6 +68,11 @@ class IronMq(_Generic):
         match = self._PATH.fullmatch(request.path)
         if request.headers.get("authorization") != f"OAuth {self.secret}":
             return self.error(401, "Invalid token")
+        queue = self._QUEUE.fullmatch(request.path)
+        if queue and request.method == "GET":
+            request.name = "info"
+            return Answer(200, {"queue": {"name": queue[1]}}) if queue[1] in self.queues \
+                else self.error(404, "Queue not found")
         if not match or request.query:
             self._refuse("no such resource", 404)
         name, kind, message, action = match.groups()
@@ -151,6 +157,8 @@ class Pgmq(_Generic):
     def api(self, request):
         if request.headers.get("authorization") != f"Bearer {self.secret}":
             return self.error(401, "JWSError JWSInvalidSignature")
+        if request.method == "OPTIONS":
+            return Answer(200, b"", {"Allow": "OPTIONS,POST"})
         if request.headers.get("content-profile") != "pgmq" or request.method != "POST":
             self._refuse(f"no POST to the schema pgmq: {request}", 404)
         request.name = request.path.removeprefix("/rpc/")

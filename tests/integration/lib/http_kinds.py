@@ -64,6 +64,7 @@ def ironmq(**options):
                    "body": '{"reservation_id": "{receipt}", "timeout": {lease}}',
                    "receipt": "/reservation_id"},
         "publish": {"url": f"{base}/messages", "body": '{"messages": [{"body": "{body}"}]}'},
+        "check": {"url": base},
     }}, ("/reservations", "DELETE"), bodies=str)
 
 

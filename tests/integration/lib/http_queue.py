@@ -219,7 +219,7 @@ class HttpQueueServer:
             def answer(self):
                 server._serve(self)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
             def log_message(self, *_):
                 pass

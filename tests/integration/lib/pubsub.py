@@ -18,6 +18,7 @@ SCOPES = {"https://www.googleapis.com/auth/pubsub", "https://www.googleapis.com/
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SUBSCRIPTION = re.compile(r"/v1/projects/([\w-]+)/subscriptions/([\w.~+%-]+):([A-Za-z]+)")
 _TOPIC = re.compile(r"/v1/projects/([\w-]+)/topics/([\w.~+%-]+):([A-Za-z]+)")
+_LOOK = re.compile(r"/v1/projects/([\w-]+)/topics/([\w.~+%-]+)")
 METADATA = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 
@@ -72,6 +73,7 @@ class PubSub(HttpQueueServer):
         self.lifetime = 3600
         self.tokens = {}          # token -> monotonic time of its end
         self.tokens_given = 0
+        self.may_publish = True
         self.poll = 1.0           # seconds that a pull without messages waits
         self.most = 10_000_000    # bytes of a request to publish
         self.subscriptions, self.topics = {}, {}
@@ -102,6 +104,13 @@ class PubSub(HttpQueueServer):
             return self._token_of_account(request)
         if request.path == METADATA:
             return self._token_of_metadata(request)
+        look = _LOOK.fullmatch(request.path)
+        if look and request.method == "GET":
+            self._authenticate(request)
+            name = urllib.parse.unquote(look[2])
+            if look[1] != PROJECT or name not in self.topics:
+                return _error(404, "NOT_FOUND", f"Resource not found (resource={name}).")
+            return Answer(200, {"name": f"projects/{PROJECT}/topics/{name}"})
         match = _SUBSCRIPTION.fullmatch(request.path) or _TOPIC.fullmatch(request.path)
         if not match:
             raise Wrong("no such resource", Answer(404, b"<html>404</html>",
@@ -114,21 +123,31 @@ class PubSub(HttpQueueServer):
             raise Wrong("no JSON", _error(400, "INVALID_ARGUMENT", "Content-Type"))
         places = self.topics if "/topics/" in request.path else self.subscriptions
         queue = places.get(urllib.parse.unquote(match[2]))
+        if request.name == "testIamPermissions" and self.authentication != "none":
+            return self._test_permissions(queue, json.loads(request.body))
         if match[1] != PROJECT or queue is None:
             return _error(404, "NOT_FOUND", f"Resource not found (resource={match[2]}).")
-        methods = {"publish"} if places is self.topics else {"pull", "acknowledge",
+        methods = {"publish", "testIamPermissions"} if places is self.topics else {"pull", "acknowledge",
                                                              "modifyAckDeadline"}
         try:
             body = json.loads(request.body)
             assert isinstance(body, dict)
         except (ValueError, AssertionError):
             raise Wrong("no JSON object", _error(400, "INVALID_ARGUMENT", "Invalid JSON")) from None
+        if request.name == "testIamPermissions":  # an emulator knows none
+            return _error(404, "NOT_FOUND", "Method not found.")
         if request.name not in methods:
             raise Wrong("no such method", _error(404, "NOT_FOUND", "Method not found."))
         if request.name == "pull":
             return self._pull(queue, body)
         with self.changes:
             return getattr(self, f"_{request.name}")(queue, body)
+
+    def _test_permissions(self, queue, body):
+        """Of a resource that does not exist nobody has any; the API does not tell more."""
+        self._keys(body, ("permissions",))
+        known = queue is not None and self.may_publish
+        return Answer(200, {"permissions": body["permissions"]} if known else {})
 
     def _authenticate(self, request):
         given = request.headers.get("authorization")

@@ -18,6 +18,7 @@ _ATTRIBUTE = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)(?!.*\.\.)[\w.-]{1,256}(?<!
 _SYSTEM = ("SenderId", "SentTimestamp", "ApproximateReceiveCount", "ApproximateFirstReceiveTimestamp")
 _PARAMETERS = {
     "GetQueueUrl": {"QueueName": str, "QueueOwnerAWSAccountId": str},
+    "GetQueueAttributes": {"QueueUrl": str, "AttributeNames": list},
     "ReceiveMessage": {"QueueUrl": str, "MaxNumberOfMessages": int, "VisibilityTimeout": int,
                        "WaitTimeSeconds": int, "MessageSystemAttributeNames": list,
                        "MessageAttributeNames": list},
@@ -142,6 +143,12 @@ class Sqs(HttpQueueServer):
         if body.get("QueueOwnerAWSAccountId", ACCOUNT) != ACCOUNT or name not in self.queues:
             raise Wrong("", error("QueueDoesNotExist", "The specified queue does not exist."))
         return Answer(200, {"QueueUrl": self.url(self.queues[name])})
+
+    def _GetQueueAttributes(self, queue, body):
+        if body["AttributeNames"] != ["QueueArn"]:
+            self._refuse(f"attributes {body['AttributeNames']}")
+        name = next(name for name, each in self.queues.items() if each is queue)
+        return Answer(200, {"Attributes": {"QueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"}})
 
     def _ReceiveMessage(self, queue, body):
         most, lease = body.get("MaxNumberOfMessages", 1), body.get("VisibilityTimeout", 30)
