@@ -507,7 +507,8 @@ static int pubsub_looked(void *dialect, const char *destination, unsigned step,
     const struct pubsub *pubsub = dialect;
     const char *topic = destination && strcmp(destination, pubsub->source) != 0
                             ? destination
-                            : strrchr(pubsub->topic, '/') + 1;
+                        : pubsub->topic ? strrchr(pubsub->topic, '/') + 1
+                                        : pubsub->source;
     long status = answer->status;
 
     if (step == LOOK_PERMISSION && status / 100 == 2)

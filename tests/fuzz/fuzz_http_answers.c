@@ -208,6 +208,19 @@ static void authorised(struct opened *opened, const struct http_answer *answer)
     }
 }
 
+/* The answer to a look at what is published to. */
+static void looked(struct opened *opened, const struct http_answer *answer, unsigned step)
+{
+    struct http_fault fault = {.state = SLUICE_STATE_FAILED, .text = "no success"};
+    char found[HTTP_TEXT] = "";
+    int outcome = opened->dialect->looked(opened->instance, NULL, step, answer, &fault, found);
+
+    if (outcome < 0)
+        MUST(fault.text[0] && memchr(fault.text, '\0', sizeof fault.text));
+    else if (!outcome)
+        MUST(found[0] && memchr(found, '\0', sizeof found));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct opened *opened;
@@ -224,7 +237,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     body[size - 2] = '\0';
     answer.body = body;
     answer.size = size - 2;
-    switch (data[1] % 6) {
+    switch (data[1] % 7) {
     case 0:
         received(opened, &answer);
         break;
@@ -248,9 +261,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 4:
         authorised(opened, &answer);
         break;
-    default:
+    case 5:
         if (opened->dialect->published && opened->dialect->published(opened->instance, &answer, &fault))
             MUST(fault.text[0]);
+        break;
+    default:
+        looked(opened, &answer, 0);
+        answer.status = 404;
+        looked(opened, &answer, 0);
+        looked(opened, &answer, 1);
     }
     free(body);
     return 0;
