@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include "json_slice.h"
 
+#include <endian.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,22 +81,31 @@ static int hex4(const char *at, const char *end)
     return value;
 }
 
-/* Whether none of so many bytes ends a string, begins an escape or must not be in one. Written so that compilers
- * make vectors of it. */
-static inline bool is_plain(const unsigned char *at)
+/* How many of BLOCK bytes come before one that ends a string, begins an escape or must not be in one. */
+static inline size_t count_plain(const char *at)
 {
-    unsigned char odd = 0;
+    unsigned char bytes __attribute__((vector_size(BLOCK)));
+    signed char found __attribute__((vector_size(BLOCK)));
+    uint64_t odd[2];
 
-    for (int i = 0; i < BLOCK; i++)
-        odd |= (unsigned char)((at[i] < 0x20) | (at[i] == '"') | (at[i] == '\\'));
-    return !odd;
+    memcpy(&bytes, at, BLOCK);
+    found = (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
+    memcpy(odd, &found, BLOCK); /* 255 for each that is */
+    if (odd[0])
+        return (size_t)__builtin_ctzll(le64toh(odd[0])) / 8;
+    return odd[1] ? 8 + (size_t)__builtin_ctzll(le64toh(odd[1])) / 8 : BLOCK;
 }
 
 /* Goes on to the first byte that is not plain. */
 static const char *skip_plain(const char *at, const char *end)
 {
-    while (end - at >= BLOCK && is_plain((const unsigned char *)at))
-        at += BLOCK;
+    while (end - at >= BLOCK) {
+        size_t count = count_plain(at);
+
+        at += count;
+        if (count < BLOCK)
+            return at;
+    }
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
         at++;
     return at;
@@ -461,12 +473,13 @@ size_t json_slice_copy(struct json_slice string, char *ret)
     char *out = ret;
 
     while (at < end) {
-        const char *plain = at;
+        const char *escape = memchr(at, '\\', (size_t)(end - at));
+        size_t plain = (size_t)((escape ? escape : end) - at);
 
-        at = skip_plain(at, end);
-        memcpy(out, plain, (size_t)(at - plain));
-        out += at - plain;
-        if (at == end)
+        memcpy(out, at, plain);
+        out += plain;
+        at += plain;
+        if (!escape)
             break;
         if (at[1] == 'u') {
             at = unescape_unicode(at + 2, end, &out);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include "base/json_text.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
 #define ONES             UINT64_C(0x0101010101010101)
 #define REPLACEMENT      "\xef\xbf\xbd"
 #define REPLACEMENT_SIZE 3
+#define BLOCK            16
 
 size_t json_text_sequence(const unsigned char *at, const unsigned char *end)
 {
@@ -82,30 +85,49 @@ static char short_escape(unsigned char byte)
     }
 }
 
+static inline bool is_plain(unsigned char byte)
+{
+    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+/* How many of BLOCK bytes come before one that is not plain. */
+static inline size_t count_plain(const unsigned char *at)
+{
+    signed char bytes __attribute__((vector_size(BLOCK)));
+    uint64_t odd[2];
+
+    memcpy(&bytes, at, BLOCK);
+    bytes = (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); /* those above 0x7f are below 0 */
+    memcpy(odd, &bytes, BLOCK);                                 /* 255 for each that is not */
+    if (odd[0])
+        return (size_t)__builtin_ctzll(le64toh(odd[0])) / 8;
+    return odd[1] ? 8 + (size_t)__builtin_ctzll(le64toh(odd[1])) / 8 : BLOCK;
+}
+
+/* Goes on to the first byte that is not plain. */
+static inline const unsigned char *skip_plain(const unsigned char *at, const unsigned char *end)
+{
+    while (end - at >= BLOCK) {
+        size_t count = count_plain(at);
+
+        at += count;
+        if (count < BLOCK)
+            return at;
+    }
+    while (at < end && is_plain(*at))
+        at++;
+    return at;
+}
+
 /* How many bytes from `at` stand for themselves. */
 static size_t plain_run(const unsigned char *at, const unsigned char *end)
 {
     const unsigned char *from = at;
 
-    while (at < end) {
-        size_t step = 1;
+    while ((at = skip_plain(at, end)) < end && *at >= 0x80) {
+        size_t step = json_text_sequence(at, end);
 
-        if (end - at >= 8) {
-            uint64_t word;
-
-            memcpy(&word, at, 8);
-            /* No byte below 0x20, above 0x7f, a quote or a backslash. A borrow can only come from a
-             * byte that fails itself. */
-            if (!(((word - 0x20 * ONES) | word | ((word ^ '"' * ONES) - ONES) |
-                   ((word ^ '\\' * ONES) - ONES)) &
-                  0x80 * ONES)) {
-                at += 8;
-                continue;
-            }
-        }
-        if (*at < 0x20 || *at == '"' || *at == '\\')
-            break;
-        if (*at >= 0x80 && !(step = json_text_sequence(at, end)))
+        if (!step)
             break;
         at += step;
     }

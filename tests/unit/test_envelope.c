@@ -455,6 +455,32 @@ static void escaping_is_always_valid(void **state)
     }
 }
 
+/* Wherever something that is not plain stands among others, and is cut off. */
+static void escaping_at_every_place(void **state)
+{
+    static const struct {
+        const char *odd, *written;
+    } cases[] = {{"\"", "\\\""},       {"\\", "\\\\"},   {"\n", "\\n"},
+                 {"\x1f", "\\u001f"},  {" ", " "},         {"\x7f", "\x7f"},
+                 {"\x80", "\xef\xbf\xbd"}, {"\xc3\xa9", "\xc3\xa9"}, {"\xe2\x82\xac", "\xe2\x82\xac"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t size = 0; size < 40; size++)
+            for (size_t place = 0; place <= size; place++) {
+                size_t odd = strlen(cases[i].odd), long_as = strlen(cases[i].written);
+                char *data = memset(malloc(size + odd), 'x', size + odd), text[300], wanted[60];
+
+                memcpy(data + place, cases[i].odd, odd);
+                memset(wanted, 'x', sizeof wanted);
+                memcpy(wanted + place, cases[i].written, long_as);
+                assert_int_equal(json_text_size(data, size + odd), size + long_as);
+                assert_ptr_equal(json_text_write(text, data, size + odd), text + size + long_as);
+                assert_memory_equal(text, wanted, size + long_as);
+                free(data);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +496,7 @@ int main(void)
         cmocka_unit_test(obeys_the_cap),
         cmocka_unit_test(base64_agrees_with_openssl),
         cmocka_unit_test(escaping_is_always_valid),
+        cmocka_unit_test(escaping_at_every_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
