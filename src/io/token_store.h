@@ -54,7 +54,7 @@ struct token_store_ops {
     /* Reader: make and free on the thread that uses it. */
     struct token_reader *(*reader_new)(struct token_store *store, struct fault *fault);
     void (*reader_free)(struct token_reader *reader);
-    /* Between reader_begin and reader_end all look-ups see one state; keep it short. */
+    /* Between reader_begin and reader_end all that is found is of one state; keep it short. */
     int (*reader_begin)(struct token_reader *reader, struct fault *fault);
     void (*reader_end)(struct token_reader *reader);
     /* 1 found (record filled; its strings point to the arguments), 0 not there or expired, -1 with

@@ -62,6 +62,7 @@ struct token_store_lmdb_reader {
     struct token_store_lmdb_reader *next;
     _Atomic uint64_t active; /* epoch in which it began; 0: not between begin and end */
     MDB_txn *txn;
+    bool reading;  /* the transaction has a state */
     char *mapping; /* the last one asked for, and its number */
     uint16_t mapping_number;
 };

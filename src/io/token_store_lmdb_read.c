@@ -50,23 +50,30 @@ void token_store_lmdb_reader_free(struct token_reader *base)
 int token_store_lmdb_reader_begin(struct token_reader *base, struct fault *fault)
 {
     struct token_store_lmdb_reader *reader = of(base);
-    int code;
 
+    (void)fault;
     /* From here on no filter that this reader can see is freed. */
     atomic_store(&reader->active, atomic_load(&reader->store->epoch));
-    code = mdb_txn_renew(reader->txn);
-    if (code) {
-        atomic_store(&reader->active, 0);
-        return token_store_lmdb_fault(reader->store, code, "cannot begin to read", fault);
-    }
     return 0;
+}
+
+/* Most look-ups end at the filters, which know more than any state that is read after them: so LMDB is
+ * asked for one only with the first that does not. */
+static int begin_reading(struct token_store_lmdb_reader *reader, struct fault *fault)
+{
+    int code = reader->reading ? 0 : mdb_txn_renew(reader->txn);
+
+    reader->reading = !code;
+    return code ? token_store_lmdb_fault(reader->store, code, "cannot begin to read", fault) : 0;
 }
 
 void token_store_lmdb_reader_end(struct token_reader *base)
 {
     struct token_store_lmdb_reader *reader = of(base);
 
-    mdb_txn_reset(reader->txn);
+    if (reader->reading)
+        mdb_txn_reset(reader->txn);
+    reader->reading = false;
     atomic_store(&reader->active, 0);
 }
 
@@ -81,6 +88,8 @@ static int resolve(struct token_store_lmdb_reader *reader, const char *mapping,
     if (!reader->mapping || strcmp(reader->mapping, mapping) != 0) {
         if (!*mapping || strlen(mapping) > TOKEN_STORE_LMDB_KEY)
             return 0;
+        if (begin_reading(reader, fault))
+            return -1;
         key.mv_data = (void *)mapping;
         key.mv_size = strlen(mapping);
         code = mdb_get(reader->txn, reader->store->mappings_dbi, &key, &value);
@@ -139,6 +148,8 @@ int token_store_lmdb_find_token(struct token_reader *base, const char *mapping, 
 
         if (!filter || !token_store_filter_maybe(filter, hash))
             continue;
+        if (begin_reading(reader, fault))
+            return -1;
         code = mdb_get(reader->txn, store->slot_dbi[i], &key, &value);
         if (code == MDB_NOTFOUND)
             continue;
@@ -179,6 +190,8 @@ int token_store_lmdb_find_lane(struct token_reader *base, const char *mapping, c
 
     if (code <= 0)
         return code;
+    if (begin_reading(reader, fault))
+        return -1;
     key.mv_size = token_store_lmdb_key(number, lane, strlen(lane), bytes);
     key.mv_data = bytes;
     code = mdb_get(reader->txn, reader->store->lanes_dbi, &key, &value);
