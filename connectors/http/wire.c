@@ -13,6 +13,8 @@
 
 #include <curl/curl.h>
 
+#include "wire_sockets.h"
+
 #define EVENTS_MOST      64
 #define HEADERS_MOST     ((size_t)64 << 10) /* bytes of an answer's headers */
 #define KEPT_BETWEEN     ((size_t)64 << 10) /* memory for an answer that an idle transfer keeps */
@@ -42,28 +44,10 @@ struct http_wire {
     int64_t due_us, now_us; /* curl's timer, and this turn's time */
     struct transfer *busy, *idle;
     unsigned idle_count;
+    struct wire_sockets sockets;
 };
 
-/* ---- sockets and time, as curl asks for them ---- */
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *argument, void *known)
-{
-    struct http_wire *wire = argument;
-    struct epoll_event event = {.data.fd = fd};
-
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(wire->epoll, EPOLL_CTL_DEL, fd, NULL);
-        curl_multi_assign(wire->multi, fd, NULL);
-        return 0;
-    }
-    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    /* A descriptor that was closed and opened again is unknown to epoll, whatever curl thinks. */
-    if (epoll_ctl(wire->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event))
-        epoll_ctl(wire->epoll, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
-    curl_multi_assign(wire->multi, fd, wire);
-    return 0;
-}
+/* ---- time, as curl asks for it ---- */
 
 static int on_timer(CURLM *multi, long timeout_ms, void *argument)
 {
@@ -188,6 +172,10 @@ static struct transfer *take_transfer(struct http_wire *wire)
         curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
         curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
         curl_easy_setopt(transfer->easy, CURLOPT_ERRORBUFFER, transfer->detail);
+        curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, wire_sockets_open);
+        curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, &wire->sockets);
+        curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETFUNCTION, wire_sockets_close);
+        curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETDATA, &wire->sockets);
     }
     return transfer;
 }
@@ -342,15 +330,13 @@ int64_t http_wire_turn(struct http_wire *wire, int64_t now_us)
 
     wire->now_us = now_us;
     for (int i = 0; i < count; i++) {
-        int what = (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) ? CURL_CSELECT_IN : 0) |
-                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & EPOLLERR ? CURL_CSELECT_ERR : 0);
+        int fd = events[i].data.fd, what;
         eventfd_t woken;
 
-        if (events[i].data.fd == wire->event)
+        if (fd == wire->event)
             eventfd_read(wire->event, &woken);
-        else
-            curl_multi_socket_action(wire->multi, events[i].data.fd, what, &running);
+        else if ((what = wire_sockets_ready(&wire->sockets, fd, events[i].events)))
+            curl_multi_socket_action(wire->multi, fd, what, &running);
     }
     if (wire->due_us <= now_us) {
         wire->due_us = INT64_MAX;
@@ -393,8 +379,9 @@ struct http_wire *http_wire_new(const struct http_wire_options *options)
         http_wire_free(wire);
         return NULL;
     }
-    curl_multi_setopt(wire->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(wire->multi, CURLMOPT_SOCKETDATA, wire);
+    wire->sockets.epoll = wire->epoll;
+    curl_multi_setopt(wire->multi, CURLMOPT_SOCKETFUNCTION, wire_sockets_watch);
+    curl_multi_setopt(wire->multi, CURLMOPT_SOCKETDATA, &wire->sockets);
     curl_multi_setopt(wire->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(wire->multi, CURLMOPT_TIMERDATA, wire);
     curl_multi_setopt(wire->multi, CURLMOPT_MAXCONNECTS, 32L);
@@ -417,6 +404,7 @@ void http_wire_free(struct http_wire *wire)
     }
     if (wire->multi)
         curl_multi_cleanup(wire->multi);
+    wire_sockets_fini(&wire->sockets); /* what was open is closed by now */
     if (wire->epoll >= 0)
         close(wire->epoll);
     if (wire->event >= 0)
