@@ -239,8 +239,9 @@ bool foreign_record_read(struct foreign *foreign, const struct sluice_bytes *pay
     json_t *letter;
     bool done;
 
-    /* The names first: they are looked for in all that comes. */
-    if (!payload->data || !memmem(payload->data, payload->size, "\"sluice\":{\"letter\":{", 20) ||
+    /* The names first: they are looked for in all that comes. A place may have written the JSON anew. */
+    if (!payload->data || !memmem(payload->data, payload->size, "\"sluice\"", 8) ||
+        !memmem(payload->data, payload->size, "\"letter\"", 8) ||
         !foreign_members_read(&record, payload->data, payload->size))
         return false;
     own = foreign_member(&record, "sluice");

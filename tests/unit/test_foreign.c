@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/buffer.h"
 #include "core/foreign.h"
@@ -273,7 +274,8 @@ static void sqs(void **state)
 }
 
 /* A letter as another sluice publishes it in AWS's format. */
-static void write_record(struct buffer *out, const char *connector, struct sluice_bytes payload)
+static void write_record_at(struct buffer *out, const char *connector, uint64_t position,
+                            struct sluice_bytes payload)
 {
     static struct sluice_header headers[] = {
         HEADER("h", "v\n\"\\"), {BYTES("raw"), {"\0\377", 2}}, {BYTES("none"), {NULL, 0}},
@@ -285,7 +287,7 @@ static void write_record(struct buffer *out, const char *connector, struct sluic
         .lane = "my/orders",
         .source = "my/orders",
         .partition = 3,
-        .position = UINT64_MAX,
+        .position = position,
         .message_wall_us = INT64_C(1700000000123000),
         .timestamp_kind = SLUICE_TIMESTAMP_APPENDED,
         .token = "t\0\377",
@@ -309,6 +311,11 @@ static void write_record(struct buffer *out, const char *connector, struct sluic
 
     buffer_init(out, 1 << 20);
     letter_aws_write(out, &letter, &place);
+}
+
+static void write_record(struct buffer *out, const char *connector, struct sluice_bytes payload)
+{
+    write_record_at(out, connector, UINT64_MAX, payload);
 }
 
 static void is_the_letter(const struct foreign *foreign, struct sluice_bytes payload)
@@ -362,6 +369,33 @@ static void sluice_s_own_in_aws_s_format(void **state)
         assert_true(foreign.timestamp_ms == INT64_C(1700000000123));
         assert_int_equal(foreign.timestamp_kind, SLUICE_TIMESTAMP_APPENDED);
         foreign_fini(&foreign);
+        buffer_fini(&out);
+    }
+}
+
+/* As a place writes it that keeps JSON and not its text: PostgreSQL's jsonb, with blanks and another order. */
+static void a_record_that_was_written_anew(void **state)
+{
+    static const char *const connectors[] = {"kafka", "rabbitmq", "sqs", "spool"};
+    static const size_t flags[] = {JSON_INDENT(2), JSON_SORT_KEYS, JSON_SORT_KEYS | JSON_ENSURE_ASCII};
+
+    for (size_t i = 0; i < COUNT(connectors) * COUNT(flags); i++) {
+        struct sluice_bytes payload = BYTES("{\"b\": 1.10, \"a\": \"\303\244\"}");
+        struct foreign foreign;
+        struct buffer out;
+        json_t *tree;
+        char *text;
+
+        write_record_at(&out, connectors[i / COUNT(flags)], INT64_MAX, payload); /* as jansson can */
+        tree = json_loadb(out.data, out.size, JSON_ALLOW_NUL, NULL);
+        assert_non_null(tree);
+        text = json_dumps(tree, flags[i % COUNT(flags)]);
+        foreign_read(&(struct sluice_message){.payload = {text, strlen(text)}}, NULL, 0, &foreign);
+        is_the_letter(&foreign, payload);
+        assert_string_equal(foreign.by, "sluice");
+        foreign_fini(&foreign);
+        free(text);
+        json_decref(tree);
         buffer_fini(&out);
     }
 }
@@ -513,6 +547,7 @@ int main(void)
         cmocka_unit_test(aws_kafka_without_it),
         cmocka_unit_test(a_function_s_own_queue),
         cmocka_unit_test(sluice_s_own_in_aws_s_format),
+        cmocka_unit_test(a_record_that_was_written_anew),
         cmocka_unit_test(a_record_of_another_letter_is_a_message),
         cmocka_unit_test(a_payload_that_was_too_large),
         cmocka_unit_test(a_record_that_is_damaged),
