@@ -28,7 +28,8 @@
  * copies the smaller of both sizes, and a missing operation is NULL.
  *   1.0  first version
  *   1.1  `open_publisher` and `capabilities_with`; the host's `settle_failed`, `unpublishable` and
- *        `lane_position`; SLUICE_NEEDS_POSITION; SLUICE_OPTION_CONSUME and _PUBLISH */
+ *        `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
+ *        _PUBLISH */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
 
@@ -69,6 +70,8 @@ extern "C" {
                                               instance gets all of it: the host records the lane's
                                               position, see `lane_position`. Only with
                                               SLUICE_CAN_SETTLE_UP_TO */
+#define SLUICE_LACKS_HEADERS       0x1000u /* 1.1. What it publishes arrives without headers: dead letters
+                                              there tell their story in the payload, or not at all */
 
 /* ---- states a connector reports, see `state` ---- */
 enum sluice_state {

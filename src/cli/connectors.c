@@ -48,6 +48,7 @@ static const struct {
     {SLUICE_IS_ORDERED, "ordered"},
     {SLUICE_HAS_STABLE_IDENTITY, "stable-identity"},
     {SLUICE_NEEDS_POSITION, "needs-position"},
+    {SLUICE_LACKS_HEADERS, "lacks-headers"},
 };
 
 #define CAPABILITIES (sizeof capabilities / sizeof capabilities[0])

@@ -190,11 +190,34 @@ static void read_options(const struct mapping_context *context, struct mapping *
                     entry->name);
 }
 
+/* The story of a letter is in headers, unless the payload has it. */
+static void check_headers(const struct mapping_context *context, const struct mapping *mapping,
+                          struct place place)
+{
+    const struct letters_to *to = &mapping->letters_to;
+    const struct sluice_values *settings = mapping->settings;
+
+    if (!to->connector || !to->connector->capabilities_with ||
+        !(to->connector->capabilities_with(&options_api, to->values) & SLUICE_LACKS_HEADERS))
+        return;
+    if (to->format == LETTER_MESSAGE)
+        problem_warn(context->problems,
+                     options_is_written(settings, "dead_letter.format")
+                         ? options_place(settings, "dead_letter.format")
+                         : place,
+                     TO ": messages have no headers there, so why each died and where it came from would "
+                        "be lost: set dead_letter.format: aws, which tells it in the payload");
+    if (to->styles)
+        problem_warn(context->problems, options_place(settings, "dead_letter.headers"),
+                     "dead_letter.headers: has no effect, as messages have no headers at " TO);
+}
+
 void config_letters_read(const struct mapping_context *context, struct mapping *mapping)
 {
     static const char *const others[] = {"dead_letter.headers", "dead_letter.format"};
     const struct sluice_values *settings = mapping->settings;
     const struct node *node = options_node(settings, TO);
+    size_t before = context->problems->errors;
 
     mapping->letters_to.format = (enum letter_format)options_choice(settings, "dead_letter.format");
     read_styles(mapping, context->problems);
@@ -219,4 +242,6 @@ void config_letters_read(const struct mapping_context *context, struct mapping *
                        "kafka: { brokers: ..., topic: ... }, or the name of a topic or queue at the "
                        "source's own server",
                     node->kind == NODE_MAP ? "not one entry" : option_value_found(node));
+    if (context->problems->errors == before)
+        check_headers(context, mapping, node->place);
 }

@@ -486,6 +486,52 @@ def test_of_a_topic_in_a_queue_with_an_http_api(cluster, function, sluice, mappi
     assert sluice.dead() == []
 
 
+HEADERLESS = ("cloudflare", "ironmq", "pgmq")
+
+
+@pytest.mark.parametrize("name", HEADERLESS)
+def test_in_a_queue_without_headers_and_back(cluster, function, sluice, mapping_for, make_kind, name):
+    """In AWS's format nothing is lost: the function gets the same message again."""
+    kind, topic = make_kind(name), cluster.topic(1)
+    bad = f"{topic}/0/0"
+    function.behave = poison([bad])
+    cluster.produce(topic, [{"key": b"k\x00\xff", "value": b"\x00\xfe{}", "timestamp": 1_700_000_000_000,
+                             "headers": [("trace", "t1"), ("raw", b"\x00\xff")]},
+                            {"value": '{"id": "m-1"}'}])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={"to": as_place(kind),
+                                                                          "format": "aws"}))
+    sluice.mapping("c", {**http_mapping(kind, function), "receive": "dead_letters"})
+    done = run_cli("check", sluice.config)
+    assert done.returncode == 0 and "headers" not in done.stdout + done.stderr, done
+    sluice.start()
+    letter, = sluice.wait_dead(1)
+    assert (letter["mapping"], letter["source"], letter["position"]) == ("c", topic, 0)
+    assert (letter["status"], letter["class"]) == (500, "attempts")
+    first = next(invocation.event()["records"][0] for invocation in function.invocations
+                 if invocation.ids == [bad])
+    function.behave = lambda invocation: OK
+    done = run_cli("dlq", "replay", letter["id"], "--config", sluice.config, "--yes", timeout=60)
+    assert done.returncode == 0, done
+    again = function.invocations[-1].event()["records"][0]
+    same = ("token", "source", "partition", "position", "timestamp", "key", "value", "headers")
+    assert {key: again[key] for key in same} == {key: first[key] for key in same}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_check_warns_of_a_place_without_headers(cluster, function, sluice, mapping_for, make_kind, name):
+    place = as_place(make_kind(name))
+    for more, lost in (({}, True), ({"format": "message"}, True), ({"format": "aws"}, False)):
+        sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={"to": place, **more}))
+        done = run_cli("check", sluice.config)
+        assert done.returncode == 0, done
+        warned = "would be lost: set dead_letter.format: aws" in done.stderr
+        assert warned == (lost and name in HEADERLESS), done
+    sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={
+        "to": place, "format": "aws", "headers": ["spring"]}))
+    warned = "dead_letter.headers: has no effect" in run_cli("check", sluice.config).stderr
+    assert warned == (name in HEADERLESS)
+
+
 def check_place(sluice, mapping_for, cluster, place):
     """What `check --connect` says of the place, as a pair of ok and text."""
     sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={"to": place}))
