@@ -36,18 +36,19 @@ static struct sluice_bytes text(const char *text)
 /* What a message carried when it was received is what it carries when it is published again. */
 static void test_what_was_received_is_published_as_it_was(void **state)
 {
+    /* By their names, as RabbitMQ 4 sorts them. */
     struct sluice_header headers[] = {
-        {text("n"), text("-7")},         {text("amqp:fieldType"), text("I")},
-        {text("plain"), text("x")},
-        {text("yes"), text("true")},     {text("amqp:fieldType"), text("t")},
-        {text("raw"), {"\0\xff", 2}},    {text("amqp:fieldType"), text("x")},
-        {text("half"), text("0.5")},     {text("amqp:fieldType"), text("d")},
-        {text("price"), text("-12.50")}, {text("amqp:fieldType"), text("D")},
         {text("at"), text("1700000000")},{text("amqp:fieldType"), text("T")},
+        {text("half"), text("0.5")},     {text("amqp:fieldType"), text("d")},
+        {text("n"), text("-7")},         {text("amqp:fieldType"), text("I")},
         {text("nothing"), {NULL, 0}},
+        {text("plain"), text("x")},
+        {text("price"), text("-12.50")}, {text("amqp:fieldType"), text("D")},
+        {text("raw"), {"\0\xff", 2}},    {text("amqp:fieldType"), text("x")},
         {text("x-death"), text("[{\"count\":3,\"time\":{\"$timestamp\":5},\"r\":\"a\\\"\\u0007\","
                                "\"b\":{\"$bytes\":\"AP8=\"},\"l\":[],\"t\":{},\"v\":null}]")},
         {text("amqp:fieldType"), text("A")},
+        {text("yes"), text("true")},     {text("amqp:fieldType"), text("t")},
         {text("amqp:contentType"), text("text/plain")},
         {text("amqp:deliveryMode"), text("2")},
         {text("amqp:priority"), text("3")},
@@ -87,6 +88,15 @@ static void test_what_was_received_is_published_as_it_was(void **state)
     the_kind->stop(source);
 }
 
+static int by_name(const void *one, const void *other)
+{
+    const struct sluice_header *a = one, *b = other;
+    size_t least = a->name.size < b->name.size ? a->name.size : b->name.size;
+    int order = memcmp(a->name.data, b->name.data, least);
+
+    return order ? order : (a->name.size > b->name.size) - (a->name.size < b->name.size);
+}
+
 /* Types that do not fit, or were never AMQP's, are texts. */
 static void test_types_that_are_none_are_texts(void **state)
 {
@@ -104,6 +114,9 @@ static void test_types_that_are_none_are_texts(void **state)
     host_run(host, "sluice-contract-0@here");
     assert_true(case_publish(host, the_kind->destination, &sent));
     assert_true(the_kind->read(source, the_kind->destination, &read));
+    /* RabbitMQ 4 sorts them. */
+    qsort(headers, sent.header_count, sizeof *headers, by_name);
+    qsort(read.headers, read.header_count, sizeof *read.headers, by_name);
     assert_true(record_same(&read, &sent));
     record_free(&read);
     host_free(host);
