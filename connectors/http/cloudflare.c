@@ -187,7 +187,7 @@ static struct http_message *read_message(json_t *from)
     if (!json_is_string(body) || !json_is_string(id) || !json_is_string(lease) ||
         !json_string_length(lease) || (attempts && !json_is_integer(attempts)))
         return NULL;
-    message = http_message_new();
+    message = http_message_new(0);
     if (!message)
         return NULL;
     message->timestamp_ms = json_integer_value(json_object_get(from, "timestamp_ms"));

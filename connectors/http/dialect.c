@@ -139,24 +139,34 @@ struct http_keep {
     char bytes[];
 };
 
-struct http_message *http_message_new(void)
+struct http_message *http_message_new(size_t room)
 {
-    return calloc(1, sizeof(struct http_message));
+    struct http_message *message = malloc(sizeof *message + room + 1);
+
+    if (message)
+        *message = (struct http_message){.room = room};
+    return message;
 }
 
 void *http_message_keep(struct http_message *message, const void *data, size_t size)
 {
-    struct http_keep *keep = malloc(sizeof *keep + size + 1);
+    char *bytes = (char *)message->memory;
 
-    if (!keep)
-        return NULL;
-    keep->next = message->kept;
-    keep->taken = NULL;
+    if (size && size <= message->room) {
+        message->room = 0;
+    } else {
+        struct http_keep *keep = malloc(sizeof *keep + size + 1);
+
+        if (!keep)
+            return NULL;
+        *keep = (struct http_keep){.next = message->kept};
+        message->kept = keep;
+        bytes = keep->bytes;
+    }
     if (data)
-        memcpy(keep->bytes, data, size);
-    keep->bytes[size] = '\0';
-    message->kept = keep;
-    return keep->bytes;
+        memcpy(bytes, data, size);
+    bytes[size] = '\0';
+    return bytes;
 }
 
 int http_message_take(struct http_message *message, void *memory)

@@ -64,6 +64,28 @@ int http_fault_answer(struct http_fault *fault, const struct http_answer *answer
 /* RFC 3339 in UTC, "2026-01-02T03:04:05.678901Z", as milliseconds; 0 where it is something else, or NULL. */
 int64_t http_read_time(const char *text);
 
+/* ---- settling ---- */
+
+enum http_action { HTTP_ACKNOWLEDGE = 1, HTTP_RELEASE, HTTP_EXTEND };
+
+enum http_result {
+    HTTP_OPEN,  /* not asked yet, or to be asked again */
+    HTTP_DONE,
+    HTTP_STALE  /* the server knows the receipt no more: the message comes again, or is gone */
+};
+
+struct http_message;
+
+struct http_item {
+    struct http_message *message;
+    int64_t seconds; /* delay of a release, lease of an extension; rounded up */
+    uint8_t action;  /* enum http_action */
+    uint8_t result;  /* enum http_result */
+    bool taken;      /* in a request */
+    bool alone;      /* asked in a request of its own, since one together with others was refused */
+    struct http_item *next; /* the connector's own */
+};
+
 /* ---- messages ---- */
 
 struct http_keep;
@@ -88,9 +110,15 @@ struct http_message {
     int64_t lease_us; /* when the lease ends */
     unsigned items;   /* that are about it */
     bool delivered, settled, released, extending;
+    struct http_item item; /* memory for one of them, as most messages have but one; `message` NULL: not in use */
+
+    size_t room; /* of `memory`, until it was given out */
+    max_align_t memory[];
 };
 
-struct http_message *http_message_new(void); /* NULL: no memory */
+/* `room`: as much as the largest that it will be asked to keep, which is then no memory of its own; 0: not
+ * known. NULL: no memory. */
+struct http_message *http_message_new(size_t room);
 /* Copies bytes into memory that lasts as long as the message, a NUL behind them; NULL: no memory.
  * `data` NULL: the memory alone. */
 void *http_message_keep(struct http_message *message, const void *data, size_t size);
@@ -107,26 +135,6 @@ struct http_list {
 
 void http_list_add(struct http_list *list, struct http_message *message);
 void http_list_free(struct http_list *list);
-
-/* ---- settling ---- */
-
-enum http_action { HTTP_ACKNOWLEDGE = 1, HTTP_RELEASE, HTTP_EXTEND };
-
-enum http_result {
-    HTTP_OPEN,  /* not asked yet, or to be asked again */
-    HTTP_DONE,
-    HTTP_STALE  /* the server knows the receipt no more: the message comes again, or is gone */
-};
-
-struct http_item {
-    struct http_message *message;
-    int64_t seconds; /* delay of a release, lease of an extension; rounded up */
-    uint8_t action;  /* enum http_action */
-    uint8_t result;  /* enum http_result */
-    bool taken;      /* in a request */
-    bool alone;      /* asked in a request of its own, since one together with others was refused */
-    struct http_item *next; /* the connector's own */
-};
 
 /* ---- options ---- */
 

@@ -262,7 +262,7 @@ static int read_message(const struct generic *generic, struct json_slice from,
 static int add_message(const struct generic *generic, struct json_slice from, struct http_list *list,
                        struct http_fault *fault)
 {
-    struct http_message *message = http_message_new();
+    struct http_message *message = http_message_new(0);
 
     if (!message || list->count == HTTP_MESSAGES) {
         http_message_free(message);

@@ -30,9 +30,7 @@ static void name_lane(const char *source, struct sluice_bytes key, char *ret, si
 {
     int size = key.size < LANE_KEY_MOST ? (int)key.size : LANE_KEY_MOST;
 
-    if (!key.data)
-        snprintf(ret, room, "%s", source);
-    else if (key.size <= LANE_KEY_MOST && !memchr(key.data, '\0', key.size))
+    if (key.size <= LANE_KEY_MOST && !memchr(key.data, '\0', key.size))
         snprintf(ret, room, "%s/%.*s", source, size, (const char *)key.data);
     else
         snprintf(ret, room, "%s/%.*s#%016llx", source, size, (const char *)key.data,
@@ -41,12 +39,15 @@ static void name_lane(const char *source, struct sluice_bytes key, char *ret, si
 
 static struct http_lane *find_lane(struct http *http, struct sluice_bytes key)
 {
-    const char *source = http->config->can.source;
-    char name[700];
+    const char *source = http->config->can.source, *name = source;
+    char keyed[700];
     struct http_lane *lane;
-    struct sluice_lane info = {.name = name, .source = source, .partition = -1};
+    struct sluice_lane info = {.source = source, .partition = -1};
 
-    name_lane(source, key, name, sizeof name);
+    if (key.data) {
+        name_lane(source, key, keyed, sizeof keyed);
+        name = keyed;
+    }
     HASH_FIND_STR(http->lanes, name, lane);
     if (lane)
         return lane;
@@ -57,6 +58,7 @@ static struct http_lane *find_lane(struct http *http, struct sluice_bytes key)
     }
     lane->keyed = key.data;
     lane->idle_us = http->now_us;
+    info.name = lane->name;
     info.cookie = lane;
     lane->cookie = http->api->lane_opened(http->host, &info);
     HASH_ADD_KEYPTR(hh, http->lanes, lane->name, strlen(lane->name), lane);

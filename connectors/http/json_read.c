@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_slice.h"
+
 #define HEADERS_MOST 200
 
 json_t *json_read(const struct http_answer *answer)
@@ -84,12 +86,11 @@ uint32_t json_read_deliveries(json_t *attempts)
 
 char *json_put_string(char *out, const char *text)
 {
-    static const char odd[] = "\"\\\x01\x02\x03\x04\x05\x06\x07\b\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17"
-                              "\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+    const char *end = text + strlen(text);
 
     *out++ = '"';
     for (;; text++) {
-        size_t plain = strcspn(text, odd);
+        size_t plain = (size_t)(json_slice_skip_plain(text, end) - text);
 
         memcpy(out, text, plain);
         out += plain;

@@ -96,8 +96,7 @@ static inline size_t count_plain(const char *at)
     return odd[1] ? 8 + (size_t)__builtin_ctzll(le64toh(odd[1])) / 8 : BLOCK;
 }
 
-/* Goes on to the first byte that is not plain. */
-static const char *skip_plain(const char *at, const char *end)
+const char *json_slice_skip_plain(const char *at, const char *end)
 {
     while (end - at >= BLOCK) {
         size_t count = count_plain(at);
@@ -115,7 +114,7 @@ static bool skip_string(struct scan *scan)
 {
     if (!skip_char(scan, '"'))
         return false;
-    while ((scan->at = skip_plain(scan->at, scan->end)) < scan->end) {
+    while ((scan->at = json_slice_skip_plain(scan->at, scan->end)) < scan->end) {
         char c = *scan->at++;
 
         if (c == '"')

@@ -30,6 +30,9 @@ bool json_slice_is_pointer(const char *pointer);
  * what is no array. */
 bool json_slice_next(struct json_slice array, size_t *at, struct json_slice *ret_element);
 
+/* Goes on to the first byte that ends a JSON string, begins an escape or must be written as one; else to `end`. */
+const char *json_slice_skip_plain(const char *at, const char *end);
+
 /* Whether a value is a string that says this. */
 bool json_slice_is_long(struct json_slice value, const char *text);
 static inline bool json_slice_is(struct json_slice value, const char *text)

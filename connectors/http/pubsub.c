@@ -240,7 +240,7 @@ static struct http_message *read_message(json_t *received)
         (data && !json_is_string(data)) || (attributes && !json_is_object(attributes)) ||
         (key && !json_is_string(key)) || (attempts && !json_is_integer(attempts)))
         return NULL;
-    message = http_message_new();
+    message = http_message_new(0);
     if (!message)
         return NULL;
     message->timestamp_ms = http_read_time(json_string_value(json_object_get(from, "publishTime")));

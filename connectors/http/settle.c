@@ -40,15 +40,13 @@ static void append(struct http *http, struct http_item *item)
 void http_settle_add(struct http *http, struct http_message *message, enum http_action action,
                      int64_t seconds)
 {
-    struct http_item *item = calloc(1, sizeof *item);
+    struct http_item *item = message->item.message ? malloc(sizeof *item) : &message->item;
 
     if (!item) { /* its lease ends, and it comes again */
         message->extending = false;
         return;
     }
-    item->message = message;
-    item->action = (uint8_t)action;
-    item->seconds = seconds;
+    *item = (struct http_item){.message = message, .action = (uint8_t)action, .seconds = seconds};
     message->items++;
     http->item_count++;
     append(http, item);
@@ -62,7 +60,10 @@ static void free_item(struct http *http, struct http_item *item)
         message->extending = false;
     message->items--;
     http->item_count--;
-    free(item);
+    if (item == &message->item)
+        item->message = NULL;
+    else
+        free(item);
     http_message_done(message);
 }
 

@@ -409,12 +409,12 @@ static struct http_message *build(const struct sqs *sqs, size_t size, const stru
 {
     size_t system = fields->system_count, attributes = json_object_size(fields->attributes);
     size_t headers = 2 * attributes + system + 4 + (json_object_get(fields->attributes, SQS_HEADERS) ? PACKED_MOST : 0);
-    size_t room = size + strlen(sqs->arn) + 16 * (system + attributes + 8);
-    struct http_message *message = http_message_new();
+    size_t room = headers * sizeof(struct sluice_header) + size + strlen(sqs->arn) + 16 * (system + attributes + 8);
+    struct http_message *message = http_message_new(room);
     struct builder builder = {message, NULL};
 
     if (message) {
-        message->headers = http_message_keep(message, NULL, headers * sizeof *message->headers + room);
+        message->headers = http_message_keep(message, NULL, room);
         builder.at = message->headers ? (char *)(message->headers + headers) : NULL;
     }
     if (!builder.at)

@@ -50,28 +50,40 @@ bool buffer_reserve(struct buffer *buffer, size_t more)
 void buffer_format(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments, again;
+    size_t room = buffer->capacity - buffer->size;
     int wanted;
 
     va_start(arguments, format);
     va_copy(again, arguments);
-    wanted = vsnprintf(NULL, 0, format, arguments);
+    wanted = vsnprintf(room ? buffer->data + buffer->size : NULL, room, format, arguments);
     va_end(arguments);
     if (wanted >= 0 && buffer_reserve(buffer, (size_t)wanted + 1)) {
-        vsnprintf(buffer->data + buffer->size, (size_t)wanted + 1, format, again);
+        if ((size_t)wanted >= room)
+            vsnprintf(buffer->data + buffer->size, (size_t)wanted + 1, format, again);
         buffer->size += (size_t)wanted;
     }
     va_end(again);
 }
 
-void buffer_add_unsigned(struct buffer *buffer, uint64_t number)
+char *buffer_put_unsigned(char *out, uint64_t number)
 {
-    char digits[24];
+    char digits[BUFFER_DIGITS];
     char *at = digits + sizeof digits;
+    size_t size;
 
     do
         *--at = (char)('0' + number % 10);
     while (number /= 10);
-    buffer_add(buffer, at, (size_t)(digits + sizeof digits - at));
+    size = (size_t)(digits + sizeof digits - at);
+    memcpy(out, at, size);
+    return out + size;
+}
+
+void buffer_add_unsigned(struct buffer *buffer, uint64_t number)
+{
+    char digits[BUFFER_DIGITS];
+
+    buffer_add(buffer, digits, (size_t)(buffer_put_unsigned(digits, number) - digits));
 }
 
 void buffer_add_number(struct buffer *buffer, int64_t number)

@@ -28,6 +28,9 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void buffer_add_number(struct buffer *buffer, int64_t number);
 void buffer_add_unsigned(struct buffer *buffer, uint64_t number);
+#define BUFFER_DIGITS 20
+/* Writes the digits of a number, at most BUFFER_DIGITS, to where there is room; returns the place after them. */
+char *buffer_put_unsigned(char *out, uint64_t number);
 /* NUL-terminates (outside `size`) and returns the text; "" where nothing fits. */
 const char *buffer_text(struct buffer *buffer);
 

@@ -7,24 +7,13 @@
 #include "base/memory.h"
 #include "core/envelope_shapes.h"
 
-char *envelope_put_unsigned(char *out, uint64_t number)
-{
-    char digits[ENVELOPE_NUMBER];
-    char *at = digits + sizeof digits;
-
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    return envelope_put(out, at, (size_t)(digits + sizeof digits - at));
-}
-
 char *envelope_put_number(char *out, int64_t number)
 {
     if (number < 0) {
         *out++ = '-';
-        return envelope_put_unsigned(out, 0 - (uint64_t)number);
+        return buffer_put_unsigned(out, 0 - (uint64_t)number);
     }
-    return envelope_put_unsigned(out, (uint64_t)number);
+    return buffer_put_unsigned(out, (uint64_t)number);
 }
 
 void envelope_add_text(struct buffer *buffer, const void *data, size_t size)

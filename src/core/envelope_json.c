@@ -45,7 +45,7 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
     buffer_add_text(buffer, "{\"token\":\"");
     envelope_add_text(buffer, record->token, record->token_size);
     out = ENVELOPE_PUT(out, "\",\"attempt\":");
-    out = envelope_put_unsigned(out, record->attempt);
+    out = buffer_put_unsigned(out, record->attempt);
     out = ENVELOPE_PUT(out, ",\"source\":\"");
     buffer_add(buffer, numbers, (size_t)(out - numbers));
     envelope_add_text(buffer, record->source, strlen(record->source));
@@ -53,7 +53,7 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
     out = record->partition < 0 ? ENVELOPE_PUT(out, "null")
                                 : envelope_put_number(out, record->partition);
     out = ENVELOPE_PUT(out, ",\"position\":");
-    out = envelope_put_unsigned(out, message->position);
+    out = buffer_put_unsigned(out, message->position);
     out = ENVELOPE_PUT(out, ",\"timestamp\":");
     out = message->timestamp_kind == SLUICE_TIMESTAMP_NONE
               ? ENVELOPE_PUT(out, "null")

@@ -101,7 +101,7 @@ static void add_record(struct buffer *buffer, const struct envelope_record *reco
     out = ENVELOPE_PUT(out, "\",\"partition\":");
     out = envelope_put_number(out, record->partition);
     out = ENVELOPE_PUT(out, ",\"offset\":");
-    out = envelope_put_unsigned(out, message->position);
+    out = buffer_put_unsigned(out, message->position);
     out = put_timestamp(out, message);
     if (message->key.data) {
         out = ENVELOPE_PUT(out, ",\"key\":\"");

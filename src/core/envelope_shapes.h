@@ -21,10 +21,9 @@ void envelope_json_write(struct buffer *buffer, const struct envelope_context *c
 /* The writers below put bytes at `out` without looking: the caller has reserved their sizes, once
  * for a whole record. */
 
-#define ENVELOPE_NUMBER 20 /* the longest number, with its sign */
+#define ENVELOPE_NUMBER BUFFER_DIGITS /* the longest number, with its sign */
 
 char *envelope_put_number(char *out, int64_t number);
-char *envelope_put_unsigned(char *out, uint64_t number);
 
 static inline char *envelope_put(char *out, const char *text, size_t size)
 {

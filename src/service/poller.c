@@ -373,6 +373,7 @@ void poller_free(struct poller *poller)
     http_client_free(poller->client);
     poller_free_invocations(poller);
     poller_free_recordings(poller);
+    free(poller->waiter);
     claims_leave(poller->context.claims, &poller->mailbox);
     token_rule_free(poller->token_rule);
     buffer_fini(&poller->unescaped);

@@ -35,39 +35,41 @@ static enum claim look_up(struct poller *poller, const struct message *message)
                                                                               : CLAIM_CONFLICT;
 }
 
-static struct claim_waiter *waiter_new(struct poller *poller, struct message *message)
+/* Most do not wait, so the memory for one that may is kept for the next. */
+static struct claim_waiter *waiter_for(struct poller *poller, struct message *message)
 {
-    struct claim_waiter *waiter = memory_zero(1, sizeof *waiter);
+    if (!poller->waiter)
+        poller->waiter = memory_new(sizeof *poller->waiter);
+    *poller->waiter = (struct claim_waiter){.reply_to = &poller->mailbox, .message = message};
+    return poller->waiter;
+}
 
-    waiter->reply_to = &poller->mailbox;
-    waiter->message = message;
-    return waiter;
+static void let_wait(struct poller *poller, struct message *message)
+{
+    message->waiter = poller->waiter;
+    poller->waiter = NULL;
 }
 
 /* Claims first and looks up then: whoever had the claim before has its record in the store. */
 enum claim poller_claim(void *argument, struct message *message)
 {
     struct poller *poller = argument;
-    struct claim_waiter *waiter = waiter_new(poller, message);
+    struct claim_waiter *waiter = waiter_for(poller, message);
     enum claim claim;
 
     if (!claims_take(poller->context.claims, message->token, message->token_size, waiter)) {
-        message->waiter = waiter;
+        let_wait(poller, message);
         return CLAIM_WAIT;
     }
     claim = look_up(poller, message);
-    if (claim == CLAIM_MINE) {
-        free(waiter);
+    if (claim == CLAIM_MINE)
         return claim;
-    }
     claims_give_up(poller->context.claims, message->token, message->token_size);
     if (claim == CLAIM_WAIT) {
-        message->waiter = waiter;
+        let_wait(poller, message);
         waiter->next = poller->unread;
         poller->unread = waiter;
         poller->token_retry_us = loop_now(poller->loop) + CLOCK_SECOND;
-    } else {
-        free(waiter);
     }
     return claim;
 }

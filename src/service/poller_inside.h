@@ -90,6 +90,7 @@ struct poller {
     char *servers;
     struct random random;
     struct claim_waiter *unread; /* messages whose token could not be looked up */
+    struct claim_waiter *waiter; /* memory for the next that waits; NULL: none yet */
     uint64_t held_told;         /* bytes, to the allowance */
     int64_t memory_told_us;     /* that there is no more */
     int64_t deliveries_told_us; /* that a message was delivered often */

@@ -27,6 +27,18 @@ void poller_submit(struct poller *poller, struct recording *recording)
 
 /* ---- tokens and lanes ---- */
 
+/* Lane and position; of a long name only its beginning. */
+static void write_place(const struct message *message, struct token_record *record)
+{
+    const char *lane = message->lane ? message->lane->name : "";
+    size_t size = strnlen(lane, sizeof record->place - BUFFER_DIGITS - 2);
+    char *out = record->place + size;
+
+    memcpy(record->place, lane, size);
+    *out++ = '/';
+    *buffer_put_unsigned(out, message->source.position) = '\0';
+}
+
 static size_t make_tokens(struct poller *poller, struct recording *recording)
 {
     int64_t now_us = clock_wall();
@@ -52,9 +64,7 @@ static size_t make_tokens(struct poller *poller, struct recording *recording)
             .recorded_wall_us = now_us,
             .expires_wall_us = now_us + poller->mapping->rules.token.ttl_us,
         };
-        snprintf(record->place, sizeof record->place, "%s/%llu",
-                 message->lane ? message->lane->name : "",
-                 (unsigned long long)message->source.position);
+        write_place(message, record);
         count++;
     }
     return count;
