@@ -199,6 +199,12 @@ struct http_dialect {
     int (*received)(void *dialect, const struct http_answer *answer, struct http_list *ret_list,
                     struct http_fault *fault);
 
+    /* Asks how many messages wait, where receives do not tell; NULL: they do, or nobody does. 0, -1: no
+     * memory. `counted` reads an answer of status 2xx. */
+    int (*count)(void *dialect, struct http_request *ret_request);
+    int (*counted)(void *dialect, const struct http_answer *answer, int64_t *ret_messages,
+                   struct http_fault *fault);
+
     /* Builds one request of some of the items, the first among them, and marks those as `taken`.
      * Items with `alone` are taken one at a time. 0, -1 with a fault. */
     int (*settle)(void *dialect, struct http_item *const *items, size_t count,

@@ -77,6 +77,8 @@ static void take_list(struct http *http, const struct http_fetch *fetch, struct 
     for (struct http_message *message = list->first; message; message = next) {
         next = message->next;
         message->lease_us = since_us + lease_us;
+        if (config->dialect->count && http->backlog > 0)
+            http->backlog--; /* it waits no longer; counted anew later */
         http_hold(http, message);
     }
 }
@@ -103,7 +105,8 @@ static void on_received(void *argument, const struct http_reply *reply)
             learn_size(http, ANSWER_BYTES, (fetch->count + 1) / 2);
         http_failed(http, &http->receiving, &fault, reply->retry_after_us);
     } else {
-        http->backlog = list.backlog;
+        if (!config->dialect->count)
+            http->backlog = list.backlog;
         if (list.count)
             learn_size(http, reply->answer.size, list.count);
         http->newest_count = list.count;

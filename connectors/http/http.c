@@ -137,14 +137,22 @@ static void http_lane_drained(void *instance, void *lane)
     http_wire_wake(((struct http *)instance)->wire);
 }
 
-static void http_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
+static void http_source_lag(void *instance, struct sluice_lag *ret_lag)
 {
     const struct http *http = instance;
+
+    *ret_lag = (struct sluice_lag){-1, -1};
+    if (http->backlog >= 0) /* of those counted apart, what we hold is no part */
+        ret_lag->messages = http->backlog + (http->config->dialect->count ? (int64_t)http->held_count : 0);
+}
+
+static void http_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
+{
     const struct http_lane *lane = lane_pointer;
 
     *ret_lag = (struct sluice_lag){-1, -1};
-    if (http->backlog >= 0 && !lane->keyed)
-        ret_lag->messages = http->backlog;
+    if (!lane->keyed)
+        http_source_lag(instance, ret_lag);
 }
 
 static int http_publish_one(void *instance, const struct sluice_publication *publication)
@@ -202,6 +210,7 @@ static int64_t http_receive(void *instance, const struct sluice_room *room)
     if (!http->stopping && !http->publishes_only) {
         more = room->messages && room->bytes && http_deliver(http, room);
         due_us = sooner(due_us, http_fetch(http, room));
+        due_us = sooner(due_us, http_count(http));
     } else if (http->stopping && !http->stopped) {
         continue_stop(http);
     }
@@ -280,6 +289,7 @@ static const struct sluice_connector http_connector = {
     .lane_drained = http_lane_drained,
     .publish = http_publish_one,
     .lag = http_lag,
+    .source_lag = http_source_lag,
     .stop = http_stop,
     .close = http_close,
     .check = http_try,

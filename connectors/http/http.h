@@ -81,7 +81,9 @@ struct http {
     size_t newest_count;  /* messages that the newest answer brought */
     size_t message_bytes; /* of an answer for each of its messages, as seen so far; 0: unknown */
     int64_t poll_us, poll_due_us;
-    int64_t backlog;
+    int64_t backlog;  /* that wait at the server; -1: unknown */
+    bool counting, count_told;
+    int64_t count_us; /* when they are counted next */
 
     struct http_item *items, **items_end;
     size_t item_count;
@@ -119,6 +121,11 @@ int64_t http_fetch(struct http *http, const struct sluice_room *room);
  * they began and since the last settlement to answer them. What one that was given up brings would be leased
  * to nobody. */
 void http_fetch_end(struct http *http, bool all);
+
+/* ---- count.c: what waits at the server ---- */
+
+/* Asks for it now and then, where receives do not tell. Returns when it wants to be called again. */
+int64_t http_count(struct http *http);
 
 /* ---- hold.c: lanes, and messages while they are ours ---- */
 

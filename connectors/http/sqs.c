@@ -252,6 +252,32 @@ static int sqs_received(void *dialect, const struct http_answer *answer, struct 
     return status;
 }
 
+static int sqs_count(void *dialect, struct http_request *ret_request)
+{
+    const struct sqs *sqs = dialect;
+
+    return sqs_request(sqs, "GetQueueAttributes",
+                       json_pack("{ss s[s]}", "QueueUrl", sqs->url, "AttributeNames",
+                                 "ApproximateNumberOfMessages"),
+                       ret_request);
+}
+
+static int sqs_counted(void *dialect, const struct http_answer *answer, int64_t *ret_messages,
+                       struct http_fault *fault)
+{
+    json_t *root = sqs_read(answer, fault), *attributes = json_object_get(root, "Attributes");
+    const char *text = json_string_value(json_object_get(attributes, "ApproximateNumberOfMessages"));
+    bool is_number = text && *text && strlen(text) < 18 && strspn(text, "0123456789") == strlen(text);
+
+    (void)dialect;
+    if (is_number)
+        *ret_messages = strtoll(text, NULL, 10);
+    else if (root)
+        http_fault_answer(fault, answer, "the text ApproximateNumberOfMessages");
+    json_decref(root);
+    return is_number ? 0 : -1;
+}
+
 /* ---- settling ---- */
 
 static int64_t visibility_of(const struct http_item *item)
@@ -401,6 +427,8 @@ const struct http_dialect sqs_dialect = {
     .receive = sqs_receive,
     .hurry = sqs_hurry,
     .received = sqs_received,
+    .count = sqs_count,
+    .counted = sqs_counted,
     .settle = sqs_settle,
     .settled = sqs_settled,
     .publish = sqs_publish,

@@ -46,7 +46,7 @@ static const struct sqs_meaning meanings[] = {
     {"InvalidSecurity", SLUICE_STATE_UNAUTHORISED, "SQS takes requests by https:// only"},
     {"AccessDenied*", SLUICE_STATE_UNAUTHORISED,
      "the identity needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
-     "sqs:GetQueueUrl on the queue, and sqs:SendMessage to publish"},
+     "sqs:GetQueueUrl on the queue, sqs:SendMessage to publish, and sqs:GetQueueAttributes for the lag"},
     {"KmsAccessDenied", SLUICE_STATE_UNAUTHORISED, "the identity needs kms:Decrypt on the queue's key"},
     {"KMS.AccessDeniedException", SLUICE_STATE_UNAUTHORISED,
      "the identity needs kms:Decrypt on the queue's key"},

@@ -27,8 +27,8 @@
  * Versions. The host refuses another major version. Minor versions only append members; the host
  * copies the smaller of both sizes, and a missing operation is NULL.
  *   1.0  first version
- *   1.1  `open_publisher` and `capabilities_with`; the host's `settle_failed`, `unpublishable` and
- *        `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
+ *   1.1  `open_publisher`, `capabilities_with` and `source_lag`; the host's `settle_failed`, `unpublishable`
+ *        and `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
  *        _PUBLISH */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
@@ -293,6 +293,10 @@ struct sluice_connector {
      * be in `capabilities` as well. NULL: `capabilities`. */
     uint32_t (*capabilities_with)(const struct sluice_values_api *api,
                                   const struct sluice_values *values);
+
+    /* 1.1. The whole source's lag, as `lag`, where its instances share what waits: the mapping's is the
+     * largest that one of them tells. NULL: it is the sum of what `lag` says of all lanes. */
+    void (*source_lag)(void *instance, struct sluice_lag *ret_lag);
 };
 
 /* Returns the static descriptor of a plugin; the only symbol a plugin exports. */

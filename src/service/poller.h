@@ -68,6 +68,7 @@ struct poller_status {
     uint32_t in_flight, limit;
     uint64_t unfinished, bytes, waiting_retries, suspects, lanes;
     int64_t lag;              /* -1: unknown */
+    bool lag_is_shared;       /* with the mapping's other pollers */
     int64_t oldest_ms;        /* timestamp of the oldest unfinished message; -1: none */
     double received_rate, done_rate; /* messages a second */
     struct poller_error errors[POLLER_ERRORS]; /* latest first */

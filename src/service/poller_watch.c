@@ -142,6 +142,13 @@ static void watch_lanes(struct poller *poller)
             add_lane(&poller->present_lanes[lane->slot], lag.messages,
                      older(engine_lane_oldest_ms(lane), lag.oldest_ms));
     }
+    if (poller->connector->source_lag) {
+        struct sluice_lag lag;
+
+        poller->connector->source_lag(poller->instance, &lag);
+        present->lag = lag.messages;
+        present->lag_is_shared = true;
+    }
 }
 
 void poller_add_lanes(struct poller *poller, struct poller_lane *sum)

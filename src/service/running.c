@@ -197,7 +197,9 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
     sum->waiting_retries += more->waiting_retries;
     sum->suspects += more->suspects;
     sum->lanes += more->lanes;
-    if (more->lag >= 0)
+    if (more->lag_is_shared)
+        sum->lag = more->lag > sum->lag ? more->lag : sum->lag;
+    else if (more->lag >= 0)
         sum->lag = (sum->lag < 0 ? 0 : sum->lag) + more->lag;
     if (more->oldest_ms >= 0 && (sum->oldest_ms < 0 || more->oldest_ms < sum->oldest_ms))
         sum->oldest_ms = more->oldest_ms;

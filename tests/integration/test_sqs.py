@@ -34,6 +34,10 @@ def texts(count, prefix="m"):
     return [json.dumps({"id": f"{prefix}-{n}", "n": n}) for n in range(count)]
 
 
+def lag_of(sluice):
+    return sluice.control("GET", "/v1/mappings/m")[1]["lag"]
+
+
 def done_of(function, prefix):
     return [record.id for invocation in function.invocations if invocation.answer.success
             for record in invocation.records if record.id.startswith(f"{prefix}-")]
@@ -278,6 +282,19 @@ def test_a_bad_message_holds_back_its_group_only(server, function, sluice, mappi
 def check(sluice, mapping, *arguments):
     sluice.mapping("m", mapping)
     return run_cli("check", *arguments, "--config", sluice.config)
+
+
+def test_lag(server, function, sluice, mapping):
+    url = server.queue()
+    function.behave = lambda _: Answer(503)
+    server.produce(url, texts(60))
+    sluice.mapping("m", mapping(server, url, buffer={"messages": 10}, batch={"size": 1}))
+    sluice.start()
+    # Receives may be under way while it is counted.
+    until(lambda: 40 <= (lag_of(sluice) or 0) <= 80, 20, "the lag")
+    function.behave = lambda _: OK
+    server.wait_settled(url)
+    until(lambda: (lag_of(sluice) or 0) <= 20, 20, "less of it")
 
 
 def test_a_dead_letter_that_is_too_large(rabbit, server, function, sluice, rabbit_mapping):

@@ -7,11 +7,12 @@ import pytest
 
 from lib import http_queue
 from lib.aws_keys import ROLE_ARN, AwsKeys
+from lib.function import OK, Answer
 from lib.plugin import ids
 from lib.sigv4 import Key
 from lib.sluice import merge, quick_rules, run_cli
 from lib.sqs import ACCOUNT, KEY_ID, REGION, SECRET, Sqs, error
-from lib.waiting import stays
+from lib.waiting import stays, until
 
 
 @pytest.fixture
@@ -64,6 +65,10 @@ KEYS = {"sqs": {"access_key_id": KEY_ID, "secret_access_key": SECRET}}
 
 def texts(count, prefix="m"):
     return [json.dumps({"id": f"{prefix}-{n}", "n": n}) for n in range(count)]
+
+
+def lag_of(sluice):
+    return sluice.control("GET", "/v1/mappings/m")[1]["lag"]
 
 
 def refusals(server):
@@ -286,6 +291,40 @@ def test_batches_that_are_taken_in_part(server, function, sluice, mapping):
     alone = [request for request in server.requests if request.name == "DeleteMessageBatch"
              and len(json.loads(request.body)["Entries"]) == 1]
     assert len(alone) >= 6 and set(function.seen.values()) == {1}
+    server.check()
+
+
+@pytest.mark.parametrize("name", ["orders", "orders.fifo"])
+def test_the_lag_is_counted(name, server, function, sluice, mapping):
+    """Of both pollers, which tell the same; and rarely."""
+    queue = server.queue(name)
+    server.produce(queue, texts(40), "one" if queue.is_fifo else None)
+    function.behave = lambda _: Answer(503)
+    sluice.mapping("m", mapping(source={"sqs": {**KEYS["sqs"], "queue": name}}, pollers=2,
+                                buffer={"messages": 10}))
+    sluice.start()
+    until(lambda: 20 <= (lag_of(sluice) or 0) <= 60, 20, "the lag")
+    until(lambda: f'sluice_lag_messages{{mapping="m"}} {lag_of(sluice)}\n' in sluice.get("/metrics")[1], 10,
+          "the same in the metrics")
+    function.behave = lambda _: OK
+    function.wait_done(ids(40), 20)
+    server.wait_settled(queue)
+    assert server.count("GetQueueAttributes") == 2
+    server.check()
+
+
+def test_the_lag_may_be_forbidden(server, function, sluice, mapping):
+    queue = server.queues.get("orders") or server.queue()
+    server.behave = http_queue.only("GetQueueAttributes", lambda *_: error(
+        "AccessDeniedException", "not authorized to perform: sqs:getqueueattributes", 403))
+    sluice.mapping("m", mapping(source=KEYS))
+    sluice.start()
+    server.produce(queue, texts(5))
+    function.wait_done(ids(5), 20)
+    assert "GetQueueAttributes" in sluice.wait_for_event("lag_unknown")["text"]
+    server.wait_settled(queue)
+    assert lag_of(sluice) is None and len(sluice.find_events("lag_unknown")) == 1
+    assert sluice.control("GET", "/v1/mappings/m")[1]["state"] == "running"
     server.check()
 
 

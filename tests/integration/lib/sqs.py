@@ -24,6 +24,7 @@ _PARAMETERS = {
                        "MessageAttributeNames": list},
     "DeleteMessageBatch": {"QueueUrl": str, "Entries": list},
     "ChangeMessageVisibilityBatch": {"QueueUrl": str, "Entries": list},
+    "GetQueueAttributes": {"QueueUrl": str, "AttributeNames": list},
     "SendMessage": {"QueueUrl": str, "MessageBody": str, "MessageAttributes": dict, "DelaySeconds": int,
                     "MessageGroupId": str, "MessageDeduplicationId": str},
 }
@@ -177,6 +178,12 @@ class Sqs(HttpQueueServer):
             told["MessageAttributes"] = message.attributes
             told["MD5OfMessageAttributes"] = md5_of_attributes(message.attributes)
         return told
+
+    def _GetQueueAttributes(self, queue, body):
+        if body.get("AttributeNames") != ["ApproximateNumberOfMessages"]:
+            self._refuse("what sluice does not need")
+        return Answer(200, {"Attributes": {
+            "ApproximateNumberOfMessages": str(len(queue.left()) - len(queue.leased()))}})
 
     def _entries(self, body, names):
         entries = body.get("Entries")
