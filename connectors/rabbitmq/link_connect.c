@@ -285,6 +285,7 @@ static void begin_session(struct rabbit_link *link)
     snprintf(link->session, sizeof link->session, "%016" PRIx64, number);
     link->next_number = 1;
     link->depth_us = 0;
+    link->look = (struct rabbit_look){0};
     link->connected_us = rabbit_now();
     for (size_t i = 0; i < link->config->queue_count; i++)
         if (!link->channels[i].tries)

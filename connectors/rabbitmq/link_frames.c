@@ -279,6 +279,8 @@ static int on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
     if (!channel || channel->phase != RABBIT_OPEN) {
         if (channel)
             result = on_early_frame(link, channel, frame);
+        else if (frame->channel == link->look.number)
+            result = look_on_frame(link, frame);
         if (!result)
             amqp_maybe_release_buffers_on_channel(link->connection, frame->channel);
         return result;

@@ -68,6 +68,24 @@ struct rabbit_channel {
     struct rabbit_list incoming; /* not yet handed over */
 };
 
+/* The look at where streams end, see link_look.c. */
+enum rabbit_look_step {
+    RABBIT_LOOK_RESTS,
+    RABBIT_LOOK_OPENS,
+    RABBIT_LOOK_READS, /* the last chunk comes */
+    RABBIT_LOOK_ENDS   /* its consumer was cancelled */
+};
+
+struct rabbit_look {
+    amqp_channel_t number; /* 0: not open */
+    enum rabbit_look_step step;
+    size_t queue;          /* looked at, or last */
+    int64_t due_us;        /* while it rests: of the next one */
+    int64_t answer_us;     /* else: when the broker must have answered */
+    uint64_t tag, newest;  /* of the message that came last, if `any` did */
+    bool consumes, any;
+};
+
 struct rabbit_link {
     struct rabbit_config *config;
     char *name;
@@ -97,6 +115,7 @@ struct rabbit_link {
     int64_t connected_us;
     int64_t handed_us;               /* when messages were last handed over */
     int64_t depth_us;                /* when to ask for the queues' depths */
+    struct rabbit_look look;
     struct rabbit_settlement *later; /* releases that are not due */
     size_t later_count, later_room;
     char session[RABBIT_SESSION]; /* names the connection */
@@ -196,6 +215,12 @@ bool stream_began_behind(const struct rabbit_channel *channel, uint64_t offset);
 int stream_watch_first(struct rabbit_link *link, struct rabbit_channel *channel);
 /* Whether a delivery is for the host. */
 bool stream_wants(struct rabbit_link *link, struct rabbit_channel *channel, uint64_t offset);
+
+/* link_look.c; -1: the connection failed */
+/* Begins what is due, and gives up what got no answer. */
+int look_due(struct rabbit_link *link, int64_t *ret_at_us);
+/* A frame on its channel. */
+int look_on_frame(struct rabbit_link *link, const amqp_frame_t *frame);
 
 #define RABBIT_NO_STREAM_TEXT "it is no stream: leave out stream_offset"
 

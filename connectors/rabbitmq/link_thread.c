@@ -48,7 +48,7 @@ static int watch_consumer_timeout(struct rabbit_link *link, struct rabbit_channe
 
 static int ask_depths(struct rabbit_link *link)
 {
-    if (rabbit_now() < link->depth_us || link->config->begin) /* a stream's says nothing */
+    if (rabbit_now() < link->depth_us || link->config->begin) /* a stream's is stale; see look_due */
         return 0;
     link->depth_us = rabbit_now() + DEPTH_US;
     for (size_t i = 0; i < link->config->queue_count; i++) {
@@ -72,7 +72,7 @@ static int keep_time(struct rabbit_link *link, int64_t *ret_at_us)
 
     if (heartbeat_s > 0)
         *ret_at_us = earlier(*ret_at_us, rabbit_now() + heartbeat_s * RABBIT_SECOND / 2);
-    if (ask_depths(link))
+    if (ask_depths(link) || look_due(link, ret_at_us))
         return -1;
     if (!link->config->begin)
         *ret_at_us = earlier(*ret_at_us, link->depth_us);

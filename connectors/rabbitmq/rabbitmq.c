@@ -165,6 +165,8 @@ static void begin_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
     }
     if (known)
         wish.action = RABBIT_BEGIN_AT;
+    lane->placed = known;
+    lane->settled = wish.tag;
     lane->begun = true;
     lane->recorded = known;
     rabbit_link_settle(rabbit->link, &wish, 1);
@@ -255,6 +257,11 @@ static void rabbit_pause_lane(void *instance, void *lane, bool paused)
         eventfd_write(rabbit->fd, 1);
 }
 
+static int64_t behind(uint64_t end, uint64_t settled)
+{
+    return end > settled ? (int64_t)(end - settled) : 0;
+}
+
 static void rabbit_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
 {
     struct rabbit *rabbit = instance;
@@ -262,8 +269,26 @@ static void rabbit_lag(void *instance, void *lane_pointer, struct sluice_lag *re
     int64_t depth = rabbit_link_depth(rabbit->link, lane);
 
     *ret_lag = (struct sluice_lag){-1, -1};
-    if (depth >= 0 && !rabbit->streams)
+    if (depth < 0 || (rabbit->streams && !lane->placed))
+        return;
+    if (rabbit->streams)
+        ret_lag->messages = behind((uint64_t)depth > lane->seen ? (uint64_t)depth : lane->seen, lane->settled);
+    else
         ret_lag->messages = depth + (int64_t)(lane->ready.count + lane->held);
+}
+
+static void rabbit_source_lag(void *instance, struct sluice_lag *ret_lag)
+{
+    struct rabbit *rabbit = instance;
+
+    *ret_lag = (struct sluice_lag){-1, -1};
+    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next) {
+        struct sluice_lag lag;
+
+        rabbit_lag(rabbit, lane, &lag);
+        if (lag.messages >= 0)
+            ret_lag->messages = (ret_lag->messages < 0 ? 0 : ret_lag->messages) + lag.messages;
+    }
 }
 
 /* ---- events ---- */
@@ -338,6 +363,15 @@ static void convert(const struct rabbit_lane *lane, bool is_stream, struct rabbi
     };
 }
 
+/* The first one of a stream need not follow what was settled: retention, or a stream made anew. */
+static void note_place(struct rabbit_lane *lane, uint64_t offset)
+{
+    if (!lane->seen)
+        lane->settled = offset;
+    lane->placed = true;
+    lane->seen = offset + 1;
+}
+
 /* Returns whether more is ready. */
 static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t most,
                          size_t *messages, size_t *bytes)
@@ -351,6 +385,8 @@ static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t
         struct rabbit_message *message = take_ready(lane);
         size_t size = message->payload.size;
 
+        if (rabbit->streams)
+            note_place(lane, message->offset);
         convert(lane, rabbit->streams, message, &batch[count++]);
         --*messages;
         *bytes -= size < *bytes ? size : *bytes;
@@ -392,6 +428,8 @@ static void rabbit_settle(void *instance, struct sluice_settle_item *items, size
                     : (struct rabbit_settlement){.generation = lane->generation,
                                                  .tag = items[i].position,
                                                  .action = RABBIT_ACCEPT_UP_TO};
+        if (!message)
+            lane->settled = items[i].position + 1;
         items[i].result = 0;
         if (lane->held)
             lane->held--;
@@ -583,6 +621,7 @@ static const struct sluice_connector rabbit_connector = {
     .lane_drained = rabbit_lane_drained,
     .publish = rabbit_publish,
     .lag = rabbit_lag,
+    .source_lag = rabbit_source_lag,
     .stop = rabbit_stop,
     .close = rabbit_close,
     .check = rabbit_try,

@@ -182,7 +182,7 @@ struct rabbit_lane {
     size_t queue;             /* index into config.queues */
     uint64_t generation;
     struct rabbit_list fetched; /* under the link's lock */
-    int64_t depth;              /* ready at the broker, -1 unknown; under the link's lock */
+    int64_t depth;              /* ready at the broker, or where the stream ends; -1 unknown; under the link's lock */
     /* The host's side's: */
     void *cookie;
     struct rabbit_list ready; /* taken over from `fetched` */
@@ -191,6 +191,8 @@ struct rabbit_lane {
     bool begun;    /* of a stream: the link knows where to begin */
     bool told;     /* so: the host knows where it begins */
     bool recorded; /* so: the host has recorded it */
+    bool placed;   /* so: `settled` is known */
+    uint64_t settled, seen; /* so: all before is settled; is delivered */
 };
 
 /* A wish of the host's side. */

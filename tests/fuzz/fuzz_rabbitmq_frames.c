@@ -17,6 +17,8 @@
 
 #include "link_inside.h"
 
+#define LOOKS 16 /* of an input's first byte */
+
 static struct rabbit_link *make_link(bool streams, int fd)
 {
     struct rabbit_config *config = calloc(1, sizeof *config);
@@ -120,6 +122,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     MUST(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
     link = make_link(data[0] % 4 >= 2, fds[0]);
+    if (data[0] & LOOKS) { /* what comes is for the look at the stream's end */
+        link->channels[0].number = 2;
+        link->next_number = 3;
+        link->look = (struct rabbit_look){.number = 1, .step = RABBIT_LOOK_READS, .answer_us = INT64_MAX};
+    }
     begin(link, data[0] % 4);
     size = size - 1 < 64 << 10 ? size - 1 : 64 << 10;
     MUST(write(fds[1], data + 1, size) == (ssize_t)size);

@@ -6,10 +6,11 @@ import json
 import pytest
 
 from lib.function import OK, Answer
+from lib.machine import LONG
 from lib.plugin import ids, merge, numbered
 from lib.rabbitmq import STREAM
 from lib.sluice import run_cli
-from lib.waiting import until
+from lib.waiting import stays, until
 
 
 @pytest.fixture
@@ -92,6 +93,55 @@ def test_it_begins_at_a_time(rabbit, stream, function, sluice, stream_mapping):
     sluice.start()
     function.wait_done(ids(5), 20)
     assert set(function.seen.values()) == {1}
+
+
+def lag_of(sluice):
+    return sluice.control("GET", "/v1/mappings/m")[1]["lag"]
+
+
+def test_lag(rabbit, stream, function, sluice, stream_mapping):
+    """Also of what is beyond the prefetch, and after a restart."""
+    rabbit.produce(stream, numbered(500))
+    function.behave = lambda _: Answer(503)
+    sluice.mapping("m", stream_mapping(stream, source={"rabbitmq": {"prefetch": 20}}))
+    sluice.start()
+    until(lambda: lag_of(sluice) == 500, 20, "the lag")
+    assert 'sluice_lag_messages{mapping="m"} 500\n' in sluice.get("/metrics")[1]
+    function.behave = lambda _: OK
+    function.wait_done(ids(500), 20)
+    until(lambda: lag_of(sluice) == 0, 20, "no lag")
+    sluice.terminate()
+    rabbit.produce(stream, numbered(30, prefix="away"))
+    function.behave = lambda _: Answer(503)
+    sluice.start()
+    until(lambda: lag_of(sluice) == 30, 20, "the lag")
+
+
+@pytest.mark.skipif(not LONG, reason="30 s between looks: SLUICE_LONG=1")
+def test_lag_grows(rabbit, stream, function, sluice, stream_mapping):
+    """Of two streams in turn, on one channel."""
+    other = rabbit.queue(**STREAM)
+    for queue in (stream, other):
+        rabbit.produce(queue, numbered(100))
+    function.behave = lambda _: Answer(503)
+    sluice.mapping("m", stream_mapping(stream, source={"rabbitmq": {"prefetch": 10, "queue": [stream, other]}}))
+    sluice.start()
+    until(lambda: lag_of(sluice) == 200, 60, "the lag")
+    for count in (1, 2, 3):
+        rabbit.produce(other, numbered(100))
+        until(lambda: lag_of(sluice) == 200 + 100 * count, 60, "more of it")  # noqa: B023
+    function.behave = lambda _: OK
+    until(lambda: lag_of(sluice) == 0, 60, "no lag")
+
+
+def test_lag_of_a_stream_that_is_empty(rabbit, stream, function, sluice, stream_mapping):
+    sluice.mapping("m", stream_mapping(stream))
+    sluice.start()
+    sluice.wait_for_event("source_state", state="running")
+    stays(lambda: lag_of(sluice) in (None, 0), 1, "no lag")
+    rabbit.produce(stream, numbered(3))
+    function.wait_done(ids(3), 20)
+    until(lambda: lag_of(sluice) == 0, 20, "no lag")
 
 
 def test_next_is_decided_once(rabbit, stream, function, sluice, stream_mapping):

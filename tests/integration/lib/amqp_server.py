@@ -57,7 +57,8 @@ def message(tag, data=b"{}", **options):
 class AmqpServer:
     """Logs everyone in, answers what opens a consumer, then sends `words` (bytes, or a function of the
     connection's number). `start` are the server's properties, as a table's bytes.
-    `settled` gathers the names of what settles; `connections` counts."""
+    `settled` gathers the names of what settles; `connections` counts; `asked_on` is the channel of the newest
+    consumer."""
 
     def __init__(self, words=b"", start=b"", then="stay", heartbeat=0, receive_buffer=None):
         self.words, self.start, self.then, self.heartbeat = words, start, then, heartbeat
@@ -65,6 +66,7 @@ class AmqpServer:
         self.changes = Changes()
         self.settled = []
         self.connections = 0
+        self.asked_on = None
         self.open = []
         self.listener = socket.socket()
         if receive_buffer:
@@ -140,6 +142,7 @@ class AmqpServer:
         at = 3 + rest[2]
         tag = rest[at + 1:at + 1 + rest[at]]
         connection.sendall(method(channel, (60, 21), short(tag)))
+        self.asked_on = channel
         words = self.words(tag) if callable(self.words) else self.words
         connection.sendall(words)
         if self.then == "close":
