@@ -320,7 +320,8 @@ static const struct sluice_connector kafka_connector = {
     .struct_size = sizeof(struct sluice_connector),
     .abi_major = SLUICE_ABI_MAJOR,
     .abi_minor = SLUICE_ABI_MINOR,
-    .capabilities = SLUICE_CAN_SETTLE_UP_TO | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE |
+    .capabilities = SLUICE_CAN_SETTLE_UP_TO | SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE |
+                    SLUICE_CAN_PAUSE_LANE |
                     SLUICE_HAS_KEY | SLUICE_IS_ORDERED | SLUICE_HAS_STABLE_IDENTITY,
     .name = "kafka",
     .version = SLUICE_VERSION,
@@ -341,6 +342,7 @@ static const struct sluice_connector kafka_connector = {
     .close = kafka_close,
     .check = kafka_check,
     .open_publisher = kafka_open_publisher,
+    .browse = kafka_browse,
 };
 
 SLUICE_CONNECTOR(kafka_connector)

@@ -141,6 +141,8 @@ void kafka_lookup_discard(struct kafka_lookup *lookup);
 /* messages.c */
 /* Delivers; returns whether more may be ready. */
 bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room);
+/* All but the lane. */
+void kafka_convert(const rd_kafka_message_t *from, struct sluice_message *to);
 /* Commits what the ordinary commit would leave out, see `recommit`. */
 void kafka_recommit(struct kafka *kafka);
 void kafka_settle(void *instance, struct sluice_settle_item *items, size_t count);
@@ -179,9 +181,32 @@ void kafka_aside_destroy(struct kafka_aside *aside, rd_kafka_t *rk, struct kafka
 /* Waits until all are destroyed, but no longer than told; returns whether they are. */
 bool kafka_aside_close(struct kafka_aside *aside, int64_t wait_us);
 
-/* check.c */
-int kafka_check(void *instance, const struct sluice_check *check);
+/* visit.c: a client of its own for a moment, of an instance that was not started */
+struct kafka_visit {
+    struct kafka *kafka;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;
+    struct kafka_fetch *fetch;
+    char error[KAFKA_TEXT]; /* the newest of the connection; "" */
+};
+/* Takes `conf` over. -1: `visit->error` says why. */
+int kafka_visit_begin(struct kafka_visit *visit, struct kafka *kafka, rd_kafka_type_t type,
+                      rd_kafka_conf_t *conf);
+/* What is next but for what the connection tells, which is kept; to be destroyed. NULL: nothing yet. */
+rd_kafka_event_t *kafka_visit_serve(struct kafka_visit *visit, int timeout_ms);
+/* Waits for a broker. How many there are; -1: none answers, with a text that says so. */
+int kafka_visit_wait(struct kafka_visit *visit, int64_t until_us, char text[KAFKA_TEXT]);
+/* The topic's partitions; -1 with a text. `may` is what the user must be allowed, as READ. */
+int kafka_visit_topic(struct kafka_visit *visit, const char *topic, const char *may, int timeout_ms,
+                      char text[KAFKA_TEXT]);
+void kafka_visit_end(struct kafka_visit *visit);
 /* The part of a mapping that the options are of, for people. */
 const char *kafka_part(const struct kafka *kafka);
+
+/* check.c */
+int kafka_check(void *instance, const struct sluice_check *check);
+
+/* browse.c */
+int kafka_browse(void *instance, const struct sluice_browse *browse);
 
 #endif

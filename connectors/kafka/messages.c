@@ -93,20 +93,17 @@ static void tell_message_error(struct kafka *kafka, const rd_kafka_message_t *me
     }
 }
 
-static void convert(struct kafka_lane *lane, rd_kafka_message_t *from, struct sluice_message *to)
+void kafka_convert(const rd_kafka_message_t *from, struct sluice_message *to)
 {
     rd_kafka_timestamp_type_t kind;
     rd_kafka_headers_t *headers;
 
     *to = (struct sluice_message){
-        .lane = lane->cookie,
-        .handle = from,
+        .handle = (void *)(uintptr_t)from,
         .position = (uint64_t)from->offset,
         .key = {from->key, from->key_len},
         .payload = {from->payload, from->len},
     };
-    if (lane->first < 0)
-        lane->first = from->offset;
     to->timestamp_ms = rd_kafka_message_timestamp(from, &kind);
     if (kind == RD_KAFKA_TIMESTAMP_CREATE_TIME)
         to->timestamp_kind = SLUICE_TIMESTAMP_CREATED;
@@ -149,7 +146,10 @@ bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
         }
         lane->newest = message->offset;
         bytes += message->len + message->key_len;
-        convert(lane, message, &batch[count++]);
+        if (lane->first < 0)
+            lane->first = message->offset;
+        kafka_convert(message, &batch[count]);
+        batch[count++].lane = lane->cookie;
     }
     if (count && kafka->needs_nudges)
         note_queue(kafka, count, bytes);

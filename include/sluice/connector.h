@@ -27,8 +27,8 @@
  * Versions. The host refuses another major version. Minor versions only append members; the host
  * copies the smaller of both sizes, and a missing operation is NULL.
  *   1.0  first version
- *   1.1  `open_publisher`, `capabilities_with` and `source_lag`; the host's `settle_failed`, `unpublishable`
- *        and `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
+ *   1.1  `open_publisher`, `capabilities_with`, `source_lag` and `browse`; the host's `settle_failed`,
+ *        `unpublishable` and `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
  *        _PUBLISH */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
@@ -58,7 +58,7 @@ extern "C" {
 #define SLUICE_CAN_DELAY           0x0002u /* RELEASE honours its delay */
 #define SLUICE_CAN_EXTEND          0x0004u /* `extend` renews the lease of unsettled messages */
 #define SLUICE_CAN_PUBLISH         0x0008u
-#define SLUICE_CAN_BROWSE          0x0010u
+#define SLUICE_CAN_BROWSE          0x0010u /* 1.1 */
 #define SLUICE_CAN_PAUSE_LANE      0x0020u
 #define SLUICE_HAS_DELIVERY_COUNT  0x0040u
 #define SLUICE_HAS_MESSAGE_ID      0x0080u
@@ -212,6 +212,23 @@ struct sluice_check {
                                 NULL: that */
 };
 
+/* What `browse` is to read. */
+struct sluice_browse {
+    int64_t deadline_us;     /* how long all of it may take, from its start */
+    const char *destination; /* what to read in place of what the options name, as in a publication;
+                                NULL: that */
+    int64_t since_ms;        /* only what was written since, as the source keeps time; 0: all of it. Some
+                                more may come */
+    uint64_t newest;         /* of each lane the newest so many at most; 0: all */
+    void *cookie;
+    /* A message, those of a lane in order, with all of its headers. Borrowed within the call, as are
+     * `lane` and its names; cookies and handles mean nothing. Non-zero: it was enough. */
+    int (*see)(void *cookie, const struct sluice_lane *lane, const struct sluice_message *message,
+               const struct sluice_header *headers, size_t header_count);
+    /* Something cannot be read: what, and the cure. */
+    void (*fail)(void *cookie, const char *text);
+};
+
 /* ---- the connector ---- */
 struct sluice_connector {
     uint32_t magic; /* SLUICE_ABI_MAGIC */
@@ -297,6 +314,12 @@ struct sluice_connector {
     /* 1.1. The whole source's lag, as `lag`, where its instances share what waits: the mapping's is the
      * largest that one of them tells. NULL: it is the sum of what `lag` says of all lanes. */
     void (*source_lag)(void *instance, struct sluice_lag *ret_lag);
+
+    /* 1.1. Reads what was there when it began, and changes nothing: nothing is taken, no delivery is counted,
+     * no place is remembered, and whoever receives there does not notice. May block up to the deadline.
+     * Called on an instance that was opened, to receive or only to publish, and not started. 0; -1 where
+     * `fail` was told. Only with SLUICE_CAN_BROWSE. */
+    int (*browse)(void *instance, const struct sluice_browse *browse);
 };
 
 /* Returns the static descriptor of a plugin; the only symbol a plugin exports. */

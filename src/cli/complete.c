@@ -84,7 +84,7 @@ static void print_mappings(const struct arguments_usage *described, const char *
     struct fault fault;
     size_t i;
 
-    if (!strncmp(described->command, "dlq", 3)) {
+    if (!strncmp(described->command, "dlq", 3) && strcmp(described->command, "dlq browse")) {
         complete_mappings(state);
         free(socket);
         return;

@@ -30,7 +30,7 @@ static const struct arguments_option options[] = {
 
 static const struct arguments_usage usage = {
     .command = "dlq",
-    .synopsis = "[ls|show|stats|follow|replay|edit|discard|export|import|log] [OPTION...]",
+    .synopsis = "[ls|show|stats|follow|replay|edit|discard|export|import|log|browse] [OPTION...]",
     .description =
         "Shows messages that were given up on: how many of each mapping, since when and why.\n\n"
         "Commands:\n"
@@ -43,7 +43,8 @@ static const struct arguments_usage usage = {
         "  discard  Remove letters for good\n"
         "  export   Write letters as JSON lines, with all that import needs\n"
         "  import   Add letters that were exported elsewhere\n"
-        "  log      Tell who replayed, edited, discarded or imported letters",
+        "  log      Tell who replayed, edited, discarded or imported letters\n"
+        "  browse   List letters where dead_letter.to has them go, without taking them",
     .options = options,
     .examples = "  sluice dlq\n"
                 "  sluice dlq ls orders --since 2h\n"
@@ -273,7 +274,7 @@ static const struct {
     {"ls", dlq_list},         {"list", dlq_list},     {"show", dlq_show},
     {"stats", dlq_stats},     {"edit", dlq_edit},     {"discard", dlq_discard},
     {"export", dlq_export},   {"import", dlq_import}, {"log", dlq_log},
-    {"replay", dlq_replay},   {"follow", dlq_follow},
+    {"replay", dlq_replay},   {"follow", dlq_follow}, {"browse", dlq_browse},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -56,6 +56,7 @@ int dlq_edit(int argc, char **argv);
 int dlq_log(int argc, char **argv);
 int dlq_replay(int argc, char **argv);
 int dlq_follow(int argc, char **argv);
+int dlq_browse(int argc, char **argv);
 
 /* Groups as lines; `title` heads the column of values. How many there were. */
 struct dlq_group {

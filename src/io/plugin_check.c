@@ -158,6 +158,7 @@ static int check_operations(const struct sluice_connector *connector, struct fau
         {"extend", connector->extend, can & SLUICE_CAN_EXTEND},
         {"pause_lane", connector->pause_lane, can & SLUICE_CAN_PAUSE_LANE},
         {"publish", connector->publish, can & SLUICE_CAN_PUBLISH},
+        {"browse", connector->browse, can & SLUICE_CAN_BROWSE},
     };
     size_t i;
 

@@ -131,3 +131,20 @@ int trial_check_place(const struct sluice_connector *connector, const struct slu
 {
     return check_instance(connector, values, true, check);
 }
+
+int trial_browse(const struct sluice_connector *connector, const struct sluice_values *values,
+                 bool publishes, const struct sluice_browse *browse)
+{
+    struct problems problems = {0};
+    void *instance;
+    int result;
+
+    if (open_instance(connector, values, publishes, (struct place){0}, &problems, &instance) != 0) {
+        browse->fail(browse->cookie, problems.count ? problems.items[0].text : "refused");
+        problem_free_all(&problems);
+        return -1;
+    }
+    result = connector->browse(instance, browse);
+    connector->close(instance);
+    return result == 0 ? 0 : -1;
+}

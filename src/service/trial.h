@@ -4,6 +4,8 @@
 #ifndef SERVICE_TRIAL_H
 #define SERVICE_TRIAL_H
 
+#include <stdbool.h>
+
 #include <sluice/connector.h>
 
 #include "service/problem.h"
@@ -25,5 +27,10 @@ int trial_check(const struct sluice_connector *connector, const struct sluice_va
 /* The same for a place; `check->destination` is what to try there. */
 int trial_check_place(const struct sluice_connector *connector, const struct sluice_values *values,
                       const struct sluice_check *check);
+
+/* Opens an instance, has it browse, and closes it; `publishes`: one that only publishes. 0, or -1 where
+ * `browse->fail` was told. May block up to the deadline. The connector has SLUICE_CAN_BROWSE. */
+int trial_browse(const struct sluice_connector *connector, const struct sluice_values *values,
+                 bool publishes, const struct sluice_browse *browse);
 
 #endif

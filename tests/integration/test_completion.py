@@ -72,6 +72,8 @@ def test_subcommands(complete):
     assert complete("sluice dlq st") == {"stats"}
     assert "--json" in complete("sluice dlq --js")
     assert "--since" in complete("sluice dlq ls --si")
+    assert complete("sluice dlq br") == {"browse"}
+    assert "--timeout" in complete("sluice dlq browse --ti")
 
 
 def test_files(complete, directory):

@@ -157,6 +157,10 @@ class Cluster:
     def members(self, group):
         return self.tool.call("describe_group", group=group)["members"]
 
+    def groups(self):
+        """Names of all that the broker knows."""
+        return sorted(self.tool.call("groups")["groups"])
+
     def read(self, topic):
         """[(partition, offset, key, value)] of all committed records."""
         return [tuple(record[:4]) for record in self.tool.call("read", topic=topic)["records"]]

@@ -444,6 +444,21 @@ static void set_committed(const json_t *command)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+static void groups(const json_t *command)
+{
+    const struct rd_kafka_group_list *list;
+    json_t *names = json_array();
+    rd_kafka_resp_err_t failed = rd_kafka_list_groups(plain, NULL, &list, 10000);
+
+    (void)command;
+    if (failed)
+        die("groups", rd_kafka_err2str(failed));
+    for (int i = 0; i < list->group_cnt; i++)
+        json_array_append_new(names, json_string(list->groups[i].group));
+    rd_kafka_group_list_destroy(list);
+    answer(json_pack("{s:o}", "groups", names));
+}
+
 static void describe_group(const json_t *command)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(plain);
@@ -705,6 +720,7 @@ static const struct {
                   {"set_committed", set_committed},
                   {"committed", committed},
                   {"describe_group", describe_group},
+                  {"groups", groups},
                   {"allow", allow},
                   {"read", read_topic},
                   {"watermarks", watermarks},

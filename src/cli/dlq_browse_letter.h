@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * A message in a place for dead letters, read as the letter that it is, and whether it is chosen. */
+#ifndef CLI_DLQ_BROWSE_LETTER_H
+#define CLI_DLQ_BROWSE_LETTER_H
+
+#include <jansson.h>
+
+#include <sluice/connector.h>
+
+#include "base/fault.h"
+#include "core/foreign.h"
+#include "io/dead_letter_store.h"
+
+struct browse_letter {
+    /* Slices of the message, of `foreign` and of what is below. `source` and `lane` "": not told where it came
+     * from. `dead_wall_us`: when it was given up or, where that is not told, written there. */
+    struct dead_letter letter;
+    const char *by;       /* who wrote it; NULL: nobody that is known */
+    const char *lane;     /* where it is now */
+    uint64_t position;
+    int64_t written_wall_us; /* there; 0: not told */
+    struct foreign foreign;
+    char *texts; /* of the letter, NUL-terminated */
+};
+
+void browse_letter_read(struct browse_letter *letter, const struct sluice_lane *lane,
+                        const struct sluice_message *message, const struct sluice_header *headers,
+                        size_t header_count);
+void browse_letter_fini(struct browse_letter *letter);
+
+/* As dlq_json_letter has it, whole, and `place`: by whom, lane, position and time of where it is. */
+json_t *browse_letter_json(const struct browse_letter *letter);
+
+struct browse_filter;
+
+/* The query is borrowed; its mapping, replays, id prefix, sort and limit are not looked at. NULL with a
+ * fault. */
+struct browse_filter *browse_filter_new(const struct dead_letter_query *query, struct fault *fault);
+bool browse_filter_passes(struct browse_filter *filter, const struct dead_letter *letter);
+void browse_filter_free(struct browse_filter *filter); /* NULL is fine */
+
+#endif
