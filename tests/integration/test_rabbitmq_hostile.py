@@ -10,6 +10,7 @@ import pytest
 from lib.amqp_server import (CANCEL, CHANNEL_CLOSE, CLOSE, MOST, AmqpServer, body, deliver, frame, header,
                              long, message, method, short)
 from lib.function import OK, Answer
+from lib.machine import PATIENCE
 from lib.sluice import run_cli
 from lib.waiting import until
 
@@ -103,7 +104,7 @@ def test_words(broker, function, sluice, rabbit_mapping):
               f"another try: {name}")
         assert not servers[name].settled, name
     function.wait_done(["well"], 20)
-    until(lambda: len(well.settled) == 1, 10, "its acknowledgement")
+    until(lambda: len(well.settled) == 1, 20 * PATIENCE, "its acknowledgement")
     assert sluice.terminate() == 0
 
 
