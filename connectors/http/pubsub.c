@@ -21,6 +21,9 @@
 #define DEADLINE_LEAST_S 10
 #define WAIT_S          100
 #define KEY_MOST        1024
+#define ATTRIBUTES_MOST     100
+#define ATTRIBUTE_MOST      1024 /* bytes */
+#define ATTRIBUTE_NAME_MOST 256
 
 struct pubsub {
     /* "https://.../v1/projects/P/subscriptions/S", without one the topic's; topic may be NULL. */
@@ -342,27 +345,82 @@ static int pubsub_settled(void *dialect, const struct http_answer *answer,
 
 /* ---- publishing ---- */
 
-/* Headers as attributes: both texts; of a name that repeats, the last. NULL with a fault. */
+/* Of what is told for people a part will do, or nothing. */
+static bool is_for_people(const struct sluice_bytes *name)
+{
+    static const char *const names[] = {"sluice-error", "sluice-response"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (name->size == strlen(names[i]) && !memcmp(name->data, names[i], name->size))
+            return true;
+    return false;
+}
+
+static bool is_within_bounds(const struct sluice_header *header)
+{
+    return header->name.size && header->name.size <= ATTRIBUTE_NAME_MOST &&
+           (header->name.size < 4 || memcmp(header->name.data, "goog", 4) != 0) &&
+           header->value.size <= ATTRIBUTE_MOST;
+}
+
+/* Where a text in UTF-8 can be cut, at most `most`. */
+static size_t cut(const struct sluice_bytes *text, size_t most)
+{
+    const unsigned char *data = text->data;
+
+    if (text->size <= most)
+        return text->size;
+    while (most && (data[most] & 0xc0) == 0x80)
+        most--;
+    return most;
+}
+
+static int refuse(const struct sluice_header *header, const char *why, struct http_fault *fault)
+{
+    int size = header->name.size < 80 ? (int)header->name.size : 80;
+
+    return http_fault(fault, SLUICE_STATE_FAILED, "header %.*s %s", size, (const char *)header->name.data, why);
+}
+
+static int write_attribute(const struct sluice_header *header, json_t *attributes, struct http_fault *fault)
+{
+    bool for_people = is_for_people(&header->name);
+    size_t size = for_people ? cut(&header->value, ATTRIBUTE_MOST) : header->value.size;
+    json_t *value;
+    char *name;
+    int failed;
+
+    if (!for_people && !is_within_bounds(header))
+        return refuse(header,
+                      "cannot be an attribute of Pub/Sub, which has a name of 1 to 256 bytes that does not begin "
+                      "with goog, and at most 1024 bytes",
+                      fault);
+    value = json_stringn(header->value.data ? header->value.data : "", size);
+    if (!value && for_people)
+        return 0;
+    name = strndup(header->name.data, header->name.size);
+    failed = !value || !name || json_object_set(attributes, name, value);
+    free(name);
+    json_decref(value);
+    return failed ? refuse(header, "is not UTF-8, and attributes of Pub/Sub are text", fault) : 0;
+}
+
+/* Headers as attributes: both texts, within the bounds of cloud.google.com/pubsub/quotas; of a name that repeats,
+ * the last. NULL with a fault. */
 static json_t *write_attributes(const struct sluice_publication *publication, struct http_fault *fault)
 {
     json_t *attributes = json_object();
+    int status = 0;
 
-    for (size_t i = 0; i < publication->header_count; i++) {
-        const struct sluice_header *header = &publication->headers[i];
-        json_t *value = json_stringn(header->value.data ? header->value.data : "", header->value.size);
-        char *name = strndup(header->name.data, header->name.size);
-        int failed = !value || !name || json_object_set_new(attributes, name, value);
-
-        free(name);
-        if (failed) {
-            json_decref(attributes);
-            http_fault(fault, SLUICE_STATE_FAILED,
-                       "header %.*s is not UTF-8, and attributes of Pub/Sub are text",
-                       (int)header->name.size, (const char *)header->name.data);
-            return NULL;
-        }
-    }
-    return attributes;
+    for (size_t i = 0; i < publication->header_count && !status; i++)
+        status = write_attribute(&publication->headers[i], attributes, fault);
+    if (!status && json_object_size(attributes) > ATTRIBUTES_MOST)
+        status = http_fault(fault, SLUICE_STATE_FAILED, "it has more than the %d headers that Pub/Sub takes",
+                            ATTRIBUTES_MOST);
+    if (!status)
+        return attributes;
+    json_decref(attributes);
+    return NULL;
 }
 
 static json_t *write_message(const struct sluice_publication *publication, struct http_fault *fault)

@@ -666,6 +666,27 @@ def test_what_is_too_large_for_an_http_api_is_kept_here(cluster, function, sluic
     kind.server.check()
 
 
+@pytest.mark.parametrize("answer", [b"\xff" * 3000, "x".encode() + "ü".encode() * 2000], ids=["binary", "text"])
+def test_what_is_for_people_is_cut_where_attributes_are_short(cluster, function, sluice, mapping_for, make_kind,
+                                                             answer):
+    """Attributes of Pub/Sub are texts of at most 1 KiB; what belongs to the message itself must be whole."""
+    kind, topic = make_kind("pubsub"), cluster.topic(1)
+    function.behave = lambda invocation: OK if "m-3" in invocation.ids else Answer(400, answer)
+    cluster.produce(topic, [{"value": '{"id": "m-0"}', "headers": [("colour", "red")]},
+                            {"value": '{"id": "m-1"}', "headers": [("long", "x" * 1025)]},
+                            {"value": '{"id": "m-2"}', "headers": [("google", "x")]}, {"value": '{"id": "m-3"}'}])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={"to": as_place(kind)}))
+    sluice.start()
+    cluster.wait_committed(group_of(topic), topic, 1)
+    message, = [one for one in kind.queue.messages if "sluice-payload-kept" not in one.attributes]
+    assert message.body == b'{"id": "m-0"}' and message.attributes["colour"] == "red"
+    assert len(kind.queue.messages) == 3  # and word of those that were kept
+    response = message.attributes.get("sluice-response", "")
+    assert response == answer.decode(errors="ignore")[:len(response)] and len(response.encode()) in (0, 1023)
+    assert {letter["position"] for letter in sluice.dead()} == {1, 2}
+    kind.server.check()
+
+
 def test_an_http_api_that_is_away(cluster, function, sluice, mapping_for, make_kind):
     kind, topic = make_kind("cloudflare"), cluster.topic(1)
     function.behave = poison(["m-1"])

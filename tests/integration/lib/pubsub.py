@@ -234,6 +234,11 @@ class PubSub(HttpQueueServer):
                 self._refuse("a message needs data or attributes")
             if not all(isinstance(text, str) for pair in attributes.items() for text in pair):
                 self._refuse(f"attributes {attributes}")
+            # cloud.google.com/pubsub/quotas
+            if len(attributes) > 100 or not all(
+                    0 < len(name.encode()) <= 256 and not name.startswith("goog") and len(text.encode()) <= 1024
+                    for name, text in attributes.items()):
+                self._refuse(f"attributes beyond bounds: {attributes}")
             made.append(Message(base64.b64decode(content.get("data", ""), validate=True),
                                 content.get("orderingKey"), attributes))
         for message in made:
