@@ -6,12 +6,17 @@
 #include "runner.h"
 #include "source.h"
 
-/* The kind of server that all cases of this program use. */
+/* The kind of server that the case uses. */
 extern const struct source_kind *the_kind;
 
 /* What main returns: runs the common cases with this kind of server, then those of the connector. */
 int cases_main(int argc, char **argv, const struct source_kind *kind,
                const struct contract_case *more, size_t count);
+
+/* The same with several kinds of one connector's: those after the first have the common cases only, each with the
+ * kind's prefix before its name. */
+int cases_main_of(int argc, char **argv, const struct source_kind *const *kinds, size_t kind_count,
+                  const struct contract_case *more, size_t count);
 
 /* A host with the source's options set; `host_run` follows. */
 struct sluice_host *case_host(struct source *source);

@@ -295,6 +295,55 @@ static void copy_headers(struct sluice_host *host, const struct sluice_message *
     }
 }
 
+/* ---- the record of lanes whose source remembers nothing ---- */
+
+static struct recorded {
+    char lane[300];
+    uint64_t position;
+} records[8];
+static size_t record_count;
+
+static struct recorded *find_record(const char *lane)
+{
+    for (size_t i = 0; i < record_count; i++)
+        if (!strcmp(records[i].lane, lane))
+            return &records[i];
+    return NULL;
+}
+
+uint64_t host_recorded(const char *lane)
+{
+    const struct recorded *found = find_record(lane);
+
+    return found ? found->position : 0;
+}
+
+static void record_position(const char *lane, uint64_t position)
+{
+    struct recorded *found = find_record(lane);
+
+    if (!found) {
+        assert_true(record_count < sizeof records / sizeof *records);
+        found = &records[record_count++];
+        snprintf(found->lane, sizeof found->lane, "%s", lane);
+    }
+    found->position = position;
+}
+
+static int on_lane_position(struct sluice_host *host, void *cookie, uint64_t *ret_position)
+{
+    const struct host_lane *lane = lane_at(host, cookie);
+    const struct recorded *found = find_record(lane->name);
+
+    if (!host->receiving || !(host_can(host) & SLUICE_NEEDS_POSITION))
+        violate(host, "%s: asked for its position outside receive, or without need", lane->name);
+    if (found)
+        *ret_position = found->position;
+    return found != NULL;
+}
+
+/* ---- messages ---- */
+
 static void check_message(struct sluice_host *host, const struct sluice_message *source)
 {
     struct host_lane *lane = lane_at(host, source->lane);
@@ -302,6 +351,10 @@ static void check_message(struct sluice_host *host, const struct sluice_message 
 
     if (lane->lost)
         violate(host, "a message for the lane %s, which is gone", lane->name);
+    if (host_can(host) & SLUICE_NEEDS_POSITION &&
+        (!find_record(lane->name) || source->position < find_record(lane->name)->position))
+        violate(host, "%s: position %llu, which is not recorded as unfinished", lane->name,
+                (unsigned long long)source->position);
     if (lane->any && source->position <= lane->newest)
         violate(host, "%s: position %llu after %llu", lane->name,
                 (unsigned long long)source->position, (unsigned long long)lane->newest);
@@ -347,11 +400,14 @@ static void on_settled(struct sluice_host *host, void *cookie, uint64_t position
 {
     struct host_lane *lane = lane_at(host, cookie);
 
+    if (host_can(host) & SLUICE_NEEDS_POSITION && !find_record(lane->name))
+        record_position(lane->name, position);
+
     if (!host->receiving)
         violate(host, "settled outside receive");
     if (lane->lost)
         violate(host, "%s: settled, but it is gone", lane->name);
-    if (!(host->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO))
+    if (!(host_can(host) & SLUICE_CAN_SETTLE_UP_TO))
         violate(host, "settled without SLUICE_CAN_SETTLE_UP_TO");
     if (position > lane->told)
         lane->told = position;
@@ -403,6 +459,7 @@ static const struct sluice_host_api host_api = {
     .stopped = on_stopped,
     .settle_failed = on_settle_failed,
     .unpublishable = on_unpublishable,
+    .lane_position = on_lane_position,
 };
 
 /* ---- life ---- */
@@ -429,6 +486,7 @@ struct sluice_host *host_new(const struct sluice_connector *connector)
     struct sluice_host *host = calloc(1, sizeof *host);
 
     host->connector = connector;
+    host->values.host = host;
     host->room = (struct sluice_room){HOST_FOREVER, HOST_FOREVER};
     return host;
 }
@@ -444,6 +502,12 @@ void host_option(struct sluice_host *host, const char *name, const char *value)
     host_property(host, name, NULL, value);
 }
 
+uint32_t host_can(const struct sluice_host *host)
+{
+    return host->connector->capabilities_with ? host->connector->capabilities_with(&values_api, &host->values)
+                                              : host->connector->capabilities;
+}
+
 /* The operations promise not to block. `since_us` is of work_now. */
 static void took(struct sluice_host *host, int64_t since_us)
 {
@@ -457,7 +521,6 @@ int host_open(struct sluice_host *host)
 {
     int result;
 
-    host->values.host = host;
     if (host->publishes)
         host->room = (struct sluice_room){0};
     result = (host->publishes ? host->connector->open_publisher
@@ -646,7 +709,7 @@ void host_release(struct sluice_host *host, size_t message)
 static uint32_t settle(struct sluice_host *host, size_t index, uint32_t action, int64_t delay_us)
 {
     struct host_message *message = &host->messages[index];
-    bool up_to = host->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO;
+    bool up_to = host_can(host) & SLUICE_CAN_SETTLE_UP_TO;
     struct sluice_settle_item item = {
         .lane = host->lanes[message->lane].cookie,
         .handle = up_to ? NULL : message->handle,
@@ -658,6 +721,8 @@ static uint32_t settle(struct sluice_host *host, size_t index, uint32_t action, 
     int64_t begin_us = work_now();
 
     assert_false(host->lanes[message->lane].lost);
+    if (host_can(host) & SLUICE_NEEDS_POSITION) /* durable before it is settled */
+        record_position(host->lanes[message->lane].name, message->position + 1);
     host->connector->settle(host->instance, &item, 1);
     took(host, begin_us);
     assert_in_range(item.result, 0, 1);
@@ -678,7 +743,7 @@ void host_give_back(struct sluice_host *host, size_t index, int64_t delay_us)
 
 void host_settle_all(struct sluice_host *host)
 {
-    bool up_to = host->connector->capabilities & SLUICE_CAN_SETTLE_UP_TO;
+    bool up_to = host_can(host) & SLUICE_CAN_SETTLE_UP_TO;
 
     for (size_t i = 0; i < host->message_count; i++) {
         const struct host_message *message = &host->messages[i];

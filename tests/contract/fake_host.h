@@ -101,6 +101,8 @@ const struct sluice_connector *host_load(const char *name);
 struct sluice_host *host_new(const struct sluice_connector *connector);
 void host_option(struct sluice_host *host, const char *name, const char *value);
 void host_property(struct sluice_host *host, const char *map, const char *key, const char *value);
+/* What an instance with the options that were set can do: SLUICE_CAN_ and the like. */
+uint32_t host_can(const struct sluice_host *host);
 /* 0 or what `open` returned. */
 int host_open(struct sluice_host *host);
 void host_start(struct sluice_host *host, const char *name);
@@ -123,6 +125,10 @@ void hosts_turn(struct sluice_host **hosts, size_t count, int64_t wait_us);
 void host_wait_messages(struct sluice_host *host, size_t count);
 void host_wait_state(struct sluice_host *host, uint32_t state);
 size_t host_open_lanes(const struct sluice_host *host);
+
+/* With SLUICE_NEEDS_POSITION: where the lane goes on, as all hosts of this process have recorded it; 0 where
+ * they have not. */
+uint64_t host_recorded(const char *lane);
 
 /* Settles one message and all before it in its lane, or each alone, as the connector can. Returns
  * the result of the item. */

@@ -24,6 +24,7 @@ struct source {
     amqp_connection_state_t connection; /* straight to the broker */
     int port;
     char queues[QUEUES][64];
+    size_t produced;
 };
 
 static char letters[64]; /* a queue to publish to; a process has one source */
@@ -78,7 +79,7 @@ static void succeeded(amqp_connection_state_t connection, const char *what)
         fail_msg("%s failed", what);
 }
 
-static struct source *start(void)
+static struct source *start_with(const char *question)
 {
     struct source *source = calloc(1, sizeof *source);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -90,7 +91,7 @@ static struct source *start(void)
     source->in = fdopen(fd, "r");
     source->out = fdopen(dup(fd), "w");
     assert_int_equal(
-        sscanf(ask(source, "new"), "%d %63s %63s %63s", &source->port, source->queues[0],
+        sscanf(ask(source, question), "%d %63s %63s %63s", &source->port, source->queues[0],
                source->queues[1], letters),
         4);
     source->connection = amqp_new_connection();
@@ -106,6 +107,16 @@ static struct source *start(void)
     return source;
 }
 
+static struct source *start(void)
+{
+    return start_with("new");
+}
+
+static struct source *start_stream(void)
+{
+    return start_with("new stream");
+}
+
 static void stop(struct source *source)
 {
     amqp_destroy_connection(source->connection);
@@ -114,17 +125,30 @@ static void stop(struct source *source)
     free(source);
 }
 
-static void options(struct source *source, struct sluice_host *host)
+static void set_options(struct source *source, struct sluice_host *host)
 {
     char server[32];
 
     snprintf(server, sizeof server, "127.0.0.1:%d", source->port);
     host_option(host, "hosts", server);
-    for (size_t i = 0; i < QUEUES; i++)
-        host_option(host, "queue", source->queues[i]);
     host_option(host, "heartbeat", "2s");
     host_option(host, "connect_timeout", "2s");
-    host_option(host, "prefetch", "600"); /* cases hold so many */
+}
+
+static void options(struct source *source, struct sluice_host *host)
+{
+    set_options(source, host);
+    for (size_t i = 0; i < QUEUES; i++)
+        host_option(host, "queue", source->queues[i]);
+    host_option(host, "prefetch", "600"); /* cases hold so many of each */
+}
+
+static void options_of_stream(struct source *source, struct sluice_host *host)
+{
+    set_options(source, host);
+    host_option(host, "queue", source->queues[0]);
+    host_option(host, "stream_offset", "first");
+    host_option(host, "prefetch", "1200");
 }
 
 static amqp_bytes_t bytes(struct sluice_bytes from)
@@ -158,6 +182,7 @@ static void produce(struct source *source, unsigned lane, const struct record *r
 {
     for (size_t i = 0; i < count; i++)
         produce_one(source, lane, &records[i]);
+    source->produced += count;
     amqp_tx_commit(source->connection, 1);
     succeeded(source->connection, "tx.commit");
 }
@@ -165,6 +190,12 @@ static void produce(struct source *source, unsigned lane, const struct record *r
 static size_t unsettled(struct source *source)
 {
     return strtoul(ask(source, "unsettled"), NULL, 10);
+}
+
+/* A stream forgets nothing: what is settled is what the hosts have recorded. */
+static size_t unfinished(struct source *source)
+{
+    return source->produced - (size_t)host_recorded(source->queues[0]);
 }
 
 static struct sluice_bytes copy(amqp_bytes_t from)
@@ -236,6 +267,23 @@ const struct source_kind rabbitmq_kind = {
     .options = options,
     .produce = produce,
     .unsettled = unsettled,
+    .read = read_letter,
+    .destination = letters,
+    .no_destination = "no-such-queue",
+    .down = down,
+    .up = up,
+};
+
+const struct source_kind rabbitmq_stream_kind = {
+    .connector = "rabbitmq",
+    .prefix = "stream_",
+    .lanes = 1,
+    .own_header = "x-stream-offset",
+    .start = start_stream,
+    .stop = stop,
+    .options = options_of_stream,
+    .produce = produce,
+    .unsettled = unfinished,
     .read = read_letter,
     .destination = letters,
     .no_destination = "no-such-queue",

@@ -7,6 +7,8 @@
 #include "source.h"
 
 extern const struct source_kind rabbitmq_kind;
+/* One stream. */
+extern const struct source_kind rabbitmq_stream_kind;
 
 /* The queue of lane 0. */
 const char *rabbitmq_queue(struct source *source);

@@ -74,7 +74,8 @@ static void await(void **state)
 
 static int run_here(const struct contract_case *contract)
 {
-    const struct CMUnitTest test[] = {{contract->name, contract->run, NULL, NULL, NULL}};
+    const struct CMUnitTest test[] = {{contract->name, contract->run, contract->begin, NULL,
+                                       (void *)(uintptr_t)contract->argument}};
 
     return cmocka_run_group_tests_name(contract->name, test, NULL, NULL);
 }

@@ -9,6 +9,8 @@
 struct contract_case {
     const char *name;
     void (*run)(void **state);
+    int (*begin)(void **state); /* before it, with `argument` as state; may be NULL */
+    const void *argument;
 };
 
 /* All cases, or with arguments those of these names, one after the other in this process. Returns

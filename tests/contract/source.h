@@ -9,9 +9,11 @@ struct source; /* a server, and one topic or queue with a consumer group or the 
 
 struct source_kind {
     const char *connector;
+    const char *prefix; /* of the names of its cases, where a program has several kinds */
     unsigned lanes; /* how many a source has */
     bool headers_repeat; /* a message may have two of the same name */
     bool headers_are_text, no_empty; /* no other values; no payloads without a byte */
+    const char *own_header; /* that the server adds to each message, with the connector's word of its type behind it */
     bool silent; /* without a connection that stays, only a request tells that the server is away */
     bool keyless; /* cases give no keys, as each would be a lane of its own */
     /* Starts a server of its own for the case. */

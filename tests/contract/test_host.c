@@ -567,7 +567,7 @@ static void test_a_stop_with_batches_in_flight(void **state)
     finish(run);
 }
 
-#define CASE(name) {#name, test_##name}
+#define CASE(case_) {.name = #case_, .run = test_##case_}
 static const struct contract_case cases[] = {
     CASE(settles_what_is_done_and_no_more),
     CASE(settling_never_overtakes),

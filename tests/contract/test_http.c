@@ -45,7 +45,7 @@ static void test_a_release_with_a_delay(void **state)
     the_kind->stop(source);
 }
 
-#define CASE(name) {#name, test_##name}
+#define CASE(case_) {.name = #case_, .run = test_##case_}
 static const struct contract_case http_cases[] = {
     CASE(leases_last_as_long_as_messages_are_held),
     CASE(a_release_with_a_delay),

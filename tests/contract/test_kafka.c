@@ -508,7 +508,7 @@ static void test_options_that_break_the_promise_are_refused(void **state)
     }
 }
 
-#define CASE(name) {#name, test_##name}
+#define CASE(case_) {.name = #case_, .run = test_##case_}
 static const struct contract_case kafka_cases[] = {
     CASE(lanes_are_given_back_in_two_steps),
     CASE(a_lane_that_is_not_drained_is_given_back_at_last),

@@ -180,7 +180,7 @@ static void test_a_lost_connection_fails_what_is_under_way(void **state)
     the_kind->stop(source);
 }
 
-#define CASE(name) {#name, test_##name}
+#define CASE(case_) {.name = #case_, .run = test_##case_}
 static const struct contract_case rabbitmq_cases[] = {
     CASE(what_one_held_comes_to_the_other),
     CASE(what_was_received_is_published_as_it_was),
@@ -198,9 +198,10 @@ static void test_nothing(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest nothing[] = {cmocka_unit_test(test_nothing)};
+    static const struct source_kind *const kinds[] = {&rabbitmq_kind, &rabbitmq_stream_kind};
 
     if (!rabbitmq_begin())
         return cmocka_run_group_tests(nothing, NULL, NULL);
-    return cases_main(argc, argv, &rabbitmq_kind, rabbitmq_cases,
-                      sizeof rabbitmq_cases / sizeof rabbitmq_cases[0]);
+    return cases_main_of(argc, argv, kinds, sizeof kinds / sizeof kinds[0], rabbitmq_cases,
+                         sizeof rabbitmq_cases / sizeof rabbitmq_cases[0]);
 }
