@@ -135,13 +135,10 @@ static int find_parts(struct browsing *browsing)
 
 /* ---- reading ---- */
 
-static struct part *part_of(struct browsing *browsing, const rd_kafka_message_t *message)
+static struct part *part_of(struct browsing *browsing, const char *topic, int32_t partition)
 {
-    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
-
     for (size_t i = 0; i < browsing->count; i++)
-        if (browsing->parts[i].partition == message->partition &&
-            !strcmp(browsing->parts[i].topic, topic))
+        if (browsing->parts[i].partition == partition && !strcmp(browsing->parts[i].topic, topic))
             return &browsing->parts[i];
     return NULL;
 }
@@ -174,24 +171,30 @@ static void show(struct browsing *browsing, const struct part *part, const rd_ka
 
 static void take(struct browsing *browsing, const rd_kafka_message_t *message)
 {
-    struct part *part = part_of(browsing, message);
+    struct part *part = part_of(browsing, message->rkt ? rd_kafka_topic_name(message->rkt) : "",
+                                message->partition);
 
-    if (!part || part->done)
+    if (!part || part->done || message->err)
         return;
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        finish(browsing, part);
-        return;
-    }
-    if (message->err) {
-        fail(browsing, "%s/%d cannot be read at offset %lld: %s", part->topic, (int)part->partition,
-             (long long)message->offset, rd_kafka_message_errstr(message));
-        finish(browsing, part);
-        return;
-    }
     if (message->offset < part->end)
         show(browsing, part, message);
     if (message->offset + 1 >= part->end)
         finish(browsing, part);
+}
+
+/* Its end, where the last offsets are no messages, or what cannot be read, which is fetched again and again. */
+static void take_error(struct browsing *browsing, rd_kafka_event_t *event)
+{
+    rd_kafka_topic_partition_t *at = rd_kafka_event_topic_partition(event);
+    struct part *part = part_of(browsing, at->topic, at->partition);
+
+    if (part && !part->done) {
+        if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            fail(browsing, "%s/%d cannot be read further: %.300s", part->topic, (int)part->partition,
+                 rd_kafka_event_error_string(event));
+        finish(browsing, part);
+    }
+    rd_kafka_topic_partition_destroy(at);
 }
 
 static int start(struct browsing *browsing)
@@ -236,6 +239,8 @@ static void read_all(struct browsing *browsing)
         if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)
             while (!browsing->enough && (message = rd_kafka_event_message_next(event)))
                 take(browsing, message);
+        else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+            take_error(browsing, event);
         rd_kafka_event_destroy(event);
     }
     if (browsing->left && !browsing->enough)

@@ -31,6 +31,15 @@ int kafka_visit_begin(struct kafka_visit *visit, struct kafka *kafka, rd_kafka_t
     return 0;
 }
 
+static bool is_of_partition(rd_kafka_event_t *event)
+{
+    rd_kafka_topic_partition_t *at = rd_kafka_event_topic_partition(event);
+
+    if (at)
+        rd_kafka_topic_partition_destroy(at);
+    return at != NULL;
+}
+
 /* Of errors the newest is kept; that all brokers are down says less than why. */
 rd_kafka_event_t *kafka_visit_serve(struct kafka_visit *visit, int timeout_ms)
 {
@@ -40,6 +49,8 @@ rd_kafka_event_t *kafka_visit_serve(struct kafka_visit *visit, int timeout_ms)
         return NULL;
     switch (rd_kafka_event_type(event)) {
     case RD_KAFKA_EVENT_ERROR:
+        if (is_of_partition(event))
+            return event;
         if (!*visit->error || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
             snprintf(visit->error, sizeof visit->error, "%s", rd_kafka_event_error_string(event));
         break;

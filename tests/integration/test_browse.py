@@ -157,3 +157,31 @@ def test_while_letters_arrive(cluster, function, sluice, mapping_for):
     for number in range(3):
         cluster.produce(place, [{"value": f"late-{number}-{n}"} for n in range(100)])
         assert len(found(sluice, "--limit", "0")) == 3 + 100 * (number + 1)
+
+
+def test_of_another_topic_of_the_source_s_cluster(cluster, function, sluice, mapping_for):
+    """dead_letter.to as a name has the source's options, a group among them, which is not joined."""
+    source, place = cluster.topic(1), cluster.topic(1)
+    function.behave = lambda invocation: Answer(500) if "m-0" in invocation.ids else OK
+    cluster.produce(source, [{"value": f'{{"id": "m-{n}"}}'} for n in range(2)])
+    sluice.mapping("m", mapping_for(source, batch={"size": 1}, dead_letter={"to": place}))
+    sluice.start()
+    wait_letters(lambda: cluster.letters(place), 1)
+    assert sluice.terminate() == 0
+    before = cluster.committed(group_of(source), source)
+    assert positions(sluice) == [0]
+    assert cluster.committed(group_of(source), source) == before
+    assert cluster.members(group_of(source)) == []
+
+
+def test_holes_at_the_end_of_a_topic(cluster, sluice, mapping_for):
+    """Marks of transactions take offsets and are no messages; what was aborted is not shown."""
+    place = cluster.topic(1)
+    sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={"to": to_kafka(cluster, place)}))
+    assert found(sluice) == []
+    cluster.tool.call("transactions", id=f"tx-{place}")
+    cluster.transaction(place, [{"value": "kept"}], True)
+    cluster.transaction(place, [{"value": "aborted"}], False)
+    done = run_cli("dlq", "browse", "m", "--config", sluice.config, "--json", timeout=20)
+    assert done.returncode == 0, done
+    assert [json.loads(line)["payload"] for line in done.stdout.splitlines()] == ["kept"]
