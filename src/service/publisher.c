@@ -71,6 +71,8 @@ static void answer(struct publisher *publisher)
             fault_set(&job->fault, "%s: %s", publisher->to->text,
                       publisher->error[0] ? publisher->error : "sluice stops before it has confirmed them");
         *at = task->next;
+        for (size_t i = 0; i < job->letter_count; i++)
+            free(task->parcels[i].why);
         free(task->parcels);
         free(task);
         mailbox_post(job->reply_to, &job->item);

@@ -31,6 +31,7 @@ struct parcel {
     struct task *task;
     enum parcel_state state;
     bool kept;               /* in the state directory: only a pointer to it is still to be sent */
+    char *why;               /* it is to be kept, until it is; else NULL */
     struct letter_story story; /* while it is sent */
     struct buffer body;        /* where the format is not the message itself */
 };

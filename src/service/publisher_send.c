@@ -87,7 +87,7 @@ static void give_up(struct publisher *publisher, struct parcel *parcel, const ch
         return;
     }
     parcel->state = PARCEL_TO_KEEP;
-    snprintf(publisher->error, sizeof publisher->error, "%s", error);
+    parcel->why = memory_text(error);
 }
 
 static void host_unpublishable(struct sluice_host *host, void *cookie, const char *error)
@@ -203,8 +203,10 @@ void publisher_kept(struct publisher *publisher, int64_t now_us)
     parcel->state = PARCEL_WAITING;
     parcel->kept = true;
     publisher->present.kept++;
-    tell_kept(publisher, parcel, publisher->error,
+    tell_kept(publisher, parcel, parcel->why,
               "it is kept in the state directory; a letter without payload tells where");
+    free(parcel->why);
+    parcel->why = NULL;
 }
 
 /* ---- the connector's host ---- */
