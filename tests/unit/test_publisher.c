@@ -431,18 +431,20 @@ static struct job *submit_large(struct fixture *fixture, struct sluice_bytes key
     return job;
 }
 
-/* 900 MiB are more than 1 GiB in base64. Nobody touches them but who reads them. */
+/* 900 MiB that are no text are more than 1 GiB in base64; they need not be read to know that. */
 static void a_record_that_would_be_cut_is_kept(void **state)
 {
     struct fixture *fixture = *state;
     size_t bytes = (size_t)900 << 20;
-    void *zeros = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *binary = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     struct publisher_status status;
     struct job *job;
 
-    assert_ptr_not_equal(zeros, MAP_FAILED);
+    assert_ptr_not_equal(binary, MAP_FAILED);
+    binary[0] = 0xff;
     fixture->mapping.letters_to.format = LETTER_AWS;
-    job = submit_large(fixture, (struct sluice_bytes){NULL, 0}, (struct sluice_bytes){zeros, bytes});
+    job = submit_large(fixture, (struct sluice_bytes){NULL, 0}, (struct sluice_bytes){binary, bytes});
     await_pieces(1);
     assert_true(place.pieces[0].pointer);
     assert_int_equal(fixture->shelf.kept, 1);
@@ -450,7 +452,7 @@ static void a_record_that_would_be_cut_is_kept(void **state)
     assert_ptr_equal(await_job(fixture), job);
     AWAIT_STATUS(fixture, status, status.kept == 1 && status.published == 1);
     assert_non_null(strstr(status.error, "1 GiB"));
-    munmap(zeros, bytes);
+    munmap(binary, bytes);
     free(job);
 }
 
