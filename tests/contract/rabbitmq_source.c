@@ -127,12 +127,13 @@ static void stop(struct source *source)
 
 static void set_options(struct source *source, struct sluice_host *host)
 {
-    char server[32];
+    char server[32], timeout[32];
 
     snprintf(server, sizeof server, "127.0.0.1:%d", source->port);
     host_option(host, "hosts", server);
     host_option(host, "heartbeat", "2s");
-    host_option(host, "connect_timeout", "2s");
+    snprintf(timeout, sizeof timeout, "%dms", (int)(host_patience(4 * HOST_SECOND) / 1000));
+    host_option(host, "connect_timeout", timeout);
 }
 
 static void options(struct source *source, struct sluice_host *host)
