@@ -21,6 +21,11 @@ static const char *const names[] = {"topic",            "queue",         "exchan
                                     "generic.queue"};
 #define LISTS 2 /* of them, from the first on, are lists that a source may have */
 
+/* Of an HTTP queue, what is taken from is published to by one name, within what these say. */
+static const char *const queues[] = {"cloudflare.queue", "sqs.queue"};
+static const char *const within[] = {"dialect", "cloudflare.account", "sqs.region", "sqs.account"};
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 /* ---- headers ---- */
 
 static void read_styles(struct mapping *mapping, struct problems *problems)
@@ -76,8 +81,22 @@ static bool is_list(const struct sluice_values *values, const char *name)
     return option->name && option->type == SLUICE_LIST;
 }
 
+static const char *text_of(const struct sluice_values *values, const char *name)
+{
+    return options_known(values, name) && options_is_set(values, name) ? options_text(values, name)
+                                                                      : NULL;
+}
+
+/* Of a queue that is given by URL the name is that of one beside it. */
 static bool is_own_source(const struct mapping *mapping, const char *name)
 {
+    for (size_t i = 0; i < COUNT(queues); i++) {
+        const char *queue = text_of(mapping->values, queues[i]);
+        const char *end = queue ? strrchr(queue, '/') : NULL;
+
+        if (queue && (strcmp(queue, name) == 0 || (end && strcmp(end + 1, name) == 0)))
+            return true;
+    }
     for (size_t i = 0; i < LISTS; i++) {
         if (!is_list(mapping->values, names[i]))
             continue;
@@ -134,29 +153,40 @@ static char *describe(const struct letters_to *to)
     return memory_text(to->connector->name);
 }
 
-/* Its own topic, at its own servers. */
-static bool is_same_source(const struct mapping *mapping, const struct letters_to *to)
+static bool same_option(const struct mapping *mapping, const struct letters_to *to, const char *name)
 {
     struct buffer here, there;
-    bool same = false;
+    bool same;
 
-    if (to->connector != mapping->connector || !mapping->values)
-        return false;
     buffer_init(&here, 1 << 16);
     buffer_init(&there, 1 << 16);
-    for (const struct sluice_option *option = to->connector->options; option->name; option++)
-        if (option->flags & SLUICE_OPTION_SERVERS) {
-            options_print(mapping->values, option->name, &here);
-            options_print(to->values, option->name, &there);
-            same = here.size && here.size == there.size && !memcmp(here.data, there.data, here.size);
-        }
-    for (size_t i = 0; same && i < LISTS; i++)
-        if (is_list(to->values, names[i]))
-            same = options_count(to->values, names[i]) > 0 &&
-                   is_own_source(mapping, options_item(to->values, names[i], 0, NULL));
+    options_print(mapping->values, name, &here);
+    options_print(to->values, name, &there);
+    same = here.size == there.size && (!here.size || !memcmp(here.data, there.data, here.size));
     buffer_fini(&here);
     buffer_fini(&there);
     return same;
+}
+
+/* Its own topic or queue, at its own servers. Where no option names it nobody knows. */
+static bool is_same_source(const struct mapping *mapping, const struct letters_to *to)
+{
+    if (to->connector != mapping->connector || !mapping->values)
+        return false;
+    for (const struct sluice_option *option = to->connector->options; option->name; option++)
+        if (option->flags & SLUICE_OPTION_SERVERS && !same_option(mapping, to, option->name))
+            return false;
+    for (size_t i = 0; i < COUNT(within); i++)
+        if (options_known(to->values, within[i]) && !same_option(mapping, to, within[i]))
+            return false;
+    for (size_t i = 0; i < LISTS; i++)
+        if (is_list(to->values, names[i]) && options_count(to->values, names[i]) &&
+            is_own_source(mapping, options_item(to->values, names[i], 0, NULL)))
+            return true;
+    for (size_t i = 0; i < COUNT(queues); i++)
+        if (text_of(to->values, queues[i]) && same_option(mapping, to, queues[i]))
+            return true;
+    return false;
 }
 
 static void read_options(const struct mapping_context *context, struct mapping *mapping,

@@ -411,6 +411,23 @@ def test_mistakes(cluster, sluice, mapping_for, to, words):
     assert done.returncode == 78 and words in done.stdout + done.stderr
 
 
+def test_an_http_queue_is_not_its_own_place(cluster, function, sluice, make_kind):
+    """Nor is another queue at the same address taken for it."""
+    for name, other in (("sqs", "orders-dead"), ("cloudflare", "f" * 32)):
+        kind = make_kind(name)
+        mapping = http_mapping(kind, function)
+        here = dict(kind.source[name])
+        for place, code in ((here, 78), ({**here, "queue": other}, 0)):
+            to = {"http": {**kind.source, name: place}}
+            sluice.mapping("m", {**mapping, "dead_letter": {"to": to, "format": "aws"}})
+            done = run_cli("check", sluice.config)
+            assert done.returncode == code, (place, done)
+            assert (code == 78) == ("is what the mapping takes its messages from" in done.stderr)
+        sluice.mapping("m", {**mapping, "dead_letter": {"to": here["queue"].rsplit("/", 1)[-1]}})
+        done = run_cli("check", sluice.config)
+        assert done.returncode == 78 and "takes its messages from" in done.stderr, done
+
+
 def test_check_connect_tries_the_place(cluster, rabbit, sluice, mapping_for):
     topic, letters = cluster.topic(1), cluster.topic(1)
     for to, code, words in (

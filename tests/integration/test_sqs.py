@@ -326,3 +326,14 @@ def test_check_connect(server, sluice, mapping):
     server.call("DeleteQueue", QueueUrl=url)
     done = check(sluice, mapping(server, url), "--connect")
     assert "does not exist" in done.stdout + done.stderr and done.returncode != 0
+
+
+def test_check_connect_of_a_place(server, sluice, mapping):
+    url, place = server.queue(), server.queue()
+    options = server.source(place)
+    for queue, code, words in ((options["sqs"]["queue"], 0, "is there"), ("no-such-queue", 69, "does not exist")):
+        to = {"http": {**options, "sqs": {**options["sqs"], "queue": queue}}}
+        done = check(sluice, mapping(server, url, dead_letter={"to": to}), "--connect")
+        told = [line for line in (done.stdout + done.stderr).splitlines() if "dead_letter.to: " in line]
+        assert done.returncode == code and words in told[0], done
+    assert server.left(place) == [0, 0, 0]
