@@ -13,7 +13,7 @@ struct source_kind {
     unsigned lanes; /* how many a source has */
     bool headers_repeat; /* a message may have two of the same name */
     bool headers_are_text, no_empty; /* no other values; no payloads without a byte */
-    const char *own_header; /* that the server adds to each message, with the connector's word of its type behind it */
+    const char *const *own_headers; /* that the server adds to messages; NULL ends, NULL: none */
     bool silent; /* without a connection that stays, only a request tells that the server is away */
     bool keyless; /* cases give no keys, as each would be a lane of its own */
     /* Starts a server of its own for the case. */
