@@ -201,7 +201,7 @@ test-docker:
 lint: all
 	@SLUICE_BUILD=$(B) tests/lint/run
 
-bench_programs := floor floor_rabbitmq floor_sqs sqs_server bench_producer bench_latency
+bench_programs := floor floor_idle floor_rabbitmq floor_sqs sqs_server bench_producer bench_latency
 bench: all $(bench_programs:%=$(B)/tests/%)
 	@SLUICE_BUILD=$(B) tests/bench/run
 
@@ -209,7 +209,7 @@ bench: all $(bench_programs:%=$(B)/tests/%)
 bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder
 	@SLUICE_BUILD=$(B) tests/bench/dlq
 
-$(B)/tests/floor $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
+$(B)/tests/floor $(B)/tests/floor_idle $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) -Wall -Wextra -pthread -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs $(if $(findstring rabbitmq,$@),librabbitmq,rdkafka) libcurl)
 $(B)/tests/floor_sqs $(B)/tests/sqs_server: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
