@@ -8,7 +8,8 @@
  *   sqs_server --messages N [--size BYTES]
  *
  * Prints its port. On SIGTERM it prints how many messages were received, deleted, received again and wrongly
- * asked for, and how many requests it answered, as JSON. */
+ * asked for, how many requests it answered, and the time from the first receive to the last deletion, as
+ * JSON. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -41,6 +43,7 @@ static long count, size = 1024, next_message, given_back;
 static struct {
     long received, deleted, again, wrong, requests;
 } counts;
+static struct timespec first_received, last_deleted;
 
 static _Noreturn void die(const char *what)
 {
@@ -91,6 +94,8 @@ static long take(void)
     if (number < 0)
         number = next_message < count ? next_message++ : -1;
     if (number >= 0) {
+        if (!counts.received)
+            clock_gettime(CLOCK_MONOTONIC, &first_received);
         counts.received++;
         counts.again += messages[number].receives > 0;
         messages[number].receives++;
@@ -215,6 +220,8 @@ static char *settle_all(json_t *request, bool deletes, unsigned *ret_status)
                        json_string_value(json_object_get(entry, "Id")));
     }
     strcpy(out, "]}");
+    if (deletes)
+        clock_gettime(CLOCK_MONOTONIC, &last_deleted);
     return text;
 }
 
@@ -338,8 +345,10 @@ int main(int argument_count, char **arguments)
     fflush(stdout);
     sigwait(&signals, &signal);
     MHD_stop_daemon(daemon);
-    printf("{\"received\":%ld,\"deleted\":%ld,\"again\":%ld,\"wrong\":%ld,\"requests\":%ld}\n",
-           counts.received, counts.deleted, counts.again, counts.wrong, counts.requests);
+    printf("{\"received\":%ld,\"deleted\":%ld,\"again\":%ld,\"wrong\":%ld,\"requests\":%ld,\"seconds\":%.6f}\n",
+           counts.received, counts.deleted, counts.again, counts.wrong, counts.requests,
+           (double)(last_deleted.tv_sec - first_received.tv_sec) +
+               (double)(last_deleted.tv_nsec - first_received.tv_nsec) / 1e9);
     free(messages);
     return 0;
 }
