@@ -27,6 +27,7 @@ struct browsing {
     struct sluice_header *headers;
     size_t header_room;
     bool enough, failed;
+    int64_t woken_us;
 };
 
 static void fail(struct browsing *browsing, const char *format, ...)
@@ -228,10 +229,22 @@ static void stop(struct browsing *browsing)
         }
 }
 
+/* The next event. What was read freed room that librdkafka would look for in a second. */
+static rd_kafka_event_t *next_event(struct browsing *browsing)
+{
+    const struct kafka *kafka = browsing->visit.kafka;
+
+    if (kafka->needs_nudges && kafka_now() - browsing->woken_us >= KAFKA_NUDGE_US) {
+        browsing->woken_us = kafka_now();
+        kafka_wake_brokers(kafka, browsing->visit.rk);
+    }
+    return kafka_visit_serve(&browsing->visit, KAFKA_NUDGE_US / 1000);
+}
+
 static void read_all(struct browsing *browsing)
 {
     while (browsing->left && !browsing->enough && kafka_now() < browsing->until_us) {
-        rd_kafka_event_t *event = kafka_visit_serve(&browsing->visit, 100);
+        rd_kafka_event_t *event = next_event(browsing);
         const rd_kafka_message_t *message;
 
         if (!event)

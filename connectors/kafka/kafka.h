@@ -149,6 +149,8 @@ void kafka_settle(void *instance, struct sluice_settle_item *items, size_t count
 void kafka_release(void *instance, void *const *handles, size_t count);
 size_t kafka_headers(void *instance, void *handle, struct sluice_header *ret, size_t room);
 void kafka_nudge(struct kafka *kafka);
+/* Has a handle's threads fetch what they put off, see there. */
+void kafka_wake_brokers(const struct kafka *kafka, rd_kafka_t *rk);
 
 /* events.c */
 void kafka_serve_events(struct kafka *kafka);

@@ -23,9 +23,17 @@ static void note_queue(struct kafka *kafka, size_t count, size_t bytes)
         kafka->nudge_until_us = kafka_now() + NUDGE_FOR_US;
 }
 
+void kafka_wake_brokers(const struct kafka *kafka, rd_kafka_t *rk)
+{
+    const char *username = kafka->api->values->text(kafka->values, "sasl.username");
+    const char *password = kafka->api->values->text(kafka->values, "sasl.password");
+
+    rd_kafka_error_destroy(
+        rd_kafka_sasl_set_credentials(rk, username ? username : "", password ? password : ""));
+}
+
 void kafka_nudge(struct kafka *kafka)
 {
-    const char *username, *password;
     int64_t now;
 
     if (!kafka->nudge_until_us)
@@ -33,10 +41,7 @@ void kafka_nudge(struct kafka *kafka)
     now = kafka_now();
     if (now - kafka->nudged_us < KAFKA_NUDGE_US)
         return;
-    username = kafka->api->values->text(kafka->values, "sasl.username");
-    password = kafka->api->values->text(kafka->values, "sasl.password");
-    rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(kafka->rk, username ? username : "",
-                                                         password ? password : ""));
+    kafka_wake_brokers(kafka, kafka->rk);
     kafka->nudged_us = now;
     if (now >= kafka->nudge_until_us)
         kafka->nudge_until_us = 0;
