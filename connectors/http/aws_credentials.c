@@ -12,7 +12,7 @@
 
 /* ---- life ---- */
 
-static void aws_wipe(char **text)
+static void wipe(char **text)
 {
     if (*text)
         explicit_bzero(*text, strlen(*text));
@@ -28,10 +28,10 @@ static void wipe_temporary(struct aws_temporary *temporary)
 
 void aws_credentials_wipe_role(struct aws_credentials *credentials)
 {
-    aws_wipe(&credentials->role.arn);
-    aws_wipe(&credentials->role.session);
-    aws_wipe(&credentials->role.external_id);
-    aws_wipe(&credentials->token_file);
+    wipe(&credentials->role.arn);
+    wipe(&credentials->role.session);
+    wipe(&credentials->role.external_id);
+    wipe(&credentials->token_file);
     credentials->takes_role = false;
 }
 
@@ -42,8 +42,8 @@ void aws_credentials_free(struct aws_credentials *credentials)
     wipe_temporary(&credentials->base);
     wipe_temporary(&credentials->assumed);
     aws_credentials_wipe_role(credentials);
-    aws_wipe(&credentials->token);
-    aws_wipe(&credentials->name);
+    wipe(&credentials->token);
+    wipe(&credentials->name);
     free(credentials->profile);
     free(credentials);
 }
@@ -136,9 +136,11 @@ static int ask_container(struct aws_credentials *credentials, struct http_reques
 
 static int take_environment(struct aws_credentials *credentials, struct http_fault *fault)
 {
-    const char *id = aws_environment("AWS_ACCESS_KEY_ID"), *secret = aws_environment("AWS_SECRET_ACCESS_KEY");
+    const char *id = aws_environment("AWS_ACCESS_KEY_ID");
+    const char *secret = aws_environment("AWS_SECRET_ACCESS_KEY");
 
-    if (!id || !secret || aws_keys_copy(&credentials->base.keys, id, secret, aws_environment("AWS_SESSION_TOKEN")))
+    if (!id || !secret ||
+        aws_keys_copy(&credentials->base.keys, id, secret, aws_environment("AWS_SESSION_TOKEN")))
         return http_fault(fault, SLUICE_STATE_UNAUTHORISED,
                           "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set");
     return 0;
@@ -152,9 +154,9 @@ static int take_file_keys(struct aws_credentials *credentials, const struct aws_
     char *session = aws_files_value(files, profile, "aws_session_token");
     int status = !id || !secret || aws_keys_copy(&credentials->base.keys, id, secret, session);
 
-    aws_wipe(&id);
-    aws_wipe(&secret);
-    aws_wipe(&session);
+    wipe(&id);
+    wipe(&secret);
+    wipe(&session);
     return status ? http_fault(fault, SLUICE_STATE_UNAUTHORISED,
                                "profile %.80s has no aws_access_key_id with its aws_secret_access_key", profile)
                   : 0;
@@ -310,22 +312,22 @@ static int take_instance(struct aws_credentials *credentials, const struct http_
     char **text = question == FOR_TOKEN ? &credentials->token : &credentials->name;
 
     if (answer->status / 100 != 2) {
-        aws_wipe(&credentials->token);
-        aws_wipe(&credentials->name);
+        wipe(&credentials->token);
+        wipe(&credentials->name);
         return refused(answer, who,
                        question == FOR_NAME ? ": the instance has no role; give it an instance profile"
                                             : ": check that version 2 of the service is on",
                        fault);
     }
     if (question == FOR_KEYS) {
-        aws_wipe(&credentials->name); /* another role may be there next time */
-        aws_wipe(&credentials->token);
+        wipe(&credentials->name); /* another role may be there next time */
+        wipe(&credentials->token);
         return aws_read_metadata(answer, who, &keys, &end_s, fault) ||
                        take_keys(&credentials->base, &keys, end_s, now_s, fault)
                    ? -1
                    : 0;
     }
-    aws_wipe(text);
+    wipe(text);
     *text = aws_read_line(answer);
     return *text ? 0
                  : http_fault(fault, SLUICE_STATE_FAILED,
@@ -371,9 +373,13 @@ int aws_credentials_take(struct aws_credentials *credentials, const struct http_
                          int64_t now_s, struct http_fault *fault)
 {
     enum aws_question question = credentials->question;
-    int status = question == FOR_CONTAINER                                   ? take_container(credentials, answer, now_s, fault)
-                 : question == FOR_ROLE || question == FOR_WEB_IDENTITY ? take_sts(credentials, answer, now_s, fault)
-                                                                        : take_instance(credentials, answer, now_s, fault);
+    int status;
 
+    if (question == FOR_CONTAINER)
+        status = take_container(credentials, answer, now_s, fault);
+    else if (question == FOR_ROLE || question == FOR_WEB_IDENTITY)
+        status = take_sts(credentials, answer, now_s, fault);
+    else
+        status = take_instance(credentials, answer, now_s, fault);
     return status ? aws_credentials_unanswered(credentials, now_s, fault) : 0;
 }

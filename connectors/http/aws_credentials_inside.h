@@ -9,7 +9,15 @@
 #include "aws_files.h"
 #include "aws_requests.h"
 
-enum aws_source { AWS_NONE, AWS_KEYS, AWS_ENVIRONMENT, AWS_PROFILE, AWS_WEB_IDENTITY, AWS_CONTAINER, AWS_INSTANCE };
+enum aws_source {
+    AWS_NONE,
+    AWS_KEYS,
+    AWS_ENVIRONMENT,
+    AWS_PROFILE,
+    AWS_WEB_IDENTITY,
+    AWS_CONTAINER,
+    AWS_INSTANCE
+};
 
 /* What was asked for last. */
 enum aws_question { NOTHING, FOR_WEB_IDENTITY, FOR_ROLE, FOR_CONTAINER, FOR_TOKEN, FOR_NAME, FOR_KEYS };
@@ -49,7 +57,7 @@ void aws_credentials_wipe_role(struct aws_credentials *credentials);
 /* ---- aws_find.c ---- */
 
 /* Takes over how the keys of credentials->profile are got. -1 with a text. */
-int aws_credentials_profile(struct aws_credentials *credentials, const struct aws_files *files, char *ret_problem,
-                            size_t room);
+int aws_credentials_profile(struct aws_credentials *credentials, const struct aws_files *files,
+                            char *ret_problem, size_t room);
 
 #endif

@@ -7,7 +7,7 @@
 #include "aws_credentials_inside.h"
 #include "aws_others.h"
 
-static const char *const aws_source_names[] = {"none",         "keys",      "environment", "profile",
+static const char *const source_names[] = {"none",         "keys",      "environment", "profile",
                                            "web_identity", "container", "instance"};
 
 static void read_keys(struct http_reader *reader, struct aws_credentials *credentials)
@@ -40,7 +40,8 @@ static void tell_none(const struct aws_files *files, const char *profile, char *
 }
 
 /* Whether the profile's role is taken on with the keys of a profile that has none for us. */
-static bool source_is_other(const struct aws_files *files, const char *profile, char *ret_problem, size_t room)
+static bool source_is_other(const struct aws_files *files, const char *profile, char *ret_problem,
+                            size_t room)
 {
     char *source = aws_files_value(files, profile, "source_profile");
     bool is_other = source && !aws_files_where(files, source, "aws_access_key_id") &&
@@ -50,8 +51,8 @@ static bool source_is_other(const struct aws_files *files, const char *profile, 
     return is_other;
 }
 
-int aws_credentials_profile(struct aws_credentials *credentials, const struct aws_files *files, char *ret_problem,
-                            size_t room)
+int aws_credentials_profile(struct aws_credentials *credentials, const struct aws_files *files,
+                            char *ret_problem, size_t room)
 {
     const char *profile = credentials->profile;
     char *id = aws_files_value(files, profile, "aws_access_key_id");
@@ -167,10 +168,10 @@ static void refuse_unused(struct http_reader *reader, const struct aws_credentia
     for (size_t i = 0; i < 3; i++)
         if (credentials->source != AWS_KEYS && http_is_set(reader, keys[i]))
             http_refuse(reader, keys[i], "is not used where keys are got otherwise (%s): take one out",
-                        aws_source_names[credentials->source]);
+                        source_names[credentials->source]);
     if (credentials->source != AWS_PROFILE && http_is_set(reader, "sqs.profile"))
         http_refuse(reader, "sqs.profile", "is not used where keys are got otherwise (%s): take one out",
-                    aws_source_names[credentials->source]);
+                    source_names[credentials->source]);
 }
 
 struct aws_credentials *aws_credentials_open(struct http_reader *reader)
@@ -189,8 +190,8 @@ struct aws_credentials *aws_credentials_open(struct http_reader *reader)
     }
     if (!given)
         credentials->source = find_source(reader, credentials);
-    for (size_t i = 0; given && i < sizeof aws_source_names / sizeof *aws_source_names; i++)
-        if (!strcmp(given, aws_source_names[i]))
+    for (size_t i = 0; given && i < sizeof source_names / sizeof *source_names; i++)
+        if (!strcmp(given, source_names[i]))
             credentials->source = (enum aws_source)i;
     set_cure(credentials, !given);
     refuse_unused(reader, credentials);

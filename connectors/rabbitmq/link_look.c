@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Where streams end, for their lag. The broker tells it in no other way than by delivering: now and then the last
- * chunk is read by a consumer of its own, on a channel that stays open for that, and thrown away. All of the chunk
- * comes, whatever the credit, before the answer to what is asked once it began to come. Of an empty stream nothing
- * does. */
+ * Where streams end, for their lag. The broker tells it in no other way than by delivering: now and then
+ * the last chunk is read by a consumer of its own, on a channel that stays open for that, and thrown away.
+ * All of the chunk comes, whatever the credit, before the answer to what is asked once it began to come. Of
+ * an empty stream nothing does. */
 #include "link_inside.h"
 
 #define TAG       "sluice-look"
@@ -119,7 +119,8 @@ int look_due(struct rabbit_link *link, int64_t *ret_at_us)
 static int on_header(struct rabbit_link *link, const amqp_basic_properties_t *properties)
 {
     struct rabbit_look *look = &link->look;
-    amqp_queue_declare_t declare = {.queue = amqp_cstring_bytes(link->config->queues[look->queue]), .passive = 1};
+    amqp_queue_declare_t declare = {
+        .queue = amqp_cstring_bytes(link->config->queues[look->queue]), .passive = 1};
     bool first = !look->any;
 
     if (!rabbit_stream_offset(properties, &look->newest))

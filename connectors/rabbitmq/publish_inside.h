@@ -57,8 +57,8 @@ static inline struct rabbit_publication *publisher_list_take(struct publisher_li
 
 /* What the publisher's thread does; the argument is the publisher. */
 void *publisher_run(void *publisher);
-/* These are the thread's too, and once it has ended the host's side's. All that was sent and is not confirmed, which
- * may be there, and all that was not sent fails, as `why` says. */
+/* The thread's, and once it has ended the host's side's. All that was sent and is not confirmed, which may
+ * be there, and all that was not sent fails, as `why` says. */
 void publisher_fail_sent(struct rabbit_publisher *publisher, const char *why);
 void publisher_fail_queued(struct rabbit_publisher *publisher, const char *why);
 
