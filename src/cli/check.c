@@ -63,13 +63,16 @@ struct trying {
     const struct mapping *mapping;
     bool failed; /* something was reported that does not work */
     const char *part; /* goes before what is reported; NULL: nothing */
+    const char *place; /* `kafka letters`, for what fails without naming it; NULL: nothing */
 };
 
 static void report_found(void *cookie, bool ok, const char *text)
 {
     struct trying *trying = cookie;
-
-    char *whole = memory_format("%s%s", trying->part ? trying->part : "", text);
+    const char *name = trying->place ? strchr(trying->place, ' ') : NULL;
+    bool names = ok || !name || strstr(text, name + 1);
+    char *whole = memory_format("%s%s%s%s%s", trying->part ? trying->part : "", text,
+                                names ? "" : " (", names ? "" : trying->place, names ? "" : ")");
 
     trying->failed = trying->failed || !ok;
     check_report_tried(trying->report, trying->mapping, ok, whole);
@@ -114,6 +117,7 @@ static bool try_place(struct trying *trying, int64_t timeout_us)
     if (!to->connector)
         return true;
     trying->part = "dead_letter.to: ";
+    trying->place = to->text;
     trying->failed = false;
     result = trial_check_place(to->connector, to->values, &check);
     if (result == 1)

@@ -594,6 +594,7 @@ def test_check_connect_looks_at_a_queue_with_an_http_api(cluster, sluice, mappin
     kind = make_kind(name)
     place = as_place(kind)
     kind.produce(["{}"])
+    named = (place["http"].get(place["http"]["dialect"], {}).get("queue") or "").rsplit("/", 1)[-1]
     ok, text = check_place(sluice, mapping_for, cluster, place)
     assert ok and ("is there" in text or "answers" in text), text
     if name in WRONG_QUEUES:
@@ -603,14 +604,14 @@ def test_check_connect_looks_at_a_queue_with_an_http_api(cluster, sluice, mappin
     if name in REFUSED:
         change, words = REFUSED[name]
         ok, text = check_place(sluice, mapping_for, cluster, change(place))
-        assert not ok and words in text, text
+        assert not ok and words in text and named in text, text
     message, = kind.queue.messages
     assert message.attempts == 0 and not message.settled
     kind.server.check()
     kind.server.close()
     ok, text = check_place(sluice, mapping_for, cluster, place)
     assert not ok and str(kind.server.port) in text, text
-    assert text.endswith(": check the address, the network and the server"), text
+    assert ": check the address, the network and the server" in text and named in text, text
     done = run_cli("check", "--connect", "--timeout", "3s", sluice.config, timeout=30)
     assert f"({sluice.mappings / 'm.yaml'})" in done.stderr
 
