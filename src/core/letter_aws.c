@@ -6,8 +6,9 @@
  *      "timestampKind":"created","lastFailure":"2026-01-31T08:00:00.000Z","response":T,"messageId":T,
  *      "key":T,"headers":[{"name":T,"value":T}]},
  *    "payload":T}           only where the event does not have it byte by byte
- * T is a string where the bytes are UTF-8, {"base64":"..."} where not, null where absent; partition, and
- * timestamp with its kind, are left out where there is none. */
+ * T is a string where the bytes are UTF-8 without NUL (which stores of JSON refuse, as PostgreSQL's jsonb),
+ * {"base64":"..."} where not, null where absent; partition, and timestamp with its kind, are left out where
+ * there is none. */
 #include "core/letter_story.h"
 
 #include <inttypes.h>
@@ -84,6 +85,17 @@ static void add_batch(struct buffer *out, const struct dead_letter *letter,
 
 /* ---- the letter as it was ---- */
 
+static void add_bytes(struct buffer *out, const struct sluice_bytes *bytes)
+{
+    if (!bytes->data || !memchr(bytes->data, '\0', bytes->size)) {
+        envelope_add_text_or_base64(out, bytes);
+        return;
+    }
+    buffer_add_text(out, "{\"base64\":\"");
+    envelope_add_base64(out, bytes);
+    buffer_add_text(out, "\"}");
+}
+
 /* Whether AWS's event has the payload so that it can be had back. */
 static bool event_has_payload(const struct dead_letter *letter, const struct letter_place *place)
 {
@@ -106,9 +118,9 @@ static void add_headers(struct buffer *out, const struct dead_letter *letter)
     buffer_add_text(out, ",\"headers\":[");
     for (size_t i = 0; i < letter->header_count; i++) {
         buffer_add_text(out, i ? ",{\"name\":" : "{\"name\":");
-        envelope_add_text_or_base64(out, &letter->headers[i].name);
+        add_bytes(out, &letter->headers[i].name);
         buffer_add_text(out, ",\"value\":");
-        envelope_add_text_or_base64(out, &letter->headers[i].value);
+        add_bytes(out, &letter->headers[i].value);
         buffer_add_text(out, "}");
     }
     buffer_add_text(out, "]");
@@ -126,7 +138,7 @@ static void add_letter(struct buffer *out, const struct dead_letter *letter)
     add_member(out, ",\"error\":", letter->reason);
     buffer_format(out, ",\"status\":%" PRIu32 ",\"attempts\":%" PRIu32 ",\"token\":", letter->status,
                   letter->attempt_count);
-    envelope_add_text_or_base64(out, &token);
+    add_bytes(out, &token);
     add_member(out, ",\"connector\":", letter->connector);
     add_member(out, ",\"source\":", letter->source);
     if (letter->partition >= 0)
@@ -138,11 +150,11 @@ static void add_letter(struct buffer *out, const struct dead_letter *letter)
                       letter->timestamp_kind == SLUICE_TIMESTAMP_APPENDED ? "appended" : "created");
     add_member(out, ",\"lastFailure\":", letter_time(letter->last_wall_us, time));
     buffer_add_text(out, ",\"response\":");
-    envelope_add_text_or_base64(out, &letter->response);
+    add_bytes(out, &letter->response);
     buffer_add_text(out, ",\"messageId\":");
-    envelope_add_text_or_base64(out, &letter->message_id);
+    add_bytes(out, &letter->message_id);
     buffer_add_text(out, ",\"key\":");
-    envelope_add_text_or_base64(out, &letter->key);
+    add_bytes(out, &letter->key);
     add_headers(out, letter);
     buffer_add_text(out, "}");
 }
@@ -154,7 +166,7 @@ static void add_own(struct buffer *out, const struct dead_letter *letter,
     add_letter(out, letter);
     if (!event_has_payload(letter, place)) {
         buffer_add_text(out, ",\"payload\":");
-        envelope_add_text_or_base64(out, &letter->payload);
+        add_bytes(out, &letter->payload);
     }
     buffer_add_text(out, "},");
 }

@@ -373,6 +373,26 @@ static void sluice_s_own_in_aws_s_format(void **state)
     }
 }
 
+/* PostgreSQL's jsonb refuses \u0000, and binary keys, as numbers are, have it in plenty. */
+static void a_record_has_no_nul(void **state)
+{
+    static const char *const connectors[] = {"kafka", "rabbitmq", "sqs"};
+
+    for (size_t i = 0; i < COUNT(connectors); i++) {
+        struct sluice_bytes payload = {"a\0b", 3};
+        struct foreign foreign;
+        struct buffer out;
+
+        write_record(&out, connectors[i], payload); /* its key and its token have one too */
+        if (strcmp(connectors[i], "sqs")) /* whose messages cannot have one */
+            assert_null(strstr(buffer_text(&out), "\\u0000"));
+        foreign_read(&(struct sluice_message){.payload = {out.data, out.size}}, NULL, 0, &foreign);
+        is_the_letter(&foreign, payload);
+        foreign_fini(&foreign);
+        buffer_fini(&out);
+    }
+}
+
 /* As a place writes it that keeps JSON and not its text: PostgreSQL's jsonb, with blanks and another order. */
 static void a_record_that_was_written_anew(void **state)
 {
@@ -547,6 +567,7 @@ int main(void)
         cmocka_unit_test(aws_kafka_without_it),
         cmocka_unit_test(a_function_s_own_queue),
         cmocka_unit_test(sluice_s_own_in_aws_s_format),
+        cmocka_unit_test(a_record_has_no_nul),
         cmocka_unit_test(a_record_that_was_written_anew),
         cmocka_unit_test(a_record_of_another_letter_is_a_message),
         cmocka_unit_test(a_payload_that_was_too_large),
