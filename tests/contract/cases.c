@@ -634,6 +634,101 @@ static void test_an_instance_that_only_publishes(void **state)
     finish(source, host);
 }
 
+/* ---- browsing ---- */
+
+struct browsed {
+    unsigned count, failed;
+    unsigned first, last; /* numbers of messages */
+    uint64_t position;
+    bool in_order;
+    unsigned most; /* ends after so many; 0: never */
+};
+
+static int see_browsed(void *cookie, const struct sluice_lane *lane, const struct sluice_message *message,
+                       const struct sluice_header *headers, size_t header_count)
+{
+    struct browsed *browsed = cookie;
+    char payload[32];
+    unsigned number;
+
+    (void)headers;
+    (void)header_count;
+    assert_true(lane->name && *lane->name && lane->source);
+    snprintf(payload, sizeof payload, "%.*s", (int)message->payload.size,
+             (const char *)message->payload.data);
+    assert_int_equal(sscanf(payload, "m-%u", &number), 1);
+    browsed->in_order = (browsed->in_order || !browsed->count) &&
+                        (!browsed->count || (number == browsed->last + 1 &&
+                                             message->position > browsed->position));
+    if (!browsed->count++)
+        browsed->first = number;
+    browsed->last = number;
+    browsed->position = message->position;
+    return browsed->count == browsed->most;
+}
+
+static void browse_failed(void *cookie, const char *text)
+{
+    assert_true(*text);
+    ((struct browsed *)cookie)->failed++;
+}
+
+static int browse(struct sluice_host *host, uint64_t newest, unsigned most, struct browsed *ret_browsed)
+{
+    const struct sluice_browse asked = {.deadline_us = host_patience(10 * HOST_SECOND),
+                                        .newest = newest,
+                                        .cookie = ret_browsed,
+                                        .see = see_browsed,
+                                        .fail = browse_failed};
+    int result;
+
+    *ret_browsed = (struct browsed){.most = most};
+    assert_int_equal(host_open(host), 0);
+    result = host->connector->browse(host->instance, &asked);
+    host->connector->close(host->instance);
+    host->instance = NULL;
+    return result;
+}
+
+static void test_what_is_browsed_stays(void **state)
+{
+    struct source *source = the_kind->start();
+    struct sluice_host *looks = case_host(source), *host = case_host(source);
+    struct browsed browsed;
+
+    if (!(looks->connector->capabilities & SLUICE_CAN_BROWSE)) {
+        host_free(looks);
+        finish(source, host);
+        return;
+    }
+    assert_int_equal(browse(looks, 0, 0, &browsed), 0);
+    assert_int_equal(browsed.count, 0);
+    case_produce(source, 0, "m", 20);
+    assert_int_equal(browse(looks, 0, 0, &browsed), 0);
+    assert_int_equal(browsed.count, 20);
+    assert_true(browsed.in_order && browsed.first == 0);
+    assert_int_equal(browse(looks, 3, 0, &browsed), 0);
+    assert_int_equal(browsed.count, 3);
+    assert_int_equal(browsed.last, 19);
+    assert_int_equal(browse(looks, 0, 5, &browsed), 0);
+    assert_int_equal(browsed.last, 4);
+    assert_int_equal(the_kind->unsettled(source), 20);
+    host_run(host, "sluice-contract-0@here");
+    host_wait_messages(host, 20);
+    assert_int_equal(browse(looks, 0, 0, &browsed), 0); /* beside whoever receives */
+    assert_int_equal(browsed.count, 20);
+    host_settle_all(host);
+    host_stop(host, DEADLINE_US);
+    assert_int_equal(browse(looks, 0, 0, &browsed), 0); /* settled is not gone, where it can be browsed */
+    assert_int_equal(browsed.failed, 0);
+    the_kind->down(source);
+    assert_int_not_equal(browse(looks, 0, 0, &browsed), 0);
+    assert_true(browsed.failed > 0);
+    host_free(looks);
+    the_kind->up(source);
+    finish(source, host);
+}
+
 /* ---- capabilities ---- */
 
 static void test_capabilities_are_true(void **state)
@@ -645,6 +740,7 @@ static void test_capabilities_are_true(void **state)
     assert_int_equal(!first->connector->publish, !(can & SLUICE_CAN_PUBLISH));
     assert_int_equal(!first->connector->extend, !(can & SLUICE_CAN_EXTEND));
     assert_int_equal(!first->connector->pause_lane, !(can & SLUICE_CAN_PAUSE_LANE));
+    assert_int_equal(!first->connector->browse, !(can & SLUICE_CAN_BROWSE));
     case_produce(source, 0, "m", 20);
     host_run(first, "sluice-contract-0@here");
     host_wait_messages(first, 20);
@@ -688,6 +784,7 @@ static const struct contract_case common[] = {
     CASE(a_publication_that_cannot_be_is_told),
     CASE(publications_under_way_at_the_end_are_answered),
     CASE(an_instance_that_only_publishes),
+    CASE(what_is_browsed_stays),
     CASE(capabilities_are_true),
 };
 
