@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Where streams end, for their lag. The broker tells it in no other way than by delivering: now and then
  * the last chunk is read by a consumer of its own, on a channel that stays open for that, and thrown away.
- * All of the chunk comes, whatever the credit, before the answer to what is asked once it began to come. Of
- * an empty stream nothing does. */
+ * All of the chunk comes before the answer to what is asked once it began to come. Of an empty stream nothing
+ * does. */
 #include "link_inside.h"
 
 #define TAG       "sluice-look"
@@ -133,7 +133,7 @@ static int on_header(struct rabbit_link *link, const amqp_basic_properties_t *pr
 static int on_method(struct rabbit_link *link, const amqp_method_t *method)
 {
     struct rabbit_look *look = &link->look;
-    amqp_basic_qos_t qos = {.prefetch_count = 1};
+    amqp_basic_qos_t qos = {.prefetch_count = UINT16_MAX}; /* RabbitMQ 4 delivers no more of the chunk */
     amqp_channel_close_ok_t ok = {0};
 
     switch (method->id) {

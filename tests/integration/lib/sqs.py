@@ -24,7 +24,6 @@ _PARAMETERS = {
                        "MessageAttributeNames": list},
     "DeleteMessageBatch": {"QueueUrl": str, "Entries": list},
     "ChangeMessageVisibilityBatch": {"QueueUrl": str, "Entries": list},
-    "GetQueueAttributes": {"QueueUrl": str, "AttributeNames": list},
     "SendMessage": {"QueueUrl": str, "MessageBody": str, "MessageAttributes": dict, "DelaySeconds": int,
                     "MessageGroupId": str, "MessageDeduplicationId": str},
 }
@@ -145,12 +144,6 @@ class Sqs(HttpQueueServer):
             raise Wrong("", error("QueueDoesNotExist", "The specified queue does not exist."))
         return Answer(200, {"QueueUrl": self.url(self.queues[name])})
 
-    def _GetQueueAttributes(self, queue, body):
-        if body["AttributeNames"] != ["QueueArn"]:
-            self._refuse(f"attributes {body['AttributeNames']}")
-        name = next(name for name, each in self.queues.items() if each is queue)
-        return Answer(200, {"Attributes": {"QueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"}})
-
     def _ReceiveMessage(self, queue, body):
         most, lease = body.get("MaxNumberOfMessages", 1), body.get("VisibilityTimeout", 30)
         wait = body.get("WaitTimeSeconds", 0)
@@ -180,10 +173,13 @@ class Sqs(HttpQueueServer):
         return told
 
     def _GetQueueAttributes(self, queue, body):
-        if body.get("AttributeNames") != ["ApproximateNumberOfMessages"]:
-            self._refuse("what sluice does not need")
-        return Answer(200, {"Attributes": {
-            "ApproximateNumberOfMessages": str(len(queue.left()) - len(queue.leased()))}})
+        name = next(name for name, each in self.queues.items() if each is queue)
+        known = {"QueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
+                 "ApproximateNumberOfMessages": str(len(queue.left()) - len(queue.leased()))}
+        asked = body.get("AttributeNames") or []
+        if len(asked) != 1 or asked[0] not in known:
+            self._refuse(f"attributes {asked}, which sluice does not need")
+        return Answer(200, {"Attributes": {asked[0]: known[asked[0]]}})
 
     def _entries(self, body, names):
         entries = body.get("Entries")
