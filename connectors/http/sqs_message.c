@@ -332,6 +332,11 @@ static bool read_fields(struct json_reader *reader, struct fields *fields)
            (!fields->of_attributes.data || is_string(fields->of_attributes));
 }
 
+static bool stands_for_empty(const struct sluice_bytes *body)
+{
+    return body->size == strlen(SQS_EMPTY_BODY) && !memcmp(body->data, SQS_EMPTY_BODY, body->size);
+}
+
 static int add_attributes(struct builder *builder, json_t *attributes, const struct sqs *sqs)
 {
     struct http_message *message = builder->message;
@@ -345,7 +350,7 @@ static int add_attributes(struct builder *builder, json_t *attributes, const str
         size_t before = message->header_count;
         bool is_key = sqs->is_fifo && !strcmp(name, SQS_KEY);
 
-        if (!strcmp(name, SQS_EMPTY)) {
+        if (!strcmp(name, SQS_EMPTY) && stands_for_empty(&message->payload)) {
             message->payload.size = 0;
             continue;
         }

@@ -328,6 +328,20 @@ static void an_empty_payload_is_told(void **state)
     }
 }
 
+/* Who changed the body and left the attribute meant the body. */
+static void an_attribute_empties_no_other_payload(void **state)
+{
+    const struct sluice_header header = {BYTES("sluice.empty"), BYTES("1")};
+    const struct sluice_publication publication = {
+        .payload = BYTES("mended"), .headers = &header, .header_count = 1};
+    struct http_message *message = travel(&plain, &publication, NULL);
+
+    (void)state;
+    assert_true(same(message->payload, publication.payload));
+    expect_headers(message, &header, 1);
+    http_message_free(message);
+}
+
 /* ---- refusals ---- */
 
 /* What is said of the message itself, so that trying it again is of no use; anything else may be cured. */
@@ -525,6 +539,7 @@ int main(void)
         cmocka_unit_test(keys_are_groups),
         cmocka_unit_test(the_same_again_is_named_the_same),
         cmocka_unit_test(an_empty_payload_is_told),
+        cmocka_unit_test(an_attribute_empties_no_other_payload),
         cmocka_unit_test(errors_that_are_the_message),
         cmocka_unit_test(refuses_what_sqs_does),
         cmocka_unit_test(other_queues_of_the_account),
