@@ -233,6 +233,11 @@ bool engine_needs_witness(const struct engine *engine)
            !engine->untried && engine->unjudged < WITNESS_ROOM;
 }
 
+bool engine_lacks_work(const struct engine *engine)
+{
+    return !engine->untried && engine->unjudged < engine->rules->batch.size;
+}
+
 /* A lane that waits must not take all the room from the others. Where all are equally busy, the
  * room as a whole is limit enough: pausing one after the other would only cost. What comes from the
  * park is held back there. */

@@ -132,6 +132,8 @@ struct sluice_room engine_room(const struct engine *engine);
 /* Whether a few more messages are wanted, whatever else holds them up: the target is doubted or a message
  * is suspect, and all that is here has failed. */
 bool engine_needs_witness(const struct engine *engine);
+/* Whether what it holds keeps nobody busy: less than a batch, all of which is done or waits for a retry. */
+bool engine_lacks_work(const struct engine *engine);
 void engine_feed(struct engine *engine, const struct sluice_message *messages, size_t count,
                  int64_t now_us);
 /* A claim that a message waited for was given up, or the store can be read again. */

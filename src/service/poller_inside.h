@@ -243,8 +243,8 @@ void poller_park_free_rows(struct recording *recording);
 size_t poller_park_list_done(struct poller *poller, struct recording *recording);
 
 /* poller_memory.c */
-/* Keeps `room` within what is left of the memory of all. Who holds nothing may take a batch whatever others
- * hold, and who waits for a witness may take one: else what fills the memory could be what waits. */
+/* Keeps `room` within what is left of the memory of all. Who has nothing to invoke may take a batch whatever
+ * others hold, and who waits for a witness may take one: else what fills the memory could be what waits. */
 void poller_memory_bound(const struct poller *poller, struct sluice_room *room);
 /* Tells how much it holds; and that it holds nothing any more. */
 void poller_memory_tell(struct poller *poller);

@@ -23,7 +23,7 @@ void poller_memory_bound(const struct poller *poller, struct sluice_room *room)
     if (room->bytes <= left)
         return;
     room->bytes = (size_t)(left > least ? left : least);
-    if (left >= least || !engine_unfinished(poller->engine))
+    if (left >= least || engine_lacks_work(poller->engine))
         return;
     if (engine_needs_witness(poller->engine))
         room->messages = room->messages ? 1 : 0;
@@ -59,11 +59,12 @@ bool poller_memory_short(struct poller *poller, int64_t now_us)
     if (!wanted.messages || room.messages || poller->stopping || poller->paused ||
         poller->held_told >= rules->buffer_bytes / 4)
         return false;
-    if (!poller->memory_told_us || now_us - poller->memory_told_us >= TELL_AGAIN_US)
+    if (!poller->memory_told_us || now_us - poller->memory_told_us >= TELL_AGAIN_US) {
+        poller->memory_told_us = now_us;
         log_event(LOG_WARNING, "memory_short", LOG_TEXT("mapping", poller->mapping->name),
                   LOG_NUMBER("bytes", (int64_t)atomic_load(&poller->context.allowance->most)),
                   LOG_TEXT("effect", "messages wait at their source, as those received by all mappings "
                                      "take what `memory` of sluice.yaml allows them"));
-    poller->memory_told_us = now_us;
+    }
     return true;
 }

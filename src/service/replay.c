@@ -222,7 +222,8 @@ static int start_part(struct part *part, const struct replay_context *context,
     char *detail = memory_format("%s: %s", choice->mapping->name, order->act.detail);
     struct poller_context poller = {.mapping = &part->mapping,
                                     .recorder = context->recorder,
-                                    .token_store = context->token_store};
+                                    .token_store = context->token_store,
+                                    .allowance = context->allowance};
 
     settings.act.detail = detail;
     part->source = replay_source_new(&settings);

@@ -39,6 +39,7 @@ struct replay_context {
     struct recorder *recorder; /* running */
     struct token_store *token_store;
     struct books *books; /* NULL: nobody looks in */
+    struct allowance *allowance; /* of memory; NULL: only the mappings' own bounds hold */
     /* The claims of a mapping's pollers; NULL: nobody else works on it, the replay makes its own. */
     struct claims *(*claims)(void *argument, const char *mapping);
     void *argument;

@@ -540,6 +540,7 @@ struct supervisor_hold *supervisor_hold(struct supervisor *supervisor,
             .recorder = supervisor->recorder,
             .token_store = supervisor->tokens,
             .books = supervisor->books,
+            .allowance = &supervisor->allowance,
             .claims = held_claims,
             .argument = hold,
         };

@@ -335,7 +335,9 @@ def test_messages_of_all_mappings_share_the_memory(cluster, make_function, sluic
         sluice.mapping(f"broken{n}", mapping_for(topic, batch={"size": 100},
                                                  target={"http": {"url": broken.url}}))
     topic = cluster.topic(1)
-    sluice.mapping("good", mapping_for(topic, target={"http": {"url": good.url}}))
+    good.behave = poison(["g0-3"])  # which waits for its retry while the others go on
+    sluice.mapping("good", mapping_for(topic, order="none", target={"http": {"url": good.url}},
+                                       retry={"attempts": 100, "backoff": "2s..2s"}))
     sluice.start()
 
     def held():
@@ -349,12 +351,12 @@ def test_messages_of_all_mappings_share_the_memory(cluster, make_function, sluic
     does_not_spin(sluice)
     for part in range(5):
         cluster.produce(topic, list(numbered(100, prefix=f"g{part}", size=size)))
-        good.wait_done(ids(100, prefix=f"g{part}"), 20 * PATIENCE)
+        good.wait_done(set(ids(100, prefix=f"g{part}")) - {"g0-3"}, 20 * PATIENCE)
         held()
     broken.listen()
     until(lambda: held() >= 0 and len(broken.done) == count, 60 * PATIENCE,
           lambda: f"all done, not {len(broken.done)}")
-    until(lambda: held() == 0, 10 * PATIENCE, lambda: f"memory given back, not {held()}")
+    until(lambda: held() < 2 * size, 10 * PATIENCE, lambda: f"memory given back, not {held()}")
     assert most < limit * 1.5
 
 
