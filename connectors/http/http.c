@@ -142,7 +142,7 @@ static void http_source_lag(void *instance, struct sluice_lag *ret_lag)
     const struct http *http = instance;
 
     *ret_lag = (struct sluice_lag){-1, -1};
-    if (http->backlog >= 0) /* of those counted apart, what we hold is no part */
+    if (http->backlog >= 0 && !http->receiving.bad) /* of those counted apart, what we hold is no part */
         ret_lag->messages = http->backlog + (http->config->dialect->count ? (int64_t)http->held_count : 0);
 }
 

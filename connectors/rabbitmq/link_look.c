@@ -8,6 +8,7 @@
 #define TAG       "sluice-look"
 #define EVERY_US  (30 * RABBIT_SECOND) /* each stream */
 #define ANSWER_US (10 * RABBIT_SECOND)
+#define NUMBERS_LEFT 100
 #define CHUNK_US  (2 * RABBIT_SECOND) /* its first message has come by then, if there is one */
 
 static int request(struct rabbit_link *link, amqp_method_number_t id, void *method)
@@ -58,7 +59,8 @@ static int begin(struct rabbit_link *link)
     look->answer_us = rabbit_now() + ANSWER_US;
     if (look->number)
         return consume(link);
-    if (link->next_number > amqp_get_channel_max(link->connection))
+    /* A number is used up by each look that fails; the queues must not lack them. */
+    if (link->next_number + NUMBERS_LEFT > amqp_get_channel_max(link->connection))
         return 0;
     look->number = link->next_number++;
     look->step = RABBIT_LOOK_OPENS;
@@ -73,8 +75,9 @@ static int end(struct rabbit_link *link)
     amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(TAG)};
 
     pthread_mutex_lock(&link->lock);
-    if (channel->phase == RABBIT_OPEN && channel->lane)
-        channel->lane->depth = look->any && look->newest < INT64_MAX ? (int64_t)look->newest + 1 : 0;
+    /* Where nothing came, the stream has nothing, or the broker is slow. */
+    if (channel->phase == RABBIT_OPEN && channel->lane && look->any && look->newest < INT64_MAX)
+        channel->lane->depth = (int64_t)look->newest + 1;
     pthread_mutex_unlock(&link->lock);
     look->step = RABBIT_LOOK_ENDS;
     look->answer_us = rabbit_now() + ANSWER_US;

@@ -142,7 +142,7 @@ static void watch_lanes(struct poller *poller)
             add_lane(&poller->present_lanes[lane->slot], lag.messages,
                      older(engine_lane_oldest_ms(lane), lag.oldest_ms));
     }
-    if (poller->connector->source_lag) {
+    if (poller->connector->source_lag && poller->started) {
         struct sluice_lag lag;
 
         poller->connector->source_lag(poller->instance, &lag);

@@ -309,7 +309,7 @@ def test_the_lag_is_counted(name, server, function, sluice, mapping):
     function.behave = lambda _: OK
     function.wait_done(ids(40), 20)
     server.wait_settled(queue)
-    assert server.count("GetQueueAttributes") == 2
+    assert 1 <= server.count("GetQueueAttributes") <= 2
     server.check()
 
 
