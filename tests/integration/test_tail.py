@@ -28,7 +28,10 @@ class Tail:
             stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True)
         os.close(stderr)
         # It says so once it has looked: the sample is taken from then on.
-        assert os.read(self._terminal, 1000) == b"watching orders; Ctrl-C ends it\r\n"
+        said = b""
+        while not said.endswith(b"\n"):
+            said += os.read(self._terminal, 1000)
+        assert said == b"watching orders; Ctrl-C ends it\r\n"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
