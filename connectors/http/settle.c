@@ -307,6 +307,7 @@ void http_settle_free(struct http *http)
     while (http->settlings) {
         struct http_settling *settling = http->settlings;
 
+        /* Whoever is taken is in the list no more. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         http_wire_cancel(http->wire, on_settled, settling);
         take_settling(settling);
         for (size_t i = 0; i < settling->count; i++)

@@ -384,7 +384,7 @@ static int read_results(const struct http_answer *answer, struct http_item *cons
             if (entry.item && (!fails || is_stale(entry.code)))
                 entry.item->result = fails ? HTTP_STALE : HTTP_DONE;
             else if (*entry.code)
-                strcpy(failed, entry.code);
+                snprintf(failed, SQS_CODE_MOST, "%s", entry.code);
         }
     }
     return end_answer(answer, &reader, fault);

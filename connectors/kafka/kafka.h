@@ -54,7 +54,6 @@ struct kafka {
     char *brokers, *group;
     enum kafka_start start;
     int64_t start_ms;
-    bool needs_nudges;    /* see messages.c */
     int64_t fetch_buffer; /* bytes that librdkafka may fetch ahead */
 
     char *name;
@@ -74,9 +73,7 @@ struct kafka {
     struct kafka_lookup *lookup;
     char trouble[KAFKA_TEXT / 2]; /* why the last connection failed; "" */
     rd_kafka_resp_err_t trouble_code;
-    bool all_brokers_down; /* is the state told last, and still true */
     int64_t damaged_us; /* when a batch that cannot be read was last met; 0: never */
-    bool stopping, closing, stopped;
     int64_t stop_deadline_us;
     int64_t restart_us; /* when to make a new handle after a fatal error; 0: not planned */
     unsigned restarts;
@@ -86,13 +83,17 @@ struct kafka {
 
     struct kafka_fetch *fetch, *producer_fetch; /* the newest of each handle */
 
-    bool publishes_only; /* joins no group */
     rd_kafka_t *producer;
     rd_kafka_queue_t *reports;
     size_t unreported; /* publications whose outcome the host does not know */
     struct kafka_refusal *refusals;
-    bool producer_broken; /* by a fatal error: a new one is made when all is reported */
-    bool producer_away;   /* no broker answered it yet, or since it last said so */
+
+    bool needs_nudges;     /* see messages.c */
+    bool publishes_only;   /* joins no group */
+    bool all_brokers_down; /* is the state told last, and still true */
+    bool producer_broken;  /* by a fatal error: a new one is made when all is reported */
+    bool producer_away;    /* no broker answered it yet, or since it last said so */
+    bool stopping, closing, stopped;
 };
 
 int64_t kafka_now(void);
