@@ -136,18 +136,6 @@ struct browse_filter {
     struct buffer scratch;
 };
 
-static int compile_where(struct browse_filter *filter, struct fault *fault)
-{
-    json_t *pattern = json_loads(filter->query->where, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    json_t *whole = pattern ? json_pack("{s:o}", "value", pattern) : NULL;
-
-    if (!whole)
-        return fault_set(fault, "the pattern for the payload is not JSON");
-    filter->where = filter_compile(whole, fault, NULL);
-    json_decref(whole);
-    return filter->where ? 0 : fault_prefix(fault, "the pattern for the payload");
-}
-
 struct browse_filter *browse_filter_new(const struct dead_letter_query *query, struct fault *fault)
 {
     struct browse_filter *filter = memory_zero(1, sizeof *filter);
@@ -161,8 +149,10 @@ struct browse_filter *browse_filter_new(const struct dead_letter_query *query, s
             fault_set(fault, "\"%.100s\" is no regular expression", query->error);
         filter->has_error = !failed;
     }
-    if (!failed && query->where)
-        failed = compile_where(filter, fault) != 0;
+    if (!failed && query->where) {
+        filter->where = filter_compile_payload(query->where, fault);
+        failed = !filter->where;
+    }
     if (!failed)
         return filter;
     browse_filter_free(filter);

@@ -51,6 +51,8 @@ enum filter_match {
  * `patterns` that is to blame. */
 struct filter *filter_compile(const json_t *patterns, struct fault *fault,
                               const json_t **ret_where);
+/* The same of a pattern for payloads alone, as a text. */
+struct filter *filter_compile_payload(const char *pattern, struct fault *fault);
 void filter_free(struct filter *filter); /* NULL is fine */
 /* Whether it looks at headers: else they need not be given. */
 bool filter_reads_headers(const struct filter *filter);

@@ -242,3 +242,20 @@ void filter_free(struct filter *filter)
     free(filter->patterns);
     free(filter);
 }
+
+struct filter *filter_compile_payload(const char *pattern, struct fault *fault)
+{
+    json_t *value = json_loads(pattern, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *whole = value ? json_pack("{s:o}", "value", value) : NULL;
+    struct filter *filter;
+
+    if (!whole) {
+        fault_set(fault, "the pattern for the payload is not JSON");
+        return NULL;
+    }
+    filter = filter_compile(whole, fault, NULL);
+    json_decref(whole);
+    if (!filter)
+        fault_prefix(fault, "the pattern for the payload");
+    return filter;
+}

@@ -38,15 +38,9 @@ static void passes(sqlite3_context *context, int count, sqlite3_value **values)
 
 static int begin_where(struct dead_letter_sqlite *store, const char *text, struct fault *fault)
 {
-    json_t *pattern = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    json_t *whole = pattern ? json_pack("{s:o}", "value", pattern) : NULL;
-
-    if (!whole)
-        return fault_set(fault, "the pattern for the payload is not JSON");
-    store->where = filter_compile(whole, fault, NULL);
-    json_decref(whole);
+    store->where = filter_compile_payload(text, fault);
     if (!store->where)
-        return fault_prefix(fault, "the pattern for the payload");
+        return -1;
     buffer_init(&store->unescaped, (size_t)1 << 30);
     if (sqlite3_create_function(store->db, "passes", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, store,
                                 passes, NULL, NULL) != SQLITE_OK)
