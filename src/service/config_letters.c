@@ -220,13 +220,6 @@ static void read_options(const struct mapping_context *context, struct mapping *
                     entry->name);
 }
 
-static uint32_t capabilities_of(const struct letters_to *to)
-{
-    return to->connector->capabilities_with
-               ? to->connector->capabilities_with(&options_api, to->values)
-               : to->connector->capabilities;
-}
-
 /* The story of a letter is in headers, unless the payload has it. */
 static void check_headers(const struct mapping_context *context, const struct mapping *mapping,
                           struct place place)
@@ -234,7 +227,7 @@ static void check_headers(const struct mapping_context *context, const struct ma
     const struct letters_to *to = &mapping->letters_to;
     const struct sluice_values *settings = mapping->settings;
 
-    if (!to->connector || !(capabilities_of(to) & SLUICE_LACKS_HEADERS))
+    if (!to->connector || !(mapping_capabilities(to->connector, to->values) & SLUICE_LACKS_HEADERS))
         return;
     if (to->format == LETTER_MESSAGE)
         problem_warn(context->problems,

@@ -345,21 +345,6 @@ static const struct node_entry *find_source(const struct node *source, struct pr
     return &source->entries[0];
 }
 
-/* Bits that come with an operation, which was looked for when the connector was loaded. */
-#define WITH_OPERATION                                                                             \
-    (SLUICE_CAN_DELAY | SLUICE_CAN_EXTEND | SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE |               \
-     SLUICE_CAN_PAUSE_LANE)
-
-static uint32_t capabilities_of(const struct mapping *mapping)
-{
-    const struct sluice_connector *connector = mapping->connector;
-
-    if (!connector->capabilities_with)
-        return connector->capabilities;
-    return connector->capabilities_with(&options_api, mapping->values) &
-           (connector->capabilities | ~WITH_OPERATION);
-}
-
 static void read_source(const struct mapping_context *context, struct mapping *mapping)
 {
     const struct node *source = options_node(mapping->settings, "source");
@@ -389,7 +374,7 @@ static void read_source(const struct mapping_context *context, struct mapping *m
     free(prefix);
     if (context->problems->errors != before)
         return;
-    mapping->capabilities = capabilities_of(mapping);
+    mapping->capabilities = mapping_capabilities(mapping->connector, mapping->values);
     trial_open(mapping->connector, mapping->values, entry->place, context->problems);
 }
 

@@ -265,3 +265,17 @@ char *mapping_servers(const struct mapping *mapping)
     buffer_fini(&text);
     return copy;
 }
+
+/* Bits that come with an operation, which was looked for when the connector was loaded. */
+#define WITH_OPERATION                                                                             \
+    (SLUICE_CAN_DELAY | SLUICE_CAN_EXTEND | SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE |               \
+     SLUICE_CAN_PAUSE_LANE)
+
+uint32_t mapping_capabilities(const struct sluice_connector *connector,
+                              const struct sluice_values *values)
+{
+    if (!connector->capabilities_with)
+        return connector->capabilities;
+    return connector->capabilities_with(&options_api, values) &
+           (connector->capabilities | ~WITH_OPERATION);
+}

@@ -104,6 +104,10 @@ bool mapping_same(const struct mapping *one, const struct mapping *other);
 
 void mapping_free(struct mapping *mapping); /* NULL is fine */
 
+/* What a connector can do with these values; what comes with an operation only where it has that. */
+uint32_t mapping_capabilities(const struct sluice_connector *connector,
+                              const struct sluice_values *values);
+
 /* Whether certificates of the source's brokers go unchecked (`tls.verify: false`). */
 bool mapping_trusts_any_source(const struct mapping *mapping);
 /* The same of the place that its dead letters go to. */
