@@ -10,11 +10,9 @@
 #include "base/memory.h"
 #include "service/options.h"
 #include "service/poller_inside.h"
+#include "service/state_name.h"
 
 #define DELIVERED_OFTEN 15
-
-static const char *const state_names[] = {"",           "connecting",   "running", "unreachable",
-                                          "unauthorised", "missing", "failed"};
 
 static void host_log(struct sluice_host *host, uint32_t level, const char *event, const char *text)
 {
@@ -36,7 +34,7 @@ static void host_state(struct sluice_host *host, uint32_t state, const char *tex
     poller->status_us = 0;
     log_event(text ? LOG_WARNING : LOG_INFO, "source_state",
               LOG_TEXT("mapping", poller->mapping->name),
-              LOG_NUMBER("poller", poller->context.number), LOG_TEXT("state", state_names[state]),
+              LOG_NUMBER("poller", poller->context.number), LOG_TEXT("state", state_name(state)),
               LOG_TEXT("text", text));
 }
 

@@ -82,21 +82,6 @@ static void answer(struct publisher *publisher)
 
 /* ---- the state ---- */
 
-const char *publisher_state_name(uint32_t state)
-{
-    static const char *const names[] = {
-        [0] = "stopped",
-        [SLUICE_STATE_CONNECTING] = "connecting",
-        [SLUICE_STATE_RUNNING] = "running",
-        [SLUICE_STATE_UNREACHABLE] = "unreachable",
-        [SLUICE_STATE_UNAUTHORISED] = "unauthorised",
-        [SLUICE_STATE_MISSING] = "missing",
-        [SLUICE_STATE_FAILED] = "failed",
-    };
-
-    return names[state];
-}
-
 void publisher_note_error(struct publisher *publisher, const char *text)
 {
     snprintf(publisher->present.error, sizeof publisher->present.error, "%s", text);

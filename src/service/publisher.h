@@ -55,8 +55,6 @@ struct publisher_burial {
 /* Makes dead letters, at the place, of what is parked of its mapping, PARK_BURY_MOST at most: to be called
  * again and again until both numbers are 0. It must have a park. Any thread; never blocks. */
 void publisher_bury(struct publisher *publisher, struct publisher_burial *ret_burial);
-/* `running`, `unreachable`, ...; `stopped` for 0. */
-const char *publisher_state_name(uint32_t state);
 /* Any thread. */
 void publisher_read_status(struct publisher *publisher, struct publisher_status *ret_status);
 

@@ -12,6 +12,7 @@
 #include "service/host_nothing.h"
 #include "service/options.h"
 #include "service/publisher_inside.h"
+#include "service/state_name.h"
 
 #define RETRY_FIRST_US (500 * CLOCK_MS)
 #define RETRY_MOST_US  (30 * CLOCK_SECOND)
@@ -237,7 +238,7 @@ static void host_state(struct sluice_host *host, uint32_t state, const char *tex
         publisher_note_error(publisher, text);
     log_event(text ? LOG_WARNING : LOG_INFO, "place_state",
               LOG_TEXT("mapping", publisher->mapping->name), LOG_TEXT("place", publisher->to->text),
-              LOG_TEXT("state", publisher_state_name(state)), LOG_TEXT("text", text));
+              LOG_TEXT("state", state_name(state)), LOG_TEXT("text", text));
 }
 
 /* An instance that only publishes has no lanes and no messages. */

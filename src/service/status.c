@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "io/json_value.h"
 #include "service/parked_left.h"
+#include "service/state_name.h"
 #include "service/status_lanes.h"
 
 struct status {
@@ -171,7 +172,7 @@ static json_t *place_json(const struct mapping *mapping, const struct publisher_
         return json_null();
     return json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}",          //
                      "place", json_value_text(mapping->letters_to.text),             //
-                     "state", publisher_state_name(publisher->state),                //
+                     "state", state_name(publisher->state),                //
                      "reason", json_value_text(publisher->state_text),               //
                      "since", json_value_time(publisher->state_wall_us),             //
                      "published", (json_int_t)publisher->published,                  //

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "service/options.h"
+#include "service/state_name.h"
 #include "scripted_place.h"
 
 #define LETTERS 16
@@ -327,7 +328,7 @@ static void a_connection_that_dies_in_the_middle(void **state)
     assert_string_equal(status.state_text, "it is gone");
     assert_true(status.state_wall_us >= before_us);
     assert_int_equal(status.waiting, 3);
-    assert_string_equal(publisher_state_name(status.state), "unreachable");
+    assert_string_equal(state_name(status.state), "unreachable");
     tell((struct command){.answer = STATE, .state = SLUICE_STATE_RUNNING});
     await_pieces(7);
     assert_no_job(fixture);
@@ -359,7 +360,7 @@ static void a_stop_gives_back_what_is_not_confirmed_as_failed(void **state)
     while (!publisher_ended(fixture->publisher))
         poll(NULL, 0, 5);
     assert_int_equal(read_status(fixture).state, 0);
-    assert_string_equal(publisher_state_name(0), "stopped");
+    assert_string_equal(state_name(0), "stopped");
     free(half);
     free(late);
 }
