@@ -3,14 +3,16 @@
 
 #include <stdio.h>
 
+#define SIGN_IN "sluice does not sign in to IAM Identity Center, as that takes a person"
+
 static const struct other {
     const char *key, *why;
 } others[] = {
     {"credential_process", "sluice starts no other program"},
-    {"sso_session", "sluice does not sign in to IAM Identity Center, as that takes a person"},
-    {"sso_start_url", "sluice does not sign in to IAM Identity Center, as that takes a person"},
-    {"sso_account_id", "sluice does not sign in to IAM Identity Center, as that takes a person"},
-    {"sso_role_name", "sluice does not sign in to IAM Identity Center, as that takes a person"},
+    {"sso_session", SIGN_IN},
+    {"sso_start_url", SIGN_IN},
+    {"sso_account_id", SIGN_IN},
+    {"sso_role_name", SIGN_IN},
 };
 
 bool aws_others_in(const struct aws_files *files, const char *profile, char *ret_text, size_t room)

@@ -12,8 +12,7 @@
  * any thread may call. Signals are blocked in all threads before the first operation.
  *
  * Never block. Operations return at once; what takes time is finished later and reported from
- * within `receive`. Only `check` and `browse` may block, up to
- * their deadlines.
+ * within `receive`. Only `check` and `browse` may block, up to their deadlines.
  *
  * Life of an instance. `open` (offline) -> `start` -> `receive`... -> `stop` -> `receive`... until
  * it reports stopped -> `close`. `close` accepts an instance in any state.

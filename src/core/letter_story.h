@@ -52,9 +52,10 @@ void letter_story_write(struct letter_story *story, const struct dead_letter *le
                         const struct letter_place *place, const char *kept_at);
 void letter_story_fini(struct letter_story *story);
 
-/* Appends AWS's record, which is whole unless the buffer is full: requestContext, responseContext, version, timestamp, the batch's information
- * (KafkaBatchInfo, or MessageBatchInfo for what is not Kafka) and as `payload` the event with that one message, in AWS's shape where
- * there is one for the source, else in sluice's. */
+/* Appends AWS's record, which is whole unless the buffer is full: requestContext, responseContext, version,
+ * timestamp, the batch's information (KafkaBatchInfo, or MessageBatchInfo for what is not Kafka) and as
+ * `payload` the event with that one message, in AWS's shape where there is one for the source, else in
+ * sluice's. */
 void letter_aws_write(struct buffer *out, const struct dead_letter *letter,
                       const struct letter_place *place);
 

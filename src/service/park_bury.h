@@ -14,8 +14,8 @@ void park_bury_letter(const struct parked *parked, char reason[PARK_BURY_REASON]
                       struct dead_letter *ret_letter);
 
 /* Into the state directory; where the mapping's letters go elsewhere: publisher_bury. Buries what waits in
- * the mapping's lot, due or not, at most so many; what is out at a poller is left to it. Each letter is on the disk before its row goes. 0 with their number, or -1 with a fault (some may be
- * buried). Any thread. */
+ * the mapping's lot, due or not, at most so many; what is out at a poller is left to it. Each letter is on
+ * the disk before its row goes. 0 with their number, or -1 with a fault (some may be buried). Any thread. */
 int park_bury(struct park *park, const char *mapping, size_t *ret_count, struct fault *fault);
 
 #endif

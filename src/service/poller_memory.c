@@ -52,7 +52,6 @@ void poller_memory_end(struct poller *poller)
 bool poller_memory_short(struct poller *poller, int64_t now_us)
 {
     const struct rules *rules = &poller->mapping->rules;
-
     struct sluice_room wanted = engine_room(poller->engine), room = wanted;
 
     poller_memory_bound(poller, &room);
