@@ -225,6 +225,15 @@ static char *settle_all(json_t *request, bool deletes, unsigned *ret_status)
     return text;
 }
 
+static char *attributes(void)
+{
+    char *text = malloc(100);
+
+    snprintf(text, 100, "{\"Attributes\":{\"ApproximateNumberOfMessages\":\"%ld\"}}",
+             count - next_message + given_back);
+    return text;
+}
+
 static char *act(struct MHD_Connection *connection, const char *body, size_t length, unsigned *ret_status)
 {
     const char *target = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Amz-Target");
@@ -242,6 +251,8 @@ static char *act(struct MHD_Connection *connection, const char *body, size_t len
         text = answer_error("SerializationException", ret_status);
     else if (!strcmp(target, "AmazonSQS.GetQueueUrl"))
         text = strdup("{\"QueueUrl\":\"http://127.0.0.1/000000000000/bench\"}");
+    else if (!strcmp(target, "AmazonSQS.GetQueueAttributes"))
+        text = attributes();
     else if (!strcmp(target, "AmazonSQS.ReceiveMessage"))
         text = receive(request, ret_status);
     else if (!strcmp(target, "AmazonSQS.DeleteMessageBatch"))
