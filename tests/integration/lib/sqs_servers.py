@@ -117,6 +117,7 @@ class SqsServer:
 
 class ElasticMq(SqsServer):
     region = "elasticmq"
+    memory = "256m"
 
     def command(self):
         (self.directory / "elasticmq.conf").write_text(f"""
@@ -126,7 +127,7 @@ class ElasticMq(SqsServer):
                         sqs-limits = strict }}
             rest-stats {{ enabled = false }}
         """)
-        return [java(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        return [java(), f"-Xmx{self.memory}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 "-Dconfig.file=elasticmq.conf", "-cp", f"{elasticmq_jars()}/*", "org.elasticmq.server.Main"]
 
 
