@@ -90,6 +90,8 @@ static int choose_where(const struct arguments *arguments, struct dlq_choice *ch
 
 static int hex_digit(char c)
 {
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 

@@ -60,7 +60,8 @@ int dlq_browse(int argc, char **argv);
 
 /* Groups as lines; `title` heads the column of values. How many there were. */
 struct dlq_group {
-    char *value;
+    char *value; /* NULL: letters without a key */
+    size_t value_size;
     uint64_t count, bytes;
     int64_t first_wall_us, last_wall_us;
     char example_id[27];

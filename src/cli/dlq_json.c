@@ -133,7 +133,10 @@ json_t *dlq_json_group(const struct dlq_group *group, const char *field)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, field, json_value_text(group->value));
+    json_object_set_new(object, field,
+                        strcmp(field, "key") == 0
+                            ? dlq_json_bytes((struct sluice_bytes){group->value, group->value_size})
+                            : json_value_text(group->value));
     json_object_set_new(object, "count", json_integer((json_int_t)group->count));
     json_object_set_new(object, "first", dlq_json_time(group->first_wall_us));
     json_object_set_new(object, "last", dlq_json_time(group->last_wall_us));

@@ -43,7 +43,10 @@ static int keep(void *argument, const struct dead_letter_group *group)
         groups->groups = memory_resize(groups->groups, groups->count ? groups->count * 2 : 1,
                                        sizeof *groups->groups);
     kept = &groups->groups[groups->count++];
-    *kept = (struct dlq_group){.value = memory_text(group->value),
+    *kept = (struct dlq_group){.value = group->value
+                                            ? memory_text_n(group->value, group->value_size)
+                                            : NULL,
+                               .value_size = group->value_size,
                                .count = group->count,
                                .bytes = group->bytes,
                                .first_wall_us = group->first_wall_us,
@@ -69,12 +72,19 @@ void dlq_groups_fini(struct dlq_groups *groups)
     free(groups->groups);
 }
 
-static int see_step(void *argument, const char *value, uint64_t step, uint64_t count)
+static bool is_value(const struct dlq_group *group, const char *value, size_t size)
+{
+    return !value == !group->value && size == group->value_size &&
+           (!value || memcmp(value, group->value, size) == 0);
+}
+
+static int see_step(void *argument, const char *value, size_t value_size, uint64_t step,
+                    uint64_t count)
 {
     struct dlq_groups *groups = argument;
 
     for (size_t i = 0; i < groups->count; i++)
-        if (strcmp(groups->groups[i].value, value) == 0) {
+        if (is_value(&groups->groups[i], value, value_size)) {
             groups->groups[i].trend[step < DLQ_TREND ? step : DLQ_TREND - 1] += count;
             break;
         }
@@ -88,6 +98,27 @@ int dlq_groups_trend(struct dead_letter_store *store, const struct dead_letter_q
     for (size_t i = 0; i < groups->count; i++)
         groups->groups[i].trend = memory_zero(DLQ_TREND, sizeof(uint64_t));
     return store->ops->trend(store, query, field, step_us, see_step, groups, fault);
+}
+
+/* Keys that --key would not take as they are, as it does. */
+static void print_value(const struct dlq_group *group, bool is_key, unsigned width)
+{
+    struct sluice_bytes value = {group->value, group->value_size};
+    char *hex;
+
+    if (!value.data) {
+        dlq_line("(no key)", 8, width);
+    } else if (is_key && (strcmp(dlq_content(value), "binary") == 0 ||
+                          strncmp(group->value, "hex:", 4) == 0)) {
+        hex = memory_new(4 + 2 * value.size + 1);
+        memcpy(hex, "hex:", 4);
+        for (size_t i = 0; i < value.size; i++)
+            snprintf(hex + 4 + 2 * i, 3, "%02x", (unsigned char)group->value[i]);
+        dlq_line(hex, 4 + 2 * value.size, width);
+        free(hex);
+    } else {
+        dlq_line(group->value, group->value_size, width);
+    }
 }
 
 static void print_groups(const struct dlq_groups *groups, const char *field)
@@ -121,7 +152,7 @@ static void print_groups(const struct dlq_groups *groups, const char *field)
             printf("%-26s  ", group->example_id);
             dlq_style(&screen, "plain");
         }
-        dlq_line(group->value, strlen(group->value),
+        print_value(group, strcmp(field, "key") == 0,
                  screen.width == (unsigned)-1 ? screen.width
                  : screen.width > used + 8    ? screen.width - used
                                               : 8);

@@ -35,7 +35,8 @@ struct dead_letter_query {
 #define DEAD_LETTER_SELECTED 1000000
 
 struct dead_letter_group {
-    const char *value; /* of the field grouped by; valid within the callback */
+    const char *value; /* of the field grouped by, NULL: letters without a key; valid within the callback */
+    size_t value_size; /* keys may hold any byte */
     uint64_t count, bytes;
     int64_t first_wall_us, last_wall_us;
     const char *example_id;
@@ -113,7 +114,8 @@ struct dead_letter_store_ops {
      * Steps of whole hours are fast. */
     int (*trend)(struct dead_letter_store *store, const struct dead_letter_query *query,
                  const char *field, int64_t step_us,
-                 int (*each)(void *argument, const char *value, uint64_t step, uint64_t count),
+                 int (*each)(void *argument, const char *value, size_t value_size,
+                             uint64_t step, uint64_t count),
                  void *argument, struct fault *fault);
     int (*count)(struct dead_letter_store *store, const struct dead_letter_query *query,
                  uint64_t *ret_count, struct fault *fault);

@@ -210,8 +210,8 @@ int dead_letter_sqlite_group(struct dead_letter_store *base, const struct dead_l
                              void *argument, struct fault *fault);
 int dead_letter_sqlite_trend(struct dead_letter_store *base, const struct dead_letter_query *query,
                              const char *field, int64_t step_us,
-                             int (*each)(void *argument, const char *value, uint64_t step,
-                                         uint64_t count),
+                             int (*each)(void *argument, const char *value, size_t value_size,
+                                         uint64_t step, uint64_t count),
                              void *argument, struct fault *fault);
 int dead_letter_sqlite_count(struct dead_letter_store *base, const struct dead_letter_query *query,
                              uint64_t *ret_count, struct fault *fault);

@@ -52,7 +52,7 @@ static void add_part(struct buffer *sql, const struct dead_letter_query *query, 
                       " max(number) AS last, sum(letter.bytes) AS bytes%s FROM letter%s"
                       " WHERE letter.number >= :since AND letter.number < :until",
                       step ? step : "letter.number / 3600000000",
-                      with_key ? ", coalesce(body.key, '(no key)') AS key" : "",
+                      with_key ? ", body.key AS key" : "",
                       with_key ? " JOIN body USING (number)" : "");
         dead_letter_sqlite_filter_letters(sql, query);
         buffer_add_text(sql, with_key ? " GROUP BY 1, 2, 7" : " GROUP BY 1, 2");
@@ -102,6 +102,14 @@ static sqlite3_stmt *prepare(struct dead_letter_sqlite *store, struct buffer *sq
     return statement;
 }
 
+/* What a row is grouped by; its size is then that of the column's bytes. */
+static const char *value_of(sqlite3_stmt *row)
+{
+    const char *text = (const char *)sqlite3_column_text(row, 0);
+
+    return text || sqlite3_column_type(row, 0) == SQLITE_NULL ? text : "";
+}
+
 /* The id of the newest letter of a group, for `show`. */
 static void find_example(struct dead_letter_sqlite *store, int64_t number, char *ret_id,
                          size_t room)
@@ -139,8 +147,8 @@ int dead_letter_sqlite_group(struct dead_letter_store *base, const struct dead_l
     buffer_add_text(&sql, " GROUP BY value ORDER BY total DESC, value LIMIT :limit");
     row = prepare(store, &sql, query, fault);
     while (row && !stopped && (code = sqlite3_step(row)) == SQLITE_ROW) {
-        const char *value = (const char *)sqlite3_column_text(row, 0);
-        struct dead_letter_group group = {.value = value ? value : "",
+        struct dead_letter_group group = {.value = value_of(row),
+                                          .value_size = (size_t)sqlite3_column_bytes(row, 0),
                                           .count = (uint64_t)sqlite3_column_int64(row, 1),
                                           .first_wall_us = sqlite3_column_int64(row, 2),
                                           .last_wall_us = sqlite3_column_int64(row, 3),
@@ -160,8 +168,8 @@ int dead_letter_sqlite_group(struct dead_letter_store *base, const struct dead_l
 
 int dead_letter_sqlite_trend(struct dead_letter_store *base, const struct dead_letter_query *query,
                              const char *field, int64_t step_us,
-                             int (*each)(void *argument, const char *value, uint64_t step,
-                                         uint64_t count),
+                             int (*each)(void *argument, const char *value, size_t value_size,
+                                         uint64_t step, uint64_t count),
                              void *argument, struct fault *fault)
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
@@ -185,9 +193,10 @@ int dead_letter_sqlite_trend(struct dead_letter_store *base, const struct dead_l
     if (row)
         bind_number(row, ":step", hours ? step_us / DEAD_LETTER_HOUR : step_us);
     while (row && !stopped && (code = sqlite3_step(row)) == SQLITE_ROW) {
-        const char *value = (const char *)sqlite3_column_text(row, 0);
+        const char *value = value_of(row);
 
-        stopped = each(argument, value ? value : "", (uint64_t)sqlite3_column_int64(row, 1),
+        stopped = each(argument, value, (size_t)sqlite3_column_bytes(row, 0),
+                       (uint64_t)sqlite3_column_int64(row, 1),
                        (uint64_t)sqlite3_column_int64(row, 2)) != 0;
     }
     if (row && !stopped && code != SQLITE_DONE)

@@ -178,7 +178,7 @@ static int join(void *argument, const struct dead_letter_group *group)
 
     assert_true(group->first_wall_us <= group->last_wall_us);
     assert_int_equal(strlen(group->example_id), 26);
-    sprintf(text + strlen(text), "%s%s:%llu", *text ? " " : "", group->value,
+    sprintf(text + strlen(text), "%s%s:%llu", *text ? " " : "", group->value ? group->value : "-",
             (unsigned long long)group->count);
     return 0;
 }

@@ -1,0 +1,57 @@
+"""`sluice dlq` as a person uses it at night: what is typed, wrongly too, and what is answered. No broker."""
+
+import base64
+import json
+
+import pytest
+
+from lib.sluice import PROGRAM, quick_rules, run_cli
+from lib.terminal import on_terminal
+
+
+def letter(n, **changes):
+    return {"mapping": "orders", "connector": "kafka", "source": "orders", "lane": f"orders/{n % 3}",
+            "partition": n % 3, "position": n, "token": f"o-{n}", "class": "attempts", "status": 500,
+            "reason": f"the function answered 500: no VAT rate for CH (order o-{n})", "attempt_count": 3,
+            "died": f"2026-11-01T00:{n // 60:02}:{n % 60:02}.000000Z",
+            "payload": json.dumps({"id": f"o-{n}", "quantity": "two"}), **changes}
+
+
+@pytest.fixture
+def store(directory):
+    """Makes a store of these letters, and returns what runs `sluice dlq` on it."""
+    def make(*letters):
+        path = directory / "letters.jsonl"
+        path.write_text("".join(json.dumps(one) + "\n" for one in letters))
+
+        def dlq(*arguments, **options):
+            return run_cli("dlq", *arguments, "--state", directory / "state", **options)
+
+        def lines(*arguments):
+            done = dlq(*arguments, "--json")
+            assert done.returncode == 0, done.stderr
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        dlq.lines = lines
+        dlq.command = lambda *arguments: [PROGRAM, "dlq", *arguments, "--state", directory / "state"]
+        done = dlq("import", path)
+        assert done.returncode == 0, done.stderr
+        return dlq
+    return make
+
+
+# ---- what is found ----
+
+def test_keys_that_are_no_text_are_told_apart(store):
+    binary = [b"\0\xffa\x1b[2J", b"\0\xffb", b"\0\xffb", b"hex:61"]
+    dlq = store(letter(0), letter(1, key="c-1"), letter(2, key="(no key)"),
+                *(letter(10 + n, key={"base64": base64.b64encode(key).decode()})
+                  for n, key in enumerate(binary)))
+    groups = {json.dumps(one["key"]): one["count"] for one in dlq.lines("stats", "--by", "key")}
+    assert groups == {"null": 1, '"c-1"': 1, '"(no key)"': 1, '"hex:61"': 1,
+                      '{"base64": "AP9hG1sySg=="}': 1, '{"base64": "AP9i"}': 2}
+    shown = dlq("stats", "--by", "key").stdout
+    assert "hex:00ff611b5b324a\n" in shown and "hex:00ff62\n" in shown
+    assert "hex:6865783a3631\n" in shown  # as --key takes it
+    assert len(dlq.lines("ls", "--key", "hex:00FF62")) == 2
+    assert len(dlq.lines("ls", "--key", "hex:6865783a3631")) == 1
