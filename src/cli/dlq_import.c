@@ -45,7 +45,7 @@ struct import {
     struct dead_letter letters[CHUNK];
     size_t count, bytes;
     uint64_t total;
-    struct dead_letter_store *store;
+    struct dead_letter_store *store; /* NULL: lines are only checked */
     struct dead_letter_act act;
 };
 
@@ -62,16 +62,25 @@ static FILE *open_twice(const char *path)
     if (fstat(fileno(from), &status) == 0 && S_ISREG(status.st_mode) && from != stdin)
         return from;
     copy = tmpfile();
+    errno = 0;
     while (copy && (size = fread(block, 1, sizeof block, from)) > 0)
-        if (fwrite(block, 1, size, copy) != size) {
-            fclose(copy);
-            copy = NULL;
-        }
+        if (fwrite(block, 1, size, copy) != size)
+            break;
+    if (copy && (ferror(from) || ferror(copy) || fflush(copy) != 0)) {
+        fclose(copy);
+        copy = NULL;
+    }
     if (from != stdin)
         fclose(from);
     if (copy)
         rewind(copy);
     return copy;
+}
+
+static int unreadable(const struct import *import)
+{
+    fprintf(stderr, "sluice dlq import: %s: %s\n", import->path, strerror(errno));
+    return EX_NOINPUT;
 }
 
 static int flush(struct import *import, struct fault *fault)
@@ -121,20 +130,39 @@ static int read_lines(struct import *import)
         if ((import->count == CHUNK || import->bytes >= CHUNK_BYTES) && flush(import, &fault) != 0)
             return dlq_failed(&fault);
     }
+    if (ferror(import->file))
+        return unreadable(import);
     return flush(import, &fault) != 0 ? dlq_failed(&fault) : EX_OK;
+}
+
+static void tell(const struct import *import, bool complete)
+{
+    char number[DLQ_TIME];
+
+    dlq_number(import->act.count, number);
+    if (import->json)
+        dlq_json_print(json_pack("{s:s, s:I, s:I}", "action", "import", "read",
+                                 (json_int_t)import->total, "imported",
+                                 (json_int_t)import->act.count));
+    else if (complete)
+        printf("%s dead letter%s imported, %llu were there already.\n", number,
+               import->act.count == 1 ? "" : "s",
+               (unsigned long long)(import->total - import->act.count));
+    else
+        fprintf(stderr, "%s dead letter%s imported before that; the same command goes on.\n", number,
+                import->act.count == 1 ? "" : "s");
 }
 
 static int run(struct import *import, const char *directory)
 {
-    char number[DLQ_TIME];
     struct fault fault;
     int code;
 
     import->file = open_twice(import->path);
-    if (!import->file) {
-        fprintf(stderr, "sluice dlq import: %s: %s\n", import->path, strerror(errno));
-        return EX_NOINPUT;
-    }
+    if (strcmp(import->path, "-") == 0)
+        import->path = "standard input";
+    if (!import->file)
+        return unreadable(import);
     code = read_lines(import);
     if (code == EX_OK && !import->total) {
         fprintf(stderr, "sluice dlq import: %s: there are no letters in it\n", import->path);
@@ -147,14 +175,7 @@ static int run(struct import *import, const char *directory)
         return dlq_failed(&fault);
     code = read_lines(import);
     import->store->ops->close(import->store);
-    if (import->json)
-        dlq_json_print(json_pack("{s:s, s:I, s:I}", "action", "import", "read",
-                                 (json_int_t)import->total, "imported",
-                                 (json_int_t)import->act.count));
-    else
-        printf("%s dead letter%s imported, %llu were there already.\n",
-               dlq_number(import->act.count, number), import->act.count == 1 ? "" : "s",
-               (unsigned long long)(import->total - import->act.count));
+    tell(import, code == EX_OK);
     return code;
 }
 

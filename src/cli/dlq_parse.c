@@ -14,6 +14,7 @@
 #include "base/units.h"
 
 #define HEADERS_MOST     10000
+#define FOUND_SHOWN      60 /* characters of what is wrong */
 #define DURATION_MOST_MS 1e12
 
 static void *own(struct dlq_parsed *parsed, void *memory)
@@ -23,9 +24,23 @@ static void *own(struct dlq_parsed *parsed, void *memory)
     return parsed->owned[parsed->owned_count++] = memory;
 }
 
-static int wrong(struct fault *fault, const char *name, const char *expected)
+/* `found`: NULL: nothing. */
+static int wrong(struct fault *fault, const json_t *found, const char *name, const char *expected)
 {
-    return fault_set(fault, "\"%s\" is missing or not %s", name, expected);
+    char *text = NULL;
+
+    if (found && !json_is_null(found))
+        text = json_dumps(found, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    for (char *at = text; at && *at; at++)
+        if (*at == 0x7f)
+            *at = '?';
+    if (text)
+        fault_set(fault, "\"%s\" is %.*s%s, expected %s", name, FOUND_SHOWN, text,
+                  strlen(text) > FOUND_SHOWN ? "..." : "", expected);
+    else
+        fault_set(fault, "\"%s\" is missing, expected %s", name, expected);
+    free(text);
+    return -1;
 }
 
 /* ---- members ---- */
@@ -40,7 +55,7 @@ static int read_text(const json_t *object, const char *name, bool needed, const 
         return 0;
     }
     *ret = "";
-    return needed || (value && !json_is_null(value)) ? wrong(fault, name, "text") : 0;
+    return needed || (value && !json_is_null(value)) ? wrong(fault, value, name, "text") : 0;
 }
 
 static int read_number(const json_t *object, const char *name, int64_t most, int64_t *ret,
@@ -53,7 +68,7 @@ static int read_number(const json_t *object, const char *name, int64_t most, int
         return 0;
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         json_integer_value(value) > most)
-        return wrong(fault, name, "a whole number in range");
+        return wrong(fault, value, name, "a whole number in range");
     *ret = json_integer_value(value);
     return 0;
 }
@@ -62,13 +77,14 @@ static int read_number(const json_t *object, const char *name, int64_t most, int
 static int read_time(const json_t *object, const char *name, bool needed, int64_t *ret_wall_us,
                      struct fault *fault)
 {
-    const char *text = json_string_value(json_object_get(object, name)), *end;
+    const json_t *value = json_object_get(object, name);
+    const char *text = json_string_value(value), *end;
     struct tm parts = {0};
     int64_t wall_us = 0;
 
     *ret_wall_us = 0;
     if (!text)
-        return needed ? wrong(fault, name, "a time") : 0;
+        return needed ? wrong(fault, value, name, "a time") : 0;
     end = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
     if (end && *end == '.' && strspn(end + 1, "0123456789") == 6) {
         wall_us = strtol(end + 1, NULL, 10);
@@ -80,7 +96,7 @@ static int read_time(const json_t *object, const char *name, bool needed, int64_
     else
         wall_us = 0;
     if (wall_us <= 0)
-        return wrong(fault, name, "a time such as 2026-11-23T14:05:02.123456Z");
+        return wrong(fault, value, name, "a time such as 2026-11-23T14:05:02.123456Z");
     *ret_wall_us = wall_us;
     return 0;
 }
@@ -109,7 +125,7 @@ static int read_bytes(struct dlq_parsed *parsed, const json_t *value, const char
             return 0;
         }
     }
-    return wrong(fault, name, "text, {\"base64\": ...} or null");
+    return wrong(fault, value, name, "text, {\"base64\": ...} or null");
 }
 
 static int read_member(struct dlq_parsed *parsed, const char *name, struct sluice_bytes *ret,
@@ -130,22 +146,24 @@ static int read_position(const json_t *object, uint64_t *ret, struct fault *faul
         return 0;
     }
     if (!json_is_string(value) || !*json_string_value(value))
-        return wrong(fault, "position", "a whole number");
+        return wrong(fault, value, "position", "a whole number");
     *ret = strtoull(json_string_value(value), &end, 10);
-    return *end ? wrong(fault, "position", "a whole number") : 0;
+    return *end ? wrong(fault, value, "position", "a whole number") : 0;
 }
 
 static int read_class(const json_t *object, enum dead_letter_class *ret, struct fault *fault)
 {
-    const char *name = json_string_value(json_object_get(object, "class"));
+    const json_t *value = json_object_get(object, "class");
+    const char *name = json_string_value(value);
 
     for (int class = DEAD_ATTEMPTS; name && class <= DEAD_LETTER_CLASS_LAST; class ++)
         if (strcmp(dead_letter_class_name(class), name) == 0) {
             *ret = class;
             return 0;
         }
-    return wrong(fault, "class", "attempts, poison, named, patience, age, too_large, "
-                                 "token_missing, token_conflict, filtered, foreign or buried");
+    return wrong(fault, value, "class",
+                 "attempts, poison, named, patience, age, too_large, token_missing, token_conflict, "
+                 "filtered, foreign or buried");
 }
 
 static int read_attempts(struct dlq_parsed *parsed, struct fault *fault)
@@ -154,7 +172,7 @@ static int read_attempts(struct dlq_parsed *parsed, struct fault *fault)
     size_t count = json_array_size(array);
 
     if (array && !json_is_array(array))
-        return wrong(fault, "attempts", "a list");
+        return wrong(fault, array, "attempts", "a list");
     for (size_t i = count > DEAD_LETTER_ATTEMPTS ? count - DEAD_LETTER_ATTEMPTS : 0; i < count;
          i++) {
         const json_t *one = json_array_get(array, i);
@@ -189,7 +207,7 @@ static int read_headers(struct dlq_parsed *parsed, struct fault *fault)
     struct sluice_header *headers;
 
     if ((array && !json_is_array(array)) || count > HEADERS_MOST)
-        return wrong(fault, "headers", "a list of at most 10000");
+        return wrong(fault, array, "headers", "a list of at most 10000");
     headers = own(parsed, memory_zero(count + 1, sizeof *headers));
     for (size_t i = 0; i < count; i++) {
         const json_t *one = json_array_get(array, i);
@@ -254,7 +272,7 @@ static int read_texts(struct dlq_parsed *parsed, struct fault *fault)
         return -1;
     if (*id && (strlen(id) != sizeof letter->id - 1 ||
                 strspn(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != strlen(id) || *id > '7'))
-        return wrong(fault, "id", "26 letters and digits, as `export` writes them");
+        return wrong(fault, json_object_get(object, "id"), "id", "26 letters and digits, as `export` writes them");
     memcpy(letter->id, id, strlen(id));
     letter->token = token.data ? token.data : "";
     letter->token_size = token.size;
@@ -273,7 +291,7 @@ static int read_timestamp_kind(const json_t *object, uint32_t *ret, struct fault
     else if (kind && strcmp(kind, "appended") == 0)
         *ret = SLUICE_TIMESTAMP_APPENDED;
     else
-        return wrong(fault, "timestamp_kind", "created, appended or null");
+        return wrong(fault, value, "timestamp_kind", "created, appended or null");
     return 0;
 }
 

@@ -219,6 +219,10 @@ int dead_letter_sqlite_fault(struct dead_letter_sqlite *store, const char *what,
         return fault_set(fault, "%s: %s: no space left; free some, writing goes on by itself",
                          store->path, what);
     case SQLITE_CORRUPT:
+        return fault_set(fault,
+                         "%s: %s: the file is damaged (%s); save what can be read with `sluice dlq "
+                         "export`, move the file away, and import it again",
+                         store->path, what, text);
     case SQLITE_NOTADB:
         return fault_set(fault,
                          "%s: %s: the file is damaged or not a dead-letter store (%s); save what "

@@ -466,10 +466,15 @@ int64_t dead_letter_sqlite_import(struct dead_letter_store *base, struct dead_le
                                   size_t count, struct dead_letter_act *act, struct fault *fault)
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    const struct dead_letter_act before = act ? *act : (struct dead_letter_act){0};
     int64_t added;
 
     if (dead_letter_sqlite_begin(store, fault) != 0)
         return -1;
     added = import_all(store, letters, count, act);
-    return dead_letter_sqlite_end(store, added >= 0, "cannot import", fault) == 0 ? added : -1;
+    if (dead_letter_sqlite_end(store, added >= 0, "cannot import", fault) == 0)
+        return added;
+    if (act)
+        *act = before;
+    return -1;
 }

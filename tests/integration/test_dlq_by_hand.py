@@ -55,3 +55,28 @@ def test_keys_that_are_no_text_are_told_apart(store):
     assert "hex:6865783a3631\n" in shown  # as --key takes it
     assert len(dlq.lines("ls", "--key", "hex:00FF62")) == 2
     assert len(dlq.lines("ls", "--key", "hex:6865783a3631")) == 1
+
+
+# ---- import and export ----
+
+@pytest.mark.parametrize("changes, words", [
+    ({"class": "poisoned"}, 'line 2: "class" is "poisoned", expected attempts, poison, '),
+    ({"died": "yesterday"}, 'line 2: "died" is "yesterday", expected a time such as '),
+    ({"mapping": None}, 'line 2: "mapping" is missing, expected text'),
+    ({"position": -1}, 'line 2: "position" is -1, expected a whole number'),
+    ({"payload": {"base64": "!"}}, 'line 2: "payload" is {"base64":"!"}, expected text, '),
+    ({"reason": ["\x1b[2J" * 100]}, 'line 2: "reason" is ["\\u001B[2J\\u001B[2J'),
+])
+def test_a_broken_line_tells_what_was_found(store, directory, changes, words):
+    dlq = store(letter(0))
+    lines = json.dumps(letter(1)) + "\n" + json.dumps(letter(2, **changes)) + "\n"
+    done = dlq("import", "/dev/stdin", input=lines)
+    assert done.returncode == 65 and words in done.stderr, done.stderr
+    assert len(done.stderr) < 400 and "nothing was imported" in done.stderr
+    assert dlq("import", "-", input=lines).stderr.startswith(
+        "sluice dlq import: standard input, line 2: ")
+
+
+def test_a_file_that_cannot_be_read_is_not_an_empty_one(store, directory):
+    done = store(letter(0))("import", directory)
+    assert done.returncode == 66 and f"{directory}: Is a directory" in done.stderr

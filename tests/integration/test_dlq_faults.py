@@ -86,6 +86,20 @@ def test_the_disk_is_full_while_replaying(function, sluice, imported):
         assert len(tokens) == 300 and all(len(found) == 1 for found in tokens.values())
 
 
+def test_the_disk_is_full_while_importing(sluice, directory):
+    """It tells how many are there, and goes on from there with room again."""
+    path = directory / "letters.jsonl"
+    path.write_text("".join(json.dumps(letter(n, payload="x" * 8000)) + "\n" for n in range(600)))
+    with small_disk(sluice.state, "3m"):
+        done = run_cli("dlq", "import", path, "--state", sluice.state)
+        assert done.returncode == 74 and "no space left" in done.stderr
+        there = len(sluice.dead())
+        assert f"{there} dead letters imported before that" in done.stderr and done.stdout == ""
+        done = run_cli("dlq", "import", path, "--state", sluice.state, "--json")
+        assert done.returncode == 74
+        assert json.loads(done.stdout) == {"action": "import", "read": 600, "imported": 0}
+
+
 def test_a_damaged_file(sluice, imported, directory):
     """What can be read is listed and exported, what not is told, and the rest goes into a new file."""
     imported(*(letter(n, payload="x" * 3000) for n in range(600)))
@@ -94,6 +108,10 @@ def test_a_damaged_file(sluice, imported, directory):
         assert file.seek(0, os.SEEK_END) > 2 * MIB
         file.seek(MIB // 4096 * 4096)
         file.write(b"\xa5" * 20 * 4096)
+    for command in ([], ["stats"]):
+        done = run_cli("dlq", *command, "--state", sluice.state)
+        assert done.returncode == 74 or command == []
+        assert done.returncode == 0 or "`sluice dlq export`" in done.stderr
     done = run_cli("dlq", "export", "--state", sluice.state)
     assert done.returncode == 74
     assert "the file is damaged" in done.stderr and "cannot be read; what can be was" in done.stderr

@@ -566,7 +566,7 @@ static void exports_and_imports_all_of_it(void **state)
     fclose(file);
     snprintf(words, sizeof words, "import %s/letters", first);
     assert_int_equal(run(fixture, words), EX_DATAERR);
-    has(fixture->errors, "line 6: \"lane\" is missing or not text; nothing was imported");
+    has(fixture->errors, "line 6: \"lane\" is missing, expected text; nothing was imported");
     assert_int_equal(run(fixture, "ls --json"), EX_OK);
     assert_string_equal(fixture->output, "");
     strcpy(fixture->directory, first);

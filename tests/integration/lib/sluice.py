@@ -45,8 +45,8 @@ def quick_rules(function):
 def run_cli(*arguments, timeout=30, **options):
     """Runs `sluice ARGUMENTS` to its end; returns a CompletedProcess with text output."""
     return subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          timeout=timeout * PATIENCE, **options)
+                          stderr=subprocess.PIPE, text=True,
+                          timeout=timeout * PATIENCE, **({"stdin": subprocess.DEVNULL, **options} if "input" not in options else options))
 
 
 class _UnixConnection(http.client.HTTPConnection):
