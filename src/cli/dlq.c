@@ -126,27 +126,50 @@ int dlq_none(bool json)
     return DLQ_EXIT_NONE;
 }
 
-int dlq_confirm(const char *command, bool yes, const char *format, ...)
+int dlq_can_ask(const char *command, bool yes)
+{
+    if (yes || (isatty(STDIN_FILENO) && isatty(STDERR_FILENO)))
+        return EX_OK;
+    fprintf(stderr, "sluice %s: there is no terminal to ask on; --yes goes on without asking\n",
+            command);
+    return EX_USAGE;
+}
+
+static bool ask(const char *format, va_list list)
 {
     char answer[16] = "";
+
+    fflush(stdout);
+    vfprintf(stderr, format, list);
+    fputs(" [y/N] ", stderr);
+    return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+bool dlq_ask(const char *format, ...)
+{
+    va_list list;
+    bool yes;
+
+    va_start(list, format);
+    yes = ask(format, list);
+    va_end(list);
+    return yes;
+}
+
+int dlq_confirm(const char *command, bool yes, const char *format, ...)
+{
+    int code = dlq_can_ask(command, yes);
     va_list list;
 
-    if (yes)
-        return EX_OK;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-        fprintf(stderr, "sluice %s: there is no terminal to ask on; --yes goes on without asking\n",
-                command);
-        return EX_USAGE;
-    }
-    fflush(stdout);
+    if (yes || code != EX_OK)
+        return code;
     va_start(list, format);
-    vfprintf(stderr, format, list);
+    if (!ask(format, list)) {
+        fputs("Nothing was done.\n", stderr);
+        code = EX_TEMPFAIL;
+    }
     va_end(list);
-    fputs(" [y/N] ", stderr);
-    if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
-        return EX_OK;
-    fputs("Nothing was done.\n", stderr);
-    return EX_TEMPFAIL;
+    return code;
 }
 
 void dlq_who(struct dead_letter_act *act)

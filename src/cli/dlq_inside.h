@@ -36,6 +36,12 @@ enum { DLQ_EXIT_NONE = 1, DLQ_EXIT_SOME = 2 };
 /* Says that nothing matches. Returns DLQ_EXIT_NONE. */
 int dlq_none(bool json);
 
+/* Whether there is a terminal to ask on, or `yes` was given: EX_OK, else says so and EX_USAGE. */
+int dlq_can_ask(const char *command, bool yes);
+
+/* Asks on the terminal, on stderr, where there is one. */
+bool dlq_ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Asks on the terminal, on stderr. Where there is none, `yes` must have been given: says so. EX_OK to
  * go on; else what to return. */
 int dlq_confirm(const char *command, bool yes, const char *format, ...)

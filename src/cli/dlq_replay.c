@@ -296,14 +296,19 @@ static int run_one(struct command *command, uint64_t total, struct replay_status
     command->order = whole;
     if (code != EX_OK || command->view.end || total < 2)
         return code;
-    command->detach = detach;
     dlq_replay_first(&command->view, id, ret_status);
-    code = dlq_confirm(usage.command, command->yes, "Replay the other %s?",
-                       dlq_number(total - 1, number));
-    if (code != EX_OK)
-        return code;
-    command->view.before = *ret_status;
     command->view.total = total;
+    if (command->yes && ret_status->died) {
+        command->view.end = "failures";
+        snprintf(command->view.why, sizeof command->view.why, "the first died again");
+        return code;
+    }
+    if (!command->yes && !dlq_ask("Replay the other %s?", dlq_number(total - 1, number))) {
+        command->view.end = "interrupted";
+        return code;
+    }
+    command->detach = detach;
+    command->view.before = *ret_status;
     /* One that died again is chosen again, and left out. */
     if (command->order.query.limit && !ret_status->died)
         command->order.query.limit--;
@@ -396,7 +401,9 @@ static int run(struct command *command)
     code = dlq_replay_way_open(&command->way, command->configuration);
     if (code == EX_OK)
         code = check_way(command);
-    if (code == EX_OK && !command->one_first)
+    if (code == EX_OK && command->one_first)
+        code = dlq_can_ask(usage.command, command->yes);
+    else if (code == EX_OK)
         code = dlq_confirm(usage.command, command->yes,
                            command->order.to_source ? "Publish %s dead letter%s back to the source?"
                                                     : "Replay %s dead letter%s?",

@@ -51,7 +51,7 @@ void dlq_replay_progress(struct dlq_replay_view *view, const struct replay_statu
     view->shown_us = now;
     fprintf(stderr, "%s%s of %s %s, %s %s%s", terminal ? "\r\033[K" : "",
             dlq_number(finished(&all), done), dlq_number(view->total, total),
-            view->to_source ? "published" : "replayed", dlq_number(all.died, died),
+            view->to_source ? "published" : "tried", dlq_number(all.died, died),
             view->to_source ? "refused" : "died again", status->down ? "; waiting: " : "");
     if (status->down)
         print_plain(status->text);
@@ -105,7 +105,7 @@ static void tell_people(const struct dlq_replay_view *view, const struct replay_
     puts(".");
     fflush(stdout);
     if (view->end && strcmp(view->end, "failures") == 0)
-        fputs("Stopped, as too many died again.\n", stderr);
+        fprintf(stderr, "Stopped, as %s.\n", view->why[0] ? view->why : "too many died again");
     else if (view->end && strcmp(view->end, "interrupted") == 0)
         fputs("Interrupted; the same command goes on with what is left.\n", stderr);
     else if (view->end && strcmp(view->end, "stopped_there") == 0)

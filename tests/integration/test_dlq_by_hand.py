@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from lib.function import poison
+from lib.machine import BUILD
 from lib.sluice import PROGRAM, quick_rules, run_cli
 from lib.terminal import on_terminal
 
@@ -80,3 +82,54 @@ def test_a_broken_line_tells_what_was_found(store, directory, changes, words):
 def test_a_file_that_cannot_be_read_is_not_an_empty_one(store, directory):
     done = store(letter(0))("import", directory)
     assert done.returncode == 66 and f"{directory}: Is a directory" in done.stderr
+
+
+# ---- replay ----
+
+@pytest.fixture
+def replay(store, directory, function):
+    """Makes letters whose mapping invokes `function`, and returns what runs `sluice dlq replay` with it."""
+    def make(*letters):
+        config = directory / "config/mappings.d"
+        config.mkdir(parents=True)
+        (config / "orders.yaml").write_text(json.dumps({
+            **quick_rules(function), "source": {"kafka": {"brokers": "127.0.0.1:1", "topic": "orders",
+                                                          "group": "g"}},
+            "idempotency": {"token": "/id"}}))
+        (config.parent / "sluice.yaml").write_text(json.dumps(
+            {"connector_directory": str(BUILD / "connectors")}))
+        dlq = store(*letters)
+        options = ("--config", config.parent)
+
+        def run(*arguments):
+            return dlq("replay", *arguments, *options)
+        run.command = lambda *arguments: dlq.command("replay", *arguments, *options)
+        run.dlq = dlq
+        return run
+    return make
+
+
+def test_one_first_and_then_no(replay, function):
+    run = replay(*(letter(n) for n in range(5)))
+    code, seen = on_terminal(run.command("--all", "--one-first"), (r"other 4\? \[y/N\] ", "n\n"))
+    assert code == 75 and "is done." in seen and "\n1 replayed, 4 left.\n" in seen
+    assert "Nothing was done" not in seen
+    code, seen = on_terminal(run.command("--all", "--one-first", "--json"), (r"other 3\? \[y/N\] ", "n\n"))
+    told = json.loads(next(line for line in seen.splitlines() if line.startswith("{")))
+    assert code == 75 and (told["done"], told["left"], told["stopped"]) == (1, 3, "interrupted")
+
+
+def test_one_first_sends_none_where_nobody_can_be_asked(replay, function):
+    run = replay(*(letter(n) for n in range(5)))
+    done = run("--all", "--one-first")
+    assert done.returncode == 64 and "--yes" in done.stderr and not function.invocations
+
+
+def test_one_first_without_asking_stops_where_the_first_fails(replay, function):
+    function.behave = poison(["o-0"])
+    run = replay(*(letter(n) for n in range(5)))
+    done = run("--all", "--one-first", "--yes")
+    assert done.returncode == 2 and "0 replayed, 1 died again" in done.stdout and "4 left" in done.stdout
+    assert "Stopped, as the first died again." in done.stderr and list(function.seen) == ["o-0"]
+    told = json.loads(run("--all", "--one-first", "--yes", "--json").stdout)
+    assert (told["died"], told["left"], told["stopped"]) == (1, 4, "failures")

@@ -278,15 +278,17 @@ def test_dry_run_rate_and_one_first(letters, function):
     assert "with the tokens they had" in done.stdout and not function.invocations
     assert run_cli(*command(sluice, "replay", "--mapping", "m")).returncode == 64  # nobody to ask
     function.behave = poison(["m-0"], 422)
-    begin = time.monotonic()
     result = replay(sluice, "--all", "--limit", "11", "--rate", "10", "--one-first", code=2)
+    assert (result["done"], result["died"], result["left"]) == (0, 1, 10)
+    begin = time.monotonic()
+    result = replay(sluice, "--all", "--limit", "11", "--rate", "10", code=2)
     assert (result["done"], result["died"]) == (10, 1)
     assert time.monotonic() - begin > 0.8
     assert len(sluice.dead()) == 20
     first = sluice.dead()[-1]["id"]
     assert replay(sluice, first, code=2)["died"] == 1
     assert replay(sluice, "--token", "t/0/0", code=2)["died"] == 1
-    assert sluice.dead()[-1]["replay_count"] == 3
+    assert sluice.dead()[-1]["replay_count"] == 4
 
 
 def test_killed_in_the_middle_and_begun_again(letters, function):
