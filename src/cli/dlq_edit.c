@@ -209,7 +209,11 @@ static int set_all(struct edit *edit, const char *directory)
     code = dlq_choice_each(&edit->choice, edit->store, usage.command, 1, set_one, edit);
     if (edit->broken)
         code = dlq_failed(&edit->fault);
-    return code == EX_OK ? tell(edit) : code;
+    if (code == EX_OK)
+        return tell(edit);
+    if (edit->broken)
+        tell(edit);
+    return code;
 }
 
 /* ---- the editor ---- */
@@ -240,9 +244,15 @@ static int edit_one(struct edit *edit, struct one *one, const char *directory)
     code = dlq_edit_text(before, &after);
     if (code == EX_OK && after.size == before.size &&
         memcmp(after.data ? after.data : "", before.data, before.size) == 0) {
-        puts("Nothing was changed.");
+        edit->same = 1;
+        if (edit->choice.json)
+            tell(edit);
+        else
+            puts("Nothing was changed.");
     } else if (code == EX_OK) {
-        dlq_edit_diff(before, (struct sluice_bytes){after.data ? after.data : "", after.size});
+        if (!edit->choice.json)
+            dlq_edit_diff(before, (struct sluice_bytes){after.data ? after.data : "", after.size});
+        edit->changed = edit->dry_run;
         if (!edit->dry_run)
             code = dlq_confirm(usage.command, edit->yes, "Save dead letter %s?", one->letter.id);
         if (code == EX_OK && !edit->dry_run) {

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 
 import pytest
 
@@ -133,3 +134,21 @@ def test_one_first_without_asking_stops_where_the_first_fails(replay, function):
     assert "Stopped, as the first died again." in done.stderr and list(function.seen) == ["o-0"]
     told = json.loads(run("--all", "--one-first", "--yes", "--json").stdout)
     assert (told["died"], told["left"], told["stopped"]) == (1, 4, "failures")
+
+
+# ---- edit ----
+
+def test_one_edited_in_an_editor_for_scripts_and_tried(store, directory):
+    dlq = store(letter(0), letter(1))
+    (directory / "editor").write_text("#!/bin/sh\nsed -i 's/\"two\"/2/' \"$1\"\n")
+    (directory / "editor").chmod(0o755)
+    environment = {**os.environ, "EDITOR": str(directory / "editor")}
+    one = dlq.lines("ls")[0]["id"]
+    done = dlq("edit", one, "--dry-run", env=environment)
+    assert done.returncode == 0 and "1 dead letter would be edited." in done.stdout
+    for changed, options in ((1, ["--dry-run"]), (1, ["--yes"]), (0, ["--yes"])):
+        done = dlq("edit", one, "--json", *options, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"action": "edit", "edited": changed, "unchanged": 1 - changed,
+                                           "failed": 0, "dry_run": "--dry-run" in options}
+    assert json.loads(dlq.lines("show", one)[0]["payload"])["quantity"] == 2
