@@ -121,7 +121,7 @@ static int choose_time(const struct arguments *arguments, int64_t *ret_wall_us)
 {
     if (dlq_parse_time(arguments->value, clock_wall(), ret_wall_us) != 0)
         return arguments_refuse(arguments,
-                                "\"%s\" is no time; one is 2h (ago), 2026-11-23 or "
+                                "\"%s\" is no time; one is 2h (ago), 14:00, 2026-11-23 or "
                                 "\"2026-11-23 14:00\", with Z for UTC",
                                 arguments->value);
     return EX_OK;
@@ -182,10 +182,39 @@ static bool chooses(int option)
     return option < DLQ_SORT;
 }
 
+/* A filter given again would silently replace the first one: what is discarded would be more than meant. */
+static int check_once(struct dlq_choice *choice, const struct arguments *arguments, int option)
+{
+    const unsigned either = 1u << DLQ_REPLAYED | 1u << DLQ_NEVER_REPLAYED;
+    bool again = (choice->given & 1u << option) != 0;
+
+    choice->given |= 1u << option;
+    if ((choice->given & either) == either)
+        return arguments_refuse(arguments, "either --replayed or --never-replayed, not both");
+    if (again && option != DLQ_REPLAYED && option != DLQ_NEVER_REPLAYED)
+        return arguments_refuse(arguments, "--%s twice; %s", arguments->usage->options[option].name,
+                                option == DLQ_SINCE || option == DLQ_UNTIL || option == DLQ_WHERE
+                                    ? "give it once"
+                                    : "a letter has one: give the command for each");
+    return EX_OK;
+}
+
+static int check_range(const struct arguments *arguments, const struct dead_letter_query *query)
+{
+    if (query->since_wall_us && query->until_wall_us &&
+        query->since_wall_us >= query->until_wall_us)
+        return arguments_refuse(arguments, "--since is not before --until: no time is left between "
+                                           "them");
+    return EX_OK;
+}
+
 int dlq_choice_option(struct dlq_choice *choice, const struct arguments *arguments, int option)
 {
     struct dead_letter_query *query = &choice->query;
+    int code = chooses(option) ? check_once(choice, arguments, option) : EX_OK;
 
+    if (code != EX_OK)
+        return code;
     choice->filtered |= chooses(option);
     switch (option) {
     case DLQ_MAPPING:
@@ -205,9 +234,11 @@ int dlq_choice_option(struct dlq_choice *choice, const struct arguments *argumen
         query->token = arguments->value;
         return EX_OK;
     case DLQ_SINCE:
-        return choose_time(arguments, &query->since_wall_us);
+        code = choose_time(arguments, &query->since_wall_us);
+        return code == EX_OK ? check_range(arguments, query) : code;
     case DLQ_UNTIL:
-        return choose_time(arguments, &query->until_wall_us);
+        code = choose_time(arguments, &query->until_wall_us);
+        return code == EX_OK ? check_range(arguments, query) : code;
     case DLQ_ATTEMPTS:
         return choose_attempts(arguments, query);
     case DLQ_REPLAYED:

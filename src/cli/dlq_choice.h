@@ -54,6 +54,7 @@ struct dlq_choice {
     const char *state;
     bool json;
     bool filtered;     /* by anything but --limit and --sort */
+    unsigned given;    /* a bit for each filter that was */
     char *key;         /* decoded */
     char *where;       /* as JSON */
     char *const *ids;  /* operands */

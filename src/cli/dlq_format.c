@@ -248,6 +248,56 @@ const char *dlq_timestamp(int64_t wall_us, char ret[DLQ_TIME])
     return ret;
 }
 
+/* `.25` and more digits, of which six count. NULL: there are none. */
+static const char *parse_fraction(const char *text, int64_t *ret_us)
+{
+    int64_t unit = CLOCK_SECOND;
+    const char *at = text + 1;
+
+    for (; *at >= '0' && *at <= '9'; at++)
+        *ret_us += (*at - '0') * (unit /= 10);
+    return at > text + 1 ? at : NULL;
+}
+
+/* What follows a time: nothing (local), Z, or an offset such as +02:00. -1: anything else. */
+static int parse_zone(const char *text, bool *ret_utc, int64_t *ret_offset_us)
+{
+    int hours, minutes, size = 0;
+
+    *ret_utc = *text != '\0';
+    *ret_offset_us = 0;
+    if (!*text || strcmp(text, "Z") == 0)
+        return 0;
+    if ((*text != '+' && *text != '-') || strspn(text + 1, "0123456789:") != strlen(text + 1) ||
+        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &size) != 2 || size != 5 || text[6])
+        return -1;
+    *ret_offset_us = (hours * 60 + minutes) * CLOCK_MINUTE * (*text == '-' ? -1 : 1);
+    return 0;
+}
+
+/* `14:00`: when it was that last. */
+static int parse_time_of_day(const char *text, int64_t now_us, int64_t *ret_wall_us)
+{
+    time_t now = (time_t)(now_us / CLOCK_SECOND), seconds;
+    struct tm parts;
+    const char *end;
+
+    localtime_r(&now, &parts);
+    parts.tm_sec = 0;
+    end = strptime(text, "%H:%M", &parts);
+    if (!end || *end)
+        return -1;
+    parts.tm_isdst = -1;
+    seconds = mktime(&parts);
+    if (seconds > now) {
+        parts.tm_mday--;
+        parts.tm_isdst = -1;
+        seconds = mktime(&parts);
+    }
+    *ret_wall_us = (int64_t)seconds * CLOCK_SECOND;
+    return 0;
+}
+
 int dlq_parse_time(const char *text, int64_t now_us, int64_t *ret_wall_us)
 {
     static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
@@ -261,17 +311,21 @@ int dlq_parse_time(const char *text, int64_t now_us, int64_t *ret_wall_us)
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         struct tm parts = {.tm_isdst = -1};
         const char *end = strptime(text, formats[i], &parts);
+        int64_t part_us = 0, offset_us;
         time_t seconds;
+        bool utc;
 
-        if (!end || (*end && strcmp(end, "Z") != 0))
+        if (end && *end == '.' && strstr(formats[i], "%S"))
+            end = parse_fraction(end, &part_us);
+        if (!end || parse_zone(end, &utc, &offset_us) != 0)
             continue;
-        seconds = *end ? timegm(&parts) : mktime(&parts);
+        seconds = utc ? timegm(&parts) : mktime(&parts);
         if (seconds <= 0)
             return -1;
-        *ret_wall_us = (int64_t)seconds * CLOCK_SECOND;
+        *ret_wall_us = (int64_t)seconds * CLOCK_SECOND + part_us - offset_us;
         return 0;
     }
-    return -1;
+    return parse_time_of_day(text, now_us, ret_wall_us);
 }
 
 /* ---- payloads ---- */

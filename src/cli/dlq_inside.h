@@ -130,8 +130,8 @@ const char *dlq_ago(const struct dlq_screen *screen, int64_t wall_us, char ret[D
 const char *dlq_time(int64_t wall_us, char ret[DLQ_TIME]);
 /* RFC 3339, UTC, microseconds. */
 const char *dlq_timestamp(int64_t wall_us, char ret[DLQ_TIME]);
-/* `2h` (ago), `2026-11-23`, `2026-11-23 14:05[:02]` (also with T; local, or UTC with Z). 0 or -1.
- */
+/* `2h` (ago), `14:05` (when it was that last), `2026-11-23`, `2026-11-23 14:05[:02[.25]]`, also with T;
+ * local, or by the Z or the offset at the end. 0 or -1. */
 int dlq_parse_time(const char *text, int64_t now_us, int64_t *ret_wall_us);
 /* Prints a bar for each number, highest full. */
 void dlq_spark(const struct dlq_screen *screen, const uint64_t *numbers, size_t count);

@@ -1,6 +1,7 @@
 """`sluice dlq` as a person uses it at night: what is typed, wrongly too, and what is answered. No broker."""
 
 import base64
+import datetime
 import json
 import os
 
@@ -152,3 +153,38 @@ def test_one_edited_in_an_editor_for_scripts_and_tried(store, directory):
         assert json.loads(done.stdout) == {"action": "edit", "edited": changed, "unchanged": 1 - changed,
                                            "failed": 0, "dry_run": "--dry-run" in options}
     assert json.loads(dlq.lines("show", one)[0]["payload"])["quantity"] == 2
+
+
+# ---- filters ----
+
+@pytest.mark.parametrize("options, words", [
+    (["--class", "poison", "--class", "named"], "--class twice; a letter has one: give the command for each"),
+    (["-m", "orders", "--mapping=returns"], "--mapping twice"),
+    (["--error", "a", "--error", "b"], "--error twice"),
+    (["--replayed", "--never-replayed"], "either --replayed or --never-replayed, not both"),
+    (["--since", "1m", "--until", "2h"], "--since is not before --until"),
+    (["--until", "2026-11-01", "--since", "2026-11-01"], "--since is not before --until"),
+])
+@pytest.mark.parametrize("command", [["ls"], ["discard", "--yes"]])
+def test_filters_that_contradict_each_other(store, command, options, words):
+    dlq = store(letter(0), letter(1))
+    done = dlq(*command, *options)
+    assert done.returncode == 64 and words in done.stderr, done.stderr
+    assert len(dlq.lines("ls")) == 2
+
+
+def test_times_as_they_are_printed_and_said(store):
+    at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=90)
+    dlq = store(letter(0), letter(1, died=at.strftime("%Y-%m-%dT%H:%M:%S.250000Z")))
+    newest, oldest = dlq.lines("ls")
+    assert [one["id"] for one in dlq.lines("ls", "--since", newest["died"])] == [newest["id"]]
+    assert [one["id"] for one in dlq.lines("ls", "--until", newest["died"])] == [oldest["id"]]
+    for since, count in (("2026-11-01T01:00:00+01:00", 2), ("2026-11-01T00:00:00-00:01", 1),
+                         ("2026-11-01T00:00:00.0+00:00", 2), ("2026-11-01T00:00:00.000001Z", 1)):
+        assert len(dlq.lines("ls", "--since", since)) == count, since
+    hour = datetime.datetime.now() - datetime.timedelta(hours=2)
+    assert len(dlq.lines("ls", "--since", hour.strftime("%H:%M"))) == 1
+    later = datetime.datetime.now() + datetime.timedelta(hours=1)  # yesterday, as it is not yet
+    assert len(dlq.lines("ls", "--since", later.strftime("%H:%M"))) == 1
+    for wrong in ("25:00", "2026-11-01T00:00:00.Z", "2026-11-01T00:00:00+1", "2026-11-01.5", "12:00Z x"):
+        assert dlq("ls", "--since", wrong).returncode == 64, wrong
