@@ -198,8 +198,7 @@ static int print_errors(struct dead_letter_store *store, const struct dlq_screen
 
     for (size_t i = 0; result == 0 && i < errors.count; i++) {
         printf("  %10s  ", dlq_number(errors.groups[i].count, number));
-        dlq_line(errors.groups[i].value, strlen(errors.groups[i].value),
-                 screen->terminal ? screen->width - 14 : screen->width);
+        dlq_error(errors.groups[i].value, screen->terminal ? screen->width - 14 : screen->width);
         putchar('\n');
     }
     dlq_groups_fini(&errors);

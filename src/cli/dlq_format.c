@@ -17,7 +17,7 @@
 #include "base/units.h"
 #include "cli/dlq_inside.h"
 
-#define WIDTH_LEAST 60
+#define WIDTH_LEAST 40
 #define DUMP_LINE   16
 
 /* As setlocale would find it; it is not called, so that numbers stay as they are. */
@@ -142,6 +142,16 @@ unsigned dlq_line(const char *text, size_t size, unsigned width)
     if (cut)
         printed += (unsigned)printf("%.*s", (int)(width < 3 ? width : 3), "...");
     return printed;
+}
+
+void dlq_error(const char *text, unsigned width)
+{
+    static const char usual[] = "the function answered ";
+    size_t size = sizeof usual - 1;
+
+    if (strncmp(text, usual, size) == 0 && measure(text, strlen(text), width) > width)
+        text += size;
+    dlq_line(text, strlen(text), width);
 }
 
 void dlq_block(const char *text, size_t size, unsigned indent)

@@ -117,6 +117,8 @@ void dlq_style(const struct dlq_screen *screen, const char *style);
  * Control characters, changes of writing direction and what is not UTF-8 are shown, not obeyed.
  * Returns the characters printed. */
 unsigned dlq_line(const char *text, size_t size, unsigned width);
+/* An error as dlq_line prints it; where it does not fit, without what most of them begin with. */
+void dlq_error(const char *text, unsigned width);
 /* Prints text of several lines, each with `indent` spaces before; as above but for newlines. */
 void dlq_block(const char *text, size_t size, unsigned indent);
 /* Prints spaces up to `width` after `printed` characters, and two more. */

@@ -14,6 +14,11 @@
 #define LIMIT_USUAL   50
 #define MAPPING_WIDTH 20
 #define LANE_WIDTH    24
+/* Columns of the reason: with less the message, with less the class is left out, with less it gets a line of
+ * its own. */
+#define REASON_BESIDE_LANE  44
+#define REASON_BESIDE_CLASS 30
+#define REASON_BESIDE       20
 
 static const struct arguments_option options[] = {DLQ_OPTIONS, [DLQ_OWN] = {0}};
 
@@ -43,6 +48,7 @@ struct list {
     size_t count;
     uint64_t total;
     unsigned mapping_width, class_width, lane_width;
+    bool with_mapping, with_class, with_lane, stacked;
 };
 
 static void widen(unsigned *width, const char *text, unsigned most)
@@ -60,33 +66,76 @@ static void cell(const char *text, unsigned width)
     dlq_pad(dlq_line(text, strlen(text), width), width);
 }
 
-/* Columns but the last, without the mapping where only one was asked for, without the lane where
- * the terminal is narrow. */
-static unsigned print_row(const struct list *list, const struct row *row, bool with_lane)
+/* Of all columns but the last. */
+static unsigned width_of(const struct list *list)
 {
-    unsigned used = 26 + 2 + 5 + 2 + list->class_width + 2 + 6 + 2;
+    return 26 + 2 + 5 + 2 + (list->with_mapping ? list->mapping_width + 2 : 0) +
+           (list->with_lane ? list->lane_width + 2 : 0) +
+           (list->with_class ? list->class_width + 2 : 0) + 6 + 2;
+}
 
+/* What there is room for: why a letter died is worth more than where it was and its class. */
+static void choose_columns(struct list *list)
+{
+    unsigned width = list->screen.width;
+
+    list->with_mapping = !list->choice.query.mapping;
+    list->with_lane = list->with_class = true;
+    if (width < width_of(list) + REASON_BESIDE_LANE)
+        list->with_lane = false;
+    if (width < width_of(list) + REASON_BESIDE_CLASS)
+        list->with_class = false;
+    list->stacked = width < width_of(list) + REASON_BESIDE;
+    if (width < width_of(list))
+        list->with_mapping = false; /* it stands on the second line */
+}
+
+static void print_row(const struct list *list, const struct row *row)
+{
     dlq_style(&list->screen, "dim");
     cell(row->id, 26);
     dlq_style(&list->screen, "plain");
-    cell(row->age, 5);
-    if (!list->choice.query.mapping) {
+    cell(row->age, list->stacked ? 4 : 5);
+    if (list->with_mapping)
         cell(row->mapping, list->mapping_width);
-        used += list->mapping_width + 2;
-    }
-    if (with_lane) {
+    if (list->with_lane)
         cell(row->lane, list->lane_width);
-        used += list->lane_width + 2;
+    if (list->with_class)
+        cell(row->class, list->class_width);
+    if (list->stacked)
+        printf("%s\n  ", row->status);
+    else
+        cell(row->status, 6);
+}
+
+/* On a terminal without what the column before says. */
+static const char *reason_of(const struct list *list, const struct row *row)
+{
+    char said[48];
+    size_t size = (size_t)snprintf(said, sizeof said, "the function answered %s: ", row->status);
+
+    return list->screen.terminal && strncmp(row->reason, said, size) == 0 && row->reason[size]
+               ? row->reason + size
+               : row->reason;
+}
+
+static void print_reason(const struct list *list, const struct row *row)
+{
+    const char *reason = reason_of(list, row);
+    unsigned width = list->screen.width, used = list->stacked ? 2 : width_of(list);
+
+    if (list->stacked && !list->with_mapping && !list->choice.query.mapping) {
+        used += dlq_line(row->mapping, strlen(row->mapping), list->mapping_width) + 2;
+        fputs(": ", stdout);
     }
-    cell(row->class, list->class_width);
-    cell(row->status, 6);
-    return used;
+    dlq_line(reason, strlen(reason),
+             !list->screen.terminal ? UINT_MAX : width > used ? width - used : 1);
+    putchar('\n');
 }
 
 static void print_rows(struct list *list)
 {
     struct row heads = {.id = "ID", .class = "CLASS", .status = "STATUS", .age = "AGE"};
-    bool with_lane = list->screen.width >= 120;
 
     widen(&list->mapping_width, "MAPPING", MAPPING_WIDTH);
     widen(&list->class_width, "CLASS", 16);
@@ -96,21 +145,19 @@ static void print_rows(struct list *list)
         widen(&list->class_width, list->rows[i].class, 16);
         widen(&list->lane_width, list->rows[i].lane, LANE_WIDTH);
     }
+    choose_columns(list);
     if (!list->headed && list->count) {
         heads.mapping = "MAPPING";
         heads.lane = "MESSAGE";
-        print_row(list, &heads, with_lane);
+        print_row(list, &heads);
         puts("REASON");
         list->headed = true;
     }
     for (size_t i = 0; i < list->count; i++) {
         struct row *row = &list->rows[i];
-        unsigned used = print_row(list, row, with_lane);
-        unsigned left = list->screen.width > used ? list->screen.width - used : 1;
 
-        dlq_line(row->reason, strlen(row->reason),
-                 list->screen.width == UINT_MAX ? UINT_MAX : left);
-        putchar('\n');
+        print_row(list, row);
+        print_reason(list, row);
         free(row->mapping);
         free(row->lane);
         free(row->reason);

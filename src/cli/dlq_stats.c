@@ -12,6 +12,9 @@
 #include "cli/state_directory.h"
 
 #define GROUPS_MOST 100000 /* kept at once; there are 10000 errors, and an hour each year */
+#define EXAMPLE_WIDTH 28
+#define ERROR_WIDTH   60     /* of the longest error that need not be cut */
+#define VALUE_WIDTH   24     /* and of other values */
 #define FINE_MOST   100000 /* letters that may be looked at one by one for their trend */
 
 enum { BY = DLQ_OWN };
@@ -101,8 +104,9 @@ int dlq_groups_trend(struct dead_letter_store *store, const struct dead_letter_q
 }
 
 /* Keys that --key would not take as they are, as it does. */
-static void print_value(const struct dlq_group *group, bool is_key, unsigned width)
+static void print_value(const struct dlq_group *group, const char *field, unsigned width)
 {
+    bool is_key = strcmp(field, "key") == 0;
     struct sluice_bytes value = {group->value, group->value_size};
     char *hex;
 
@@ -116,26 +120,63 @@ static void print_value(const struct dlq_group *group, bool is_key, unsigned wid
             snprintf(hex + 4 + 2 * i, 3, "%02x", (unsigned char)group->value[i]);
         dlq_line(hex, 4 + 2 * value.size, width);
         free(hex);
+    } else if (strcmp(field, "error") == 0) {
+        dlq_error(group->value, width);
     } else {
         dlq_line(group->value, group->value_size, width);
     }
 }
 
+/* How the groups are laid out: on two lines each where errors would be cut short. */
+struct layout {
+    bool trend, example, stacked;
+    unsigned used; /* columns before the value */
+};
+
+static struct layout lay_out(const struct dlq_screen *screen, const struct dlq_groups *groups,
+                             const char *field)
+{
+    bool errors = strcmp(field, "error") == 0;
+    unsigned most = errors ? ERROR_WIDTH : VALUE_WIDTH, longest = 0, width;
+    struct layout layout = {.trend = groups->count && groups->groups[0].trend, .example = true};
+
+    for (size_t i = 0; i < groups->count; i++) {
+        width = groups->groups[i].value ? dlq_width(groups->groups[i].value) : 8;
+        longest = width > most ? most : width > longest ? width : longest;
+    }
+    layout.used = 12 + 2 + 5 + 2 + 5 + 2 + (layout.trend ? DLQ_TREND + 2 : 0) + EXAMPLE_WIDTH;
+    layout.stacked = errors && screen->width < layout.used + longest;
+    if (screen->width < layout.used + (layout.stacked ? 0 : longest)) {
+        layout.example = false;
+        layout.used -= EXAMPLE_WIDTH;
+    }
+    if (layout.trend && !layout.stacked && screen->width < layout.used + 8) {
+        layout.trend = false;
+        layout.used -= DLQ_TREND + 2;
+    }
+    if (layout.stacked)
+        layout.used = 2;
+    return layout;
+}
+
 static void print_groups(const struct dlq_groups *groups, const char *field)
 {
     struct dlq_screen screen = dlq_screen();
-    bool show_example = screen.width >= 80, show_trend = groups->count && groups->groups[0].trend;
-    unsigned used = 12 + 2 + 5 + 2 + 5 + 2 + (show_example ? 26 + 2 : 0) +
-                    (show_trend ? DLQ_TREND + 2 : 0);
+    struct layout layout = lay_out(&screen, groups, field);
     char count[DLQ_TIME], first[DLQ_TIME], last[DLQ_TIME], title[16];
 
     snprintf(title, sizeof title, "%s", field);
     for (char *at = title; *at; at++)
         *at = (char)(*at - 'a' + 'A');
     dlq_style(&screen, "bold");
-    printf("%12s  %5s  %5s  %s%s%s\n", "COUNT", "FIRST", "LAST",
-           show_trend ? "TREND         " : "",
-           show_example ? "EXAMPLE                     " : "", title);
+    printf("%12s  %5s  %5s  %s%s%s%s\n", "COUNT", "FIRST", "LAST",
+           !layout.trend                       ? ""
+           : layout.stacked && !layout.example ? "TREND"
+                                               : "TREND         ",
+           !layout.example  ? ""
+           : layout.stacked ? "EXAMPLE"
+                            : "EXAMPLE                     ",
+           layout.stacked ? "\n  " : "", title);
     dlq_style(&screen, "plain");
     for (size_t i = 0; i < groups->count; i++) {
         const struct dlq_group *group = &groups->groups[i];
@@ -143,19 +184,21 @@ static void print_groups(const struct dlq_groups *groups, const char *field)
         printf("%12s  %5s  %5s  ", dlq_number(group->count, count),
                dlq_ago(&screen, group->first_wall_us, first),
                dlq_ago(&screen, group->last_wall_us, last));
-        if (show_trend) {
+        if (layout.trend) {
             dlq_spark(&screen, group->trend, DLQ_TREND);
-            fputs("  ", stdout);
+            fputs(layout.stacked && !layout.example ? "" : "  ", stdout);
         }
-        if (show_example) {
+        if (layout.example) {
             dlq_style(&screen, "dim");
-            printf("%-26s  ", group->example_id);
+            printf("%-26s%s", group->example_id, layout.stacked ? "" : "  ");
             dlq_style(&screen, "plain");
         }
-        print_value(group, strcmp(field, "key") == 0,
-                 screen.width == (unsigned)-1 ? screen.width
-                 : screen.width > used + 8    ? screen.width - used
-                                              : 8);
+        if (layout.stacked)
+            fputs("\n  ", stdout);
+        print_value(group, field,
+                    screen.terminal && screen.width > layout.used + 8 ? screen.width - layout.used
+                    : screen.terminal                                 ? 8
+                                                                      : screen.width);
         putchar('\n');
     }
 }

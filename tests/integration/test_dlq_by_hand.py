@@ -61,6 +61,29 @@ def test_keys_that_are_no_text_are_told_apart(store):
     assert len(dlq.lines("ls", "--key", "hex:6865783a3631")) == 1
 
 
+# ---- how it is shown ----
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize("mappings", [["orders"], ["orders", "shipments-of-the-north"]])
+def test_what_went_wrong_is_seen_however_narrow_the_terminal(store, columns, mappings):
+    dlq = store(*(letter(n, mapping=mapping, lane=f"{mapping}/0") for mapping in mappings for n in range(3)),
+                letter(7, reason="connection reset by peer, as nobody listens there", status=None))
+    for command, words in ((["ls"], "no VAT rate"), (["ls", "orders"], "no VAT rate"), (["stats"], "no VAT r"),
+                           (["stats", "--by", "mapping"], "orders"), ([], "no V")):
+        code, seen = on_terminal(dlq.command(*command), columns=columns)
+        assert code == 0 and words in seen, seen
+        lines = seen.partition("Next:")[0].splitlines()
+        assert all(len(line.rstrip()) <= columns for line in lines if command or line[:1] == " "), seen
+        if command[:1] == ["ls"]:
+            for one in dlq.lines(*command):
+                assert one["id"] in seen and (not one["status"] or "500" in seen)
+            assert len(mappings) == 1 or command == ["ls", "orders"] or "shipments-of" in seen
+        elif command == ["stats"] and columns >= 80:
+            assert dlq.lines("stats")[0]["example"] in seen
+    piped = dlq("ls").stdout  # there the whole text
+    assert piped.count("the function answered 500: no VAT rate for CH (order o-0)\n") == len(mappings)
+
+
 # ---- import and export ----
 
 @pytest.mark.parametrize("changes, words", [
