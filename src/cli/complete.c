@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/complete_letters.h"
 #include "cli/control.h"
+#include "core/dead_letter.h"
 #include "io/control_client.h"
 #include "io/http_client.h"
 #include "io/plugin.h"
@@ -75,16 +76,15 @@ static void print_options(const struct arguments_usage *described)
     puts("--help\tPrint what it does, with examples");
 }
 
-/* Those of the running service; where none is found, and for what is done to dead letters, those that have
- * such. */
-static void print_mappings(const struct arguments_usage *described, const char *state)
+/* Those of the running service; where none is found, and with `letters`, those that have dead letters. */
+static void print_mappings(bool letters, const char *state)
 {
     char *socket = control_find(&(struct control_place){.state = state});
     json_t *answer = NULL, *mapping;
     struct fault fault;
     size_t i;
 
-    if (!strncmp(described->command, "dlq", 3) && strcmp(described->command, "dlq browse")) {
+    if (letters) {
         complete_mappings(state);
         free(socket);
         return;
@@ -99,6 +99,12 @@ static void print_mappings(const struct arguments_usage *described, const char *
         complete_mappings(state);
     json_decref(answer);
     free(socket);
+}
+
+/* Whether a mapping is to be chosen for its letters. */
+static bool is_for_letters(const struct arguments_usage *described)
+{
+    return !strncmp(described->command, "dlq", 3) && strcmp(described->command, "dlq browse") != 0;
 }
 
 static void print_connectors(void)
@@ -139,16 +145,34 @@ static bool is_choice(const char *synopsis, const char *word)
     return false;
 }
 
-static void print_operands(const struct arguments_usage *described, const char *state,
+/* `show MAPPING TOKEN | stats`: the first word of each alternative, then what follows it. Returns whether
+ * there are some. `operand`: how many stand before. */
+static bool print_alternatives(const char *synopsis, int operand, const char *state)
+{
+    const char *at = synopsis;
+
+    if (*synopsis == '[' || !strstr(synopsis, " | "))
+        return false;
+    for (; operand == 0 && at; at = at ? at + 3 : NULL) {
+        printf("%.*s\t\n", (int)strcspn(at, " "), at);
+        at = strstr(at, " | ");
+    }
+    if (operand == 1 && strstr(synopsis, "MAPPING"))
+        print_mappings(false, state);
+    return true;
+}
+
+static void print_operands(const struct arguments_usage *described, int operand, const char *state,
                            const char *prefix)
 {
-    if (print_choices(described->synopsis))
+    if (print_choices(described->synopsis) ||
+        print_alternatives(described->synopsis, operand, state))
         return;
     if (strstr(described->synopsis, "MAPPING"))
-        print_mappings(described, state);
+        print_mappings(is_for_letters(described), state);
     else if (strstr(described->synopsis, "ID"))
         complete_ids(state, prefix);
-    else if (strstr(described->synopsis, "PATH"))
+    else if (strstr(described->synopsis, "PATH") || strstr(described->synopsis, "FILE"))
         puts(":files");
     else if (!strcmp(described->command, "connectors"))
         print_connectors();
@@ -168,6 +192,22 @@ static const struct arguments_option *wants_value(const struct arguments_usage *
     return NULL;
 }
 
+/* Of options that take one of a few words. */
+static void print_words(const char *option)
+{
+    static const char *const words[][7] = {
+        {"by", "error", "class", "status", "mapping", "key", "hour"},
+        {"sort", "newest", "oldest", "attempts"},
+        {"status", "4xx", "5xx", "none"}};
+
+    if (!strcmp(option, "class"))
+        for (int class = DEAD_ATTEMPTS; class <= DEAD_LETTER_CLASS_LAST; class ++)
+            printf("%s\t\n", dead_letter_class_name(class));
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        for (size_t n = 1; !strcmp(option, words[i][0]) && n < 7 && words[i][n]; n++)
+            printf("%s\t\n", words[i][n]);
+}
+
 static void print_values(const struct arguments_usage *described,
                          const struct arguments_option *option, const char *state)
 {
@@ -176,7 +216,9 @@ static void print_values(const struct arguments_usage *described,
     else if (!strcmp(option->value, "PATH") || !strcmp(option->value, "FILE"))
         puts(":files");
     else if (!strcmp(option->value, "MAPPING") || !strcmp(option->name, "mapping"))
-        print_mappings(described, state);
+        print_mappings(is_for_letters(described) && strcmp(option->name, "to") != 0, state);
+    else if (!strncmp(described->command, "dlq", 3))
+        print_words(option->name);
 }
 
 /* The value of --state among the words; NULL: none. */
@@ -211,7 +253,7 @@ static void complete(char **words, int count)
     else if (*prefix == '-')
         print_options(described);
     else
-        print_operands(described, state, prefix);
+        print_operands(described, count - 2, state, prefix);
 }
 
 int cmd_complete(int argc, char **argv)

@@ -76,10 +76,24 @@ def test_subcommands(complete):
     assert "--timeout" in complete("sluice dlq browse --ti")
 
 
+def test_values_of_options(complete):
+    assert {"poison", "token_missing", "buried"} <= complete("sluice dlq ls --class ")
+    assert complete("sluice dlq discard -c poi") == {"poison"}
+    assert complete("sluice dlq stats --by ") == {"error", "class", "status", "mapping", "key", "hour"}
+    assert complete("sluice dlq ls --sort o") == {"oldest"}
+    assert "4xx" in complete("sluice dlq export --status ")
+
+
+def test_alternatives(complete):
+    assert complete("sluice token ") == {"show", "forget", "stats"}
+    assert complete("sluice token fo") == {"forget"}
+
+
 def test_files(complete, directory):
     (directory / "mine.yaml").write_text("")
     expected = "mine.yaml" if complete.name == "fish" else "compopt"
     assert any(expected in word for word in complete("sluice check mi"))
+    assert any(expected in word for word in complete("sluice dlq import mi"))
 
 
 def test_mappings_of_the_running_service(complete, cluster, sluice, mapping_for):
@@ -89,6 +103,9 @@ def test_mappings_of_the_running_service(complete, cluster, sluice, mapping_for)
     assert complete("sluice pause or") == {"orders"}
     assert complete("sluice tail --pay") == {"--payload"}
     assert complete("sluice tail --payload or") == {"orders"}
+    assert complete("sluice token show or") == {"orders"}
+    assert complete("sluice token show orders or") == set()
+    assert complete("sluice dlq replay --to or") == {"orders"}  # none of its letters is there
 
 
 def test_ids_and_mappings_without_a_service(complete, directory):
