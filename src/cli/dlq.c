@@ -119,13 +119,6 @@ struct configuration *dlq_configuration(const char *config, const struct overrid
     return configuration;
 }
 
-int dlq_none(bool json)
-{
-    if (!json)
-        puts("No dead letters match.");
-    return DLQ_EXIT_NONE;
-}
-
 int dlq_can_ask(const char *command, bool yes)
 {
     if (yes || (isatty(STDIN_FILENO) && isatty(STDERR_FILENO)))

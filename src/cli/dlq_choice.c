@@ -15,8 +15,10 @@
 #include "cli/dlq_inside.h"
 #include "service/config_filter.h"
 
-#define CANDIDATES 10
-#define TEXT_MOST  4096
+#define CANDIDATES   10
+#define TEXT_MOST    4096
+#define OTHERS_NAMED 10 /* mappings */
+#define NAME_SHOWN   63
 
 /* ---- options ---- */
 
@@ -303,6 +305,62 @@ void dlq_choice_fini(struct dlq_choice *choice)
     choice->key = NULL;
     free(choice->where);
     choice->query.where = choice->where = NULL;
+}
+
+/* ---- nothing ---- */
+
+struct others {
+    const char *mapping;
+    bool there; /* it has letters after all */
+    size_t count;
+    char *names[OTHERS_NAMED];
+};
+
+static int see_other(void *argument, const struct dead_letter_group *group)
+{
+    struct others *others = argument;
+
+    others->there |= strcmp(group->value, others->mapping) == 0;
+    if (others->count < OTHERS_NAMED)
+        others->names[others->count] = memory_text(group->value);
+    others->count++;
+    return others->there;
+}
+
+static void tell_others(const struct others *others)
+{
+    struct suggest suggest = suggest_begin(others->mapping);
+
+    for (size_t i = 0; i < others->count && i < OTHERS_NAMED; i++)
+        suggest_offer(&suggest, others->names[i]);
+    fputs("None is of mapping ", stdout);
+    dlq_line(others->mapping, strlen(others->mapping), NAME_SHOWN);
+    fputs(suggest.nearest ? "; did you mean " : ", but of ", stdout);
+    if (suggest.nearest)
+        dlq_line(suggest.nearest, strlen(suggest.nearest), NAME_SHOWN);
+    for (size_t i = 0; !suggest.nearest && i < others->count && i < OTHERS_NAMED; i++) {
+        fputs(i ? ", " : "", stdout);
+        dlq_line(others->names[i], strlen(others->names[i]), NAME_SHOWN);
+    }
+    puts(suggest.nearest ? "?" : others->count > OTHERS_NAMED ? " and others." : ".");
+}
+
+int dlq_choice_none(const struct dlq_choice *choice, struct dead_letter_store *store)
+{
+    struct others others = {.mapping = choice->query.mapping};
+    const struct dead_letter_query all = {0};
+    struct fault fault;
+
+    if (choice->json)
+        return DLQ_EXIT_NONE;
+    puts("No dead letters match.");
+    if (store && others.mapping &&
+        store->ops->group(store, &all, "mapping", see_other, &others, &fault) == 0 &&
+        !others.there && others.count)
+        tell_others(&others);
+    for (size_t i = 0; i < others.count && i < OTHERS_NAMED; i++)
+        free(others.names[i]);
+    return DLQ_EXIT_NONE;
 }
 
 /* ---- as text ---- */

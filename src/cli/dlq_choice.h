@@ -69,6 +69,10 @@ int dlq_choice_mapping(struct dlq_choice *choice, const struct arguments *argume
 int dlq_choice_ids(struct dlq_choice *choice, const struct arguments *arguments);
 void dlq_choice_fini(struct dlq_choice *choice);
 
+/* Says that nothing matches, but with --json; where no letter is of the mapping that was chosen, it may be
+ * misspelt: also of which there are some. `store` may be NULL. Returns DLQ_EXIT_NONE. */
+int dlq_choice_none(const struct dlq_choice *choice, struct dead_letter_store *store);
+
 /* The choice as it may be typed again, for the log: `--mapping orders --status 4xx`. To be freed. */
 char *dlq_choice_text(int argc, char **argv);
 

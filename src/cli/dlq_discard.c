@@ -84,7 +84,7 @@ static int run(struct discard *discard, struct dead_letter_store *store)
     int code = dlq_choice_count(&discard->choice, store, usage.command, &matched);
 
     if (code == EX_OK && !matched)
-        code = dlq_none(discard->choice.json);
+        code = dlq_choice_none(&discard->choice, store);
     if (code != EX_OK)
         return code;
     if (discard->dry_run)

@@ -195,7 +195,7 @@ static int set_all(struct edit *edit, const char *directory)
     if (code != EX_OK)
         return code;
     if (!edit->changed && !edit->same && !edit->failed)
-        return dlq_none(edit->choice.json);
+        return dlq_choice_none(&edit->choice, edit->store);
     if (edit->dry_run || !edit->changed)
         return tell(edit);
     code = dlq_confirm(usage.command, edit->yes, "Edit %s dead letter%s?",
@@ -338,7 +338,7 @@ int dlq_edit(int argc, char **argv)
         directory = state_directory_find(edit->choice.state);
         edit->store = dlq_open(directory, true, &code);
         if (!edit->store && code == EX_OK)
-            code = dlq_none(edit->choice.json);
+            code = dlq_choice_none(&edit->choice, NULL);
         else if (edit->store && edit->set_count)
             code = set_all(edit, directory);
         else if (edit->store)

@@ -48,7 +48,11 @@ static int run(const struct dlq_choice *choice, struct dead_letter_store *store)
                 strerror(errno));
         return EX_IOERR;
     }
-    return code == EX_OK && !export.count ? DLQ_EXIT_NONE : code;
+    if (code == EX_OK && !export.count) {
+        fputs("sluice dlq export: no dead letters match\n", stderr);
+        code = DLQ_EXIT_NONE;
+    }
+    return code;
 }
 
 int dlq_export(int argc, char **argv)

@@ -33,9 +33,6 @@ struct configuration *dlq_configuration(const char *config, const struct overrid
 /* Exit codes of our own, beside those of sysexits.h. */
 enum { DLQ_EXIT_NONE = 1, DLQ_EXIT_SOME = 2 };
 
-/* Says that nothing matches. Returns DLQ_EXIT_NONE. */
-int dlq_none(bool json);
-
 /* Whether there is a terminal to ask on, or `yes` was given: EX_OK, else says so and EX_USAGE. */
 int dlq_can_ask(const char *command, bool yes);
 

@@ -204,7 +204,7 @@ static int print_list(struct list *list, struct dead_letter_store *store)
         return EX_OK;
     print_rows(list);
     if (!list->total)
-        puts("No dead letters match.");
+        dlq_choice_none(&list->choice, store);
     else if (list->choice.query.limit && list->total == list->choice.query.limit &&
              store->ops->count(store, &list->choice.query, &all, &fault) == 0 && all > list->total)
         fprintf(stderr, "%s more; --limit 0 lists all.\n", dlq_number(all - list->total, number));

@@ -385,7 +385,7 @@ static int run(struct command *command)
         return attach(command);
     command->store = dlq_open(directory, true, &code);
     if (!command->store)
-        return code == EX_OK ? dlq_none(command->choice.json) : code;
+        return code == EX_OK ? dlq_choice_none(&command->choice, NULL) : code;
     code = find_ids(command);
     if (code == EX_OK)
         code = dlq_replay_plan(&(struct dlq_replay_plan){.choice = &command->choice,
@@ -395,7 +395,7 @@ static int run(struct command *command)
                                                          .tell = command->dry_run},
                                &total);
     if (code == EX_OK && !total)
-        code = dlq_none(command->choice.json);
+        code = dlq_choice_none(&command->choice, command->store);
     if (code != EX_OK || command->dry_run)
         return code;
     code = dlq_replay_way_open(&command->way, command->configuration);

@@ -267,7 +267,7 @@ static int print_stats(const struct dlq_choice *choice, const char *field,
     else if (groups.count)
         print_groups(&groups, field);
     else
-        puts("No dead letters match.");
+        dlq_choice_none(choice, store);
     dlq_groups_fini(&groups);
     return code;
 }

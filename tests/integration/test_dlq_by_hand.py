@@ -211,3 +211,22 @@ def test_times_as_they_are_printed_and_said(store):
     assert len(dlq.lines("ls", "--since", later.strftime("%H:%M"))) == 1
     for wrong in ("25:00", "2026-11-01T00:00:00.Z", "2026-11-01T00:00:00+1", "2026-11-01.5", "12:00Z x"):
         assert dlq("ls", "--since", wrong).returncode == 64, wrong
+
+
+@pytest.mark.parametrize("command", [["ls"], ["stats"], ["discard", "--yes"], ["edit", "--set", "/a=1", "--yes"]])
+def test_a_mapping_that_has_none_is_told_beside_those_that_have(store, command):
+    dlq = store(letter(0), letter(1, mapping="returns"), letter(2, mapping="ship\x1b[2Jments"))
+    code = 1 if "--yes" in command else 0
+    done = dlq(*command, "--mapping", "ordesr")
+    assert done.returncode == code and done.stdout == "No dead letters match.\n" \
+        "None is of mapping ordesr; did you mean orders?\n"
+    done = dlq(*command, "--mapping", "x")
+    assert done.returncode == code
+    assert "None is of mapping x, but of orders, returns, ship\\x1b[2Jments.\n" in done.stdout
+    assert dlq(*command, "--mapping", "orders", "--class", "buried").stdout == "No dead letters match.\n"
+    assert dlq(*command, "--mapping", "x", "--json").stdout == ""
+
+
+def test_an_export_of_nothing_says_so(store):
+    done = store(letter(0))("export", "--mapping", "returns")
+    assert done.returncode == 1 and done.stdout == "" and "no dead letters match" in done.stderr
