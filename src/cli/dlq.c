@@ -2,6 +2,7 @@
  * `sluice dlq`: dead letters at a glance, and what its subcommands share. Reads the store beside a
  * running service, or without one. */
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "base/suggest.h"
 #include "base/units.h"
 #include "cli/cli.h"
+#include "cli/dlq_choice.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
 
@@ -229,7 +231,29 @@ static int read_mappings(struct dead_letter_store *store, struct dlq_groups *ret
                                           ret_mappings, fault);
 }
 
-static int print_summary(struct dead_letter_store *store, const char *directory)
+/* `state`: as it was given, to be given again; NULL: it was not. */
+static void print_next(const struct dlq_group *mapping, const char *state)
+{
+    char *quoted = state ? dlq_choice_text(2, (char *[]){NULL, (char *)(uintptr_t)state}) : NULL;
+    char *place = quoted ? memory_format(" --state %s", quoted) : memory_text("");
+    size_t size = strlen(place);
+
+    printf("\nNext:\n  sluice dlq show %s", mapping->example_id);
+    dlq_line(place, size, UINT_MAX);
+    fputs("\n  sluice dlq ls ", stdout);
+    dlq_line(mapping->value, mapping->value_size, 63);
+    dlq_line(place, size, UINT_MAX);
+    fputs("\n  sluice dlq stats --by error", stdout);
+    dlq_line(place, size, UINT_MAX);
+    fputs("\n  sluice dlq replay --dry-run --mapping ", stdout);
+    dlq_line(mapping->value, mapping->value_size, 63);
+    dlq_line(place, size, UINT_MAX);
+    putchar('\n');
+    free(place);
+    free(quoted);
+}
+
+static int print_summary(struct dead_letter_store *store, const char *directory, const char *state)
 {
     struct dlq_screen screen = dlq_screen();
     struct dlq_groups mappings;
@@ -249,14 +273,8 @@ static int print_summary(struct dead_letter_store *store, const char *directory)
         print_mapping(&screen, &mappings.groups[i]);
         result = print_errors(store, &screen, mappings.groups[i].value, &fault);
     }
-    if (result == 0 && total) {
-        printf("\nNext:\n  sluice dlq show %s\n  sluice dlq ls ", mappings.groups[0].example_id);
-        dlq_line(mappings.groups[0].value, strlen(mappings.groups[0].value), 63);
-        puts("\n  sluice dlq stats --by error");
-        fputs("  sluice dlq replay --dry-run --mapping ", stdout);
-        dlq_line(mappings.groups[0].value, strlen(mappings.groups[0].value), 63);
-        putchar('\n');
-    }
+    if (result == 0 && total)
+        print_next(&mappings.groups[0], state);
     dlq_groups_fini(&mappings);
     return result == 0 ? EX_OK : dlq_failed(&fault);
 }
@@ -328,7 +346,7 @@ static int summary(int argc, char **argv)
     directory = state_directory_find(state);
     store = dlq_open(directory, json, &code);
     if (store) {
-        code = json ? print_summary_json(store) : print_summary(store, directory);
+        code = json ? print_summary_json(store) : print_summary(store, directory, state);
         store->ops->close(store);
     }
     free(directory);

@@ -378,7 +378,11 @@ char *dlq_choice_text(int argc, char **argv)
             buffer_add(&text, " ", 1);
         if (!plain)
             buffer_add(&text, "'", 1);
-        buffer_add_text(&text, argv[i]);
+        for (const char *at = argv[i]; *at; at++)
+            if (*at == '\'')
+                buffer_add_text(&text, "'\\''");
+            else
+                buffer_add(&text, at, 1);
         if (!plain)
             buffer_add(&text, "'", 1);
     }

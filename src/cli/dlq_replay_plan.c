@@ -7,6 +7,7 @@
 #include <sluice/connector.h>
 
 #include "base/memory.h"
+#include "cli/control.h"
 #include "cli/dlq_replay.h"
 #include "core/token.h"
 #include "io/hash.h"
@@ -130,10 +131,6 @@ static void print_part(const struct plan *plan, const struct plan_part *part)
     }
     printf("%s dead letter%s of ", dlq_number(part->count, number), part->count == 1 ? "" : "s");
     dlq_line(part->from, strlen(part->from), 63);
-    if (!mapping) {
-        puts(" cannot be replayed: that mapping is not configured (--to names another).");
-        return;
-    }
     if (part->source) {
         print_publishing(part, mapping);
         return;
@@ -150,6 +147,25 @@ static void print_part(const struct plan *plan, const struct plan_part *part)
                dlq_number(part->conflicts, number));
 }
 
+/* A replay is refused as a whole where a mapping is not there. EX_OK, or EX_CONFIG after saying so. */
+static int check_mappings(const struct plan *plan)
+{
+    const char *to = plan->plan->order->to;
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const char *name = to ? to : plan->parts[i].from;
+
+        if (find_mapping(plan->plan->configuration, name))
+            continue;
+        fprintf(stderr, "sluice dlq replay: there is no mapping %s in the configuration, so that "
+                        "nothing would be replayed%s\n",
+                control_could_be_mapping(name) ? name : "of its name",
+                to ? "" : "; --to MAPPING sends its letters through another, --mapping leaves them out");
+        return EX_CONFIG;
+    }
+    return EX_OK;
+}
+
 /* Looks at each letter, and at its token where that can be. */
 static int tell(struct plan *plan)
 {
@@ -162,6 +178,8 @@ static int tell(struct plan *plan)
     if (plan->failed)
         code = dlq_failed(&plan->fault);
     token_look_close(plan->tokens);
+    if (code == EX_OK)
+        code = check_mappings(plan);
     for (size_t i = 0; i < plan->count; i++) {
         if (code == EX_OK)
             print_part(plan, &plan->parts[i]);

@@ -83,9 +83,15 @@ static int open_service(struct dlq_replay_way *way, const struct configuration *
     json_decref(answer);
     if (outcome == CONTROL_ANSWERED)
         return EX_OK;
-    fprintf(stderr,
-            "sluice dlq replay: process %ld has its state directory %s, and takes no orders: %s\n",
-            way->holder, configuration->service.state_directory, fault.text);
+    if (outcome == CONTROL_NOT_RUNNING)
+        fprintf(stderr,
+                "sluice dlq replay: process %ld, another replay, or a service without control socket, works on "
+                "%s; wait until it has ended\n",
+                way->holder, configuration->service.state_directory);
+    else
+        fprintf(stderr,
+                "sluice dlq replay: process %ld has its state directory %s, and takes no orders: %s\n",
+                way->holder, configuration->service.state_directory, fault.text);
     free(way->socket);
     way->socket = NULL;
     return outcome == CONTROL_FORBIDDEN ? EX_NOPERM : EX_TEMPFAIL;

@@ -4,11 +4,14 @@ import base64
 import datetime
 import json
 import os
+import shlex
+import signal
+import subprocess
 
 import pytest
 
 from lib.function import poison
-from lib.machine import BUILD
+from lib.machine import BUILD, PATIENCE
 from lib.sluice import PROGRAM, quick_rules, run_cli
 from lib.terminal import on_terminal
 
@@ -230,3 +233,44 @@ def test_a_mapping_that_has_none_is_told_beside_those_that_have(store, command):
 def test_an_export_of_nothing_says_so(store):
     done = store(letter(0))("export", "--mapping", "returns")
     assert done.returncode == 1 and done.stdout == "" and "no dead letters match" in done.stderr
+
+
+def test_dry_run_says_that_a_mapping_is_not_there(replay, function):
+    run = replay(letter(0), letter(1, mapping="gone"))
+    for options, name in (([], "gone"), (["--to", "nosuch"], "nosuch")):
+        done = run("--all", "--dry-run", *options)
+        assert done.returncode == 78 and "would go to" not in done.stdout
+        assert f"there is no mapping {name} in the configuration" in done.stderr
+        assert run("--all", "--yes", *options).returncode == 78
+        assert run("--all", "--dry-run", "--json", *options).returncode == 78
+    assert run("--mapping", "orders", "--dry-run").returncode == 0
+    assert run("--all", "--dry-run", "--to", "orders").returncode == 0
+
+
+def test_two_replays_without_a_service(replay, function):
+    """The second says what is in its way."""
+    run = replay(*(letter(n) for n in range(20)))
+    with subprocess.Popen([*map(str, run.command("--all", "--yes", "--rate", "5"))],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        function.wait_invocations(1, 20)
+        second = run("--all", "--yes")
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60 * PATIENCE)
+    assert second.returncode == 75
+    assert "another replay, or a service without control socket, works on " in second.stderr
+    assert f"process {first.pid}" in second.stderr and "wait until it has ended" in second.stderr
+
+
+def test_what_to_type_next_works_as_it_stands(store, directory):
+    dlq = store(letter(0))
+    commands = dlq().stdout.partition("Next:\n")[2].splitlines()
+    assert len(commands) == 4
+    for command in commands[:3]:
+        words = shlex.split(command)
+        assert words[:2] == ["sluice", "dlq"] and run_cli(*words[1:]).returncode == 0, command
+    elsewhere = directory / "it's here"
+    (directory / "state").rename(elsewhere)
+    words = shlex.split(run_cli("dlq", "--state", elsewhere).stdout.partition("Next:\n")[2].splitlines()[0])
+    assert run_cli(*words[1:]).returncode == 0
+    environment = {**os.environ, "STATE_DIRECTORY": str(elsewhere)}
+    assert "--state" not in run_cli("dlq", env=environment).stdout
