@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -13,6 +14,7 @@
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
 
+#define WIDE    110 /* columns for all that is known of one */
 #define LOOK_US (300 * CLOCK_MS)
 /* Several pollers write, so that one which died a little earlier may be written a little later. */
 #define LATE_US (10 * CLOCK_SECOND)
@@ -41,17 +43,21 @@ struct follow {
 
 static void print_line(const struct follow *follow, const struct dead_letter *letter)
 {
-    char time[DLQ_TIME];
+    const char *time, *class = dead_letter_class_name(letter->class);
+    unsigned width = follow->screen.width, used;
+    char text[DLQ_TIME];
 
+    time = dlq_time(letter->dead_wall_us, text);
+    if (width < WIDE)
+        time += strcspn(time, " ") + 1; /* the day is known to who watches */
     dlq_style(&follow->screen, "dim");
-    printf("%s  %s  ", dlq_time(letter->dead_wall_us, time), letter->id);
+    used = (unsigned)printf("%s  %s  ", time, letter->id);
     dlq_style(&follow->screen, "plain");
-    dlq_line(letter->mapping, strlen(letter->mapping), UINT_MAX);
-    printf("  %s  ", dead_letter_class_name(letter->class));
-    dlq_line(letter->reason, strlen(letter->reason),
-             follow->screen.width == UINT_MAX ? UINT_MAX
-             : follow->screen.width > 100     ? follow->screen.width - 75
-                                              : 25);
+    used += dlq_line(letter->mapping, strlen(letter->mapping), width < WIDE ? 20 : width);
+    used += width < WIDE ? (unsigned)printf("  ") : (unsigned)printf("  %s  ", class);
+    dlq_error(letter->reason, !follow->screen.terminal ? UINT_MAX
+                              : width > used + 8       ? width - used
+                                                       : 8);
     putchar('\n');
 }
 
@@ -101,6 +107,10 @@ static int run(struct follow *follow, const char *directory)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (access(directory, F_OK))
+        fprintf(stderr, "there is no directory %s yet; --state names another\n", directory);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "following dead letters in %s; Ctrl-C ends it\n", directory);
     while (received <= 0 && code == EX_OK && !follow->done) {
         if (!store)
             store = dlq_open(directory, true, &code);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -92,19 +93,21 @@ static int list_one(void *argument, const struct parked *parked)
     struct listing *listing = argument;
     const struct dead_letter *letter = &parked->letter;
     char due[SCREEN_SPAN], place[512];
-    unsigned left = listing->screen.width > 82 ? listing->screen.width - 82 : 20;
+    unsigned width = listing->screen.width, place_width = width < 110 ? 20 : 32;
+    unsigned left = width > place_width + 58 ? width - place_width - 50 : 8;
 
     if (listing->json) {
         dlq_json_print(json_of(parked));
         return 0;
     }
     if (!listing->count++)
-        printf("%-20s  %-32s  %8s  %6s  %s\n", "MAPPING", "MESSAGE", "ATTEMPTS", "DUE IN", "ERROR");
+        printf("%-20s  %-*s  %8s  %6s  %s\n", "MAPPING", (int)place_width, "MESSAGE", "ATTEMPTS",
+               "DUE IN", "ERROR");
     snprintf(place, sizeof place, "%s/%llu", letter->lane, (unsigned long long)letter->position);
     dlq_pad(dlq_line(letter->mapping, strlen(letter->mapping), 20), 20);
-    dlq_pad(dlq_line(place, strlen(place), 32), 32);
+    dlq_pad(dlq_line(place, strlen(place), place_width), place_width);
     printf("%8u  %6s  ", letter->attempt_count, print_due(listing, parked->due_wall_us, due));
-    dlq_line(letter->reason, strlen(letter->reason), left);
+    dlq_error(letter->reason, left);
     putchar('\n');
     return 0;
 }
@@ -124,9 +127,11 @@ static int list(const char *state, const char *mapping, struct listing *listing)
         code = EX_IOERR;
     }
     parked_store_close(store);
-    free(directory);
-    if (code == EX_OK && !listing->json && !listing->count)
+    if (code == EX_OK && !listing->json && !listing->count && access(directory, F_OK))
+        printf("Nothing is parked: there is no directory %s; --state names another.\n", directory);
+    else if (code == EX_OK && !listing->json && !listing->count)
         puts("Nothing is parked.");
+    free(directory);
     return code;
 }
 

@@ -327,7 +327,7 @@ static void print_lanes(const struct screen *screen, const json_t *lanes)
         *old = '\0';
         if (passed_us >= 0)
             snprintf(old, sizeof old, ", the oldest %s old", screen_span(passed_us, span));
-        screen_line(screen, NULL, "  %s %s: %s messages behind%s", i ? "         " : "behind   ",
+        screen_line(screen, NULL, "  %s %s: %s messages behind%s", i ? "          " : "behind    ",
                     *text_of(lane, "lane") ? text_of(lane, "lane") : "all other lanes",
                     json_is_number(json_object_get(lane, "lag")) ? amount_of(lane, "lag", lag) : "?",
                     old);

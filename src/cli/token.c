@@ -75,7 +75,10 @@ static int show(struct command *command, struct token_look *look, const char *ma
     if (command->json) {
         dlq_json_print(json_of(&record, !found ? "unknown" : expired ? "expired" : "recorded"));
     } else if (!found) {
-        puts("Not recorded: a message with this token is invoked (or is in flight now).");
+        fputs("Not recorded for mapping ", stdout);
+        dlq_line(mapping, strlen(mapping), 63);
+        puts(": a message with this token is invoked (or is in flight now).\n"
+             "`sluice token stats` lists the mappings that recorded tokens.");
     } else {
         printf("%s at %s (%s ago)\n", expired ? "Recorded, and expired," : "Recorded",
                dlq_time(record.recorded_wall_us, time),

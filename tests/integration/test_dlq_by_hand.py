@@ -274,3 +274,22 @@ def test_what_to_type_next_works_as_it_stands(store, directory):
     assert run_cli(*words[1:]).returncode == 0
     environment = {**os.environ, "STATE_DIRECTORY": str(elsewhere)}
     assert "--state" not in run_cli("dlq", env=environment).stdout
+
+
+def test_follow_says_what_it_waits_for(store, directory):
+    dlq = store(letter(0))
+    code, seen = on_terminal(dlq.command("follow", "--since", "2026-11-01"), ("VAT.*\n", "\x03"))
+    assert code == 0 and f"following dead letters in {directory}/state; Ctrl-C ends it" in seen
+    line = next(line for line in seen.splitlines() if "VAT" in line)
+    assert len(line) <= 80 and dlq.lines("ls")[0]["id"] in line
+    command = [PROGRAM, "dlq", "follow", "--state", directory / "nowhere"]
+    code, seen = on_terminal(command, ("--state names another", "\x03"))
+    assert code == 0 and f"there is no directory {directory}/nowhere" in seen
+
+
+def test_other_commands_where_there_is_nothing(directory):
+    nowhere = directory / "nowhere"
+    done = run_cli("parked", "ls", "--state", nowhere)
+    assert done.returncode == 0 and f"there is no directory {nowhere}; --state names another" in done.stdout
+    done = run_cli("parked", "ls", "--state", directory)
+    assert done.stdout == "Nothing is parked.\n"
