@@ -243,10 +243,14 @@ static void show_bytes(const struct show *show, const char *title, struct sluice
     }
     printf("\n%s: %zu byte%s%s%s\n", title, bytes.size, bytes.size == 1 ? "" : "s",
            bytes.size ? ", " : "", bytes.size ? dlq_content(bytes) : "");
-    if (show->raw)
-        dlq_block(bytes.data, bytes.size < PAYLOAD_MOST ? bytes.size : PAYLOAD_MOST, 2);
-    else
+    if (show->raw && bytes.size > PAYLOAD_MOST) {
+        dlq_block(bytes.data, PAYLOAD_MOST, 2);
+        printf("  ... %zu bytes more (--payload prints all)\n", bytes.size - PAYLOAD_MOST);
+    } else if (show->raw) {
+        dlq_block(bytes.data, bytes.size, 2);
+    } else {
         dlq_payload(bytes, 2, PAYLOAD_MOST);
+    }
 }
 
 static void show_letter(const struct show *show, const struct dead_letter *letter)
@@ -356,6 +360,9 @@ int dlq_show(int argc, char **argv)
         return code;
     if (arguments.operand_count != 1)
         return arguments_refuse(&arguments, "one id, as `sluice dlq ls` lists them");
+    if (show.json + show.curl + (show.payload || show.headers) > 1)
+        return arguments_refuse(&arguments,
+                                "either --json, --curl, or the parts --payload and --headers");
     if ((code = dlq_choice_ids(&choice, &arguments)) != EX_OK)
         return code;
     show.prefix = arguments.operands[0];

@@ -293,3 +293,18 @@ def test_other_commands_where_there_is_nothing(directory):
     assert done.returncode == 0 and f"there is no directory {nowhere}; --state names another" in done.stdout
     done = run_cli("parked", "ls", "--state", directory)
     assert done.stdout == "Nothing is parked.\n"
+
+
+# ---- show ----
+
+@pytest.mark.parametrize("options", [["--json", "--payload"], ["--curl", "--json"], ["--curl", "--headers"]])
+def test_show_does_not_choose_between_forms(store, options):
+    done = store(letter(0))("show", "0", *options)
+    assert done.returncode == 64 and done.stdout == "" and "--json, --curl, or" in done.stderr
+
+
+def test_show_raw_says_where_it_stops(store):
+    dlq = store(letter(0, payload="x" * 100_000))
+    one = dlq.lines("ls")[0]["id"]
+    for options in ([], ["--raw"]):
+        assert "34464 bytes more (--payload prints all)" in dlq("show", one, *options).stdout, options
