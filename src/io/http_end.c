@@ -110,6 +110,11 @@ void http_end_explain(const struct http_end_facts *facts, const struct http_opti
                      "%s: the kept-alive connection was closed while the request was "
                      "sent; it may have arrived",
                      options->place);
+        else if (facts->code == CURLE_UNSUPPORTED_PROTOCOL) /* curl: "HTTP/0.9 when not allowed" */
+            snprintf(text, room,
+                     "%s: the answer is not HTTP; does another program listen there? The request may "
+                     "have arrived",
+                     options->place);
         else if (facts->headers_too_large)
             snprintf(text, room, "%s: the answer's headers are too large", options->place);
         else
