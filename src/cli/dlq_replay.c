@@ -369,6 +369,7 @@ static int attach(struct command *command)
 {
     int code = dlq_replay_way_open(&command->way, command->configuration);
 
+    command->view.attached = true;
     if (code == EX_OK)
         code = check_way(command);
     return code == EX_OK ? run_chosen(command, 0) : code;

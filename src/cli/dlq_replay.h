@@ -33,6 +33,7 @@ struct dlq_replay_view {
     const char *end;             /* why it stopped early: interrupted, failures, unavailable,
                                     stopped_there */
     char why[512];
+    bool attached;               /* the replay was begun by another command */
     int64_t shown_us;
     unsigned shown_width;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/dlq_replay.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -27,10 +28,10 @@ static uint64_t finished(const struct replay_status *status)
     return status->done + status->already + status->died + status->gone;
 }
 
-/* Texts of targets and stores, of which a terminal gets printable ASCII only. */
-static void print_plain(const char *text)
+/* Texts of targets and stores, of which a terminal gets printable ASCII only; at most so many characters. */
+static void print_plain(const char *text, unsigned most)
 {
-    for (; *text; text++)
+    for (; *text && most--; text++)
         fputc(*text >= 0x20 && *text < 0x7f ? *text : '?', stderr);
 }
 
@@ -40,6 +41,7 @@ void dlq_replay_progress(struct dlq_replay_view *view, const struct replay_statu
     struct replay_status all = sum(&view->before, status);
     char done[DLQ_TIME], total[DLQ_TIME], died[DLQ_TIME];
     int64_t now = clock_now();
+    int used;
 
     if (view->json || now - view->shown_us < (terminal ? REDRAW_US : AGAIN_US))
         return;
@@ -49,12 +51,17 @@ void dlq_replay_progress(struct dlq_replay_view *view, const struct replay_statu
         return;
     }
     view->shown_us = now;
-    fprintf(stderr, "%s%s of %s %s, %s %s%s", terminal ? "\r\033[K" : "",
-            dlq_number(finished(&all), done), dlq_number(view->total, total),
-            view->to_source ? "published" : "tried", dlq_number(all.died, died),
-            view->to_source ? "refused" : "died again", status->down ? "; waiting: " : "");
-    if (status->down)
-        print_plain(status->text);
+    fputs(terminal ? "\r\033[K" : "", stderr);
+    used = fprintf(stderr, "%s of %s %s, %s %s%s", dlq_number(finished(&all), done),
+                   dlq_number(view->total, total), view->to_source ? "published" : "tried",
+                   dlq_number(all.died, died), view->to_source ? "refused" : "died again",
+                   status->down ? "; waiting: " : "");
+    /* A line that wraps could not be drawn anew. */
+    if (status->down && terminal)
+        print_plain(status->text, view->screen.width > (unsigned)used + 1
+                                      ? view->screen.width - (unsigned)used - 1 : 0);
+    else if (status->down)
+        print_plain(status->text, UINT_MAX);
     if (!terminal)
         fputc('\n', stderr);
     view->shown_width = terminal;
@@ -84,6 +91,7 @@ void dlq_replay_first(struct dlq_replay_view *view, const char *id,
 static void tell_people(const struct dlq_replay_view *view, const struct replay_status *status,
                         uint64_t left)
 {
+    const char *goes_on = view->attached ? "begin the replay again to go on" : "the same command goes on";
     char number[DLQ_TIME];
 
     printf("%s %s", dlq_number(status->done, number),
@@ -107,13 +115,13 @@ static void tell_people(const struct dlq_replay_view *view, const struct replay_
     if (view->end && strcmp(view->end, "failures") == 0)
         fprintf(stderr, "Stopped, as %s.\n", view->why[0] ? view->why : "too many died again");
     else if (view->end && strcmp(view->end, "interrupted") == 0)
-        fputs("Interrupted; the same command goes on with what is left.\n", stderr);
+        fprintf(stderr, "Interrupted; %s with what is left.\n", goes_on);
     else if (view->end && strcmp(view->end, "stopped_there") == 0)
-        fputs("It was stopped by somebody else or with the service; the same command goes on with\n"
-              "what is left.\n", stderr);
+        fprintf(stderr, "It was stopped by somebody else or with the service; %s\nwith what is left.\n",
+                goes_on);
     else if (view->end) {
         fputs("Stopped, as this did not get better: ", stderr);
-        print_plain(view->why);
+        print_plain(view->why, UINT_MAX);
         fputc('\n', stderr);
     }
 }

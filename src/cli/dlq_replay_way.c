@@ -15,7 +15,8 @@
 #include "service/replay_alone.h"
 #include "service/replay_json.h"
 
-#define TIMEOUT_US (20 * CLOCK_SECOND)
+#define TIMEOUT_US   (20 * CLOCK_SECOND)
+#define DETAIL_SHOWN 100 /* characters of what a replay was begun with */
 
 static int complain(const struct fault *fault, int code)
 {
@@ -158,6 +159,31 @@ static enum control_outcome ask_about(const struct dlq_replay_way *way, const ch
     return outcome;
 }
 
+/* What there is in place of a replay that is not. */
+static void tell_replays(const struct dlq_replay_way *way)
+{
+    json_t *answer = NULL, *one;
+    struct fault fault;
+    size_t i;
+
+    if (ask(way, "GET", "/v1/replays", NULL, &answer, &fault) != CONTROL_ANSWERED)
+        return;
+    if (json_array_size(json_object_get(answer, "replays")))
+        fputs("It has had:\n", stderr);
+    json_array_foreach(json_object_get(answer, "replays"), i, one)
+    {
+        const char *state = json_string_value(json_object_get(one, "state"));
+        const char *detail = json_string_value(json_object_get(one, "detail"));
+
+        fprintf(stderr, "  %lld  %s  ", (long long)json_integer_value(json_object_get(one, "id")),
+                state ? state : "?");
+        for (size_t n = 0; detail && detail[n] && n < DETAIL_SHOWN; n++)
+            fputc(detail[n] >= 0x20 && detail[n] < 0x7f ? detail[n] : '?', stderr);
+        fputc('\n', stderr);
+    }
+    json_decref(answer);
+}
+
 int dlq_replay_way_attach(struct dlq_replay_way *way, long long number)
 {
     json_t *answer = NULL;
@@ -167,6 +193,11 @@ int dlq_replay_way_attach(struct dlq_replay_way *way, long long number)
     way->number = number;
     outcome = ask_about(way, "GET", "", NULL, &answer, &fault);
     json_decref(answer);
+    if (outcome == CONTROL_REFUSED) {
+        fprintf(stderr, "sluice dlq replay: the service has no replay %lld\n", number);
+        tell_replays(way);
+        return EX_DATAERR;
+    }
     return outcome == CONTROL_ANSWERED ? EX_OK : complain(&fault, EX_DATAERR);
 }
 

@@ -308,3 +308,12 @@ def test_show_raw_says_where_it_stops(store):
     one = dlq.lines("ls")[0]["id"]
     for options in ([], ["--raw"]):
         assert "34464 bytes more (--payload prints all)" in dlq("show", one, *options).stdout, options
+
+
+def test_the_progress_stays_on_one_line(replay, function):
+    function.refuse()
+    run = replay(*(letter(n) for n in range(3)))
+    _, seen = on_terminal(run.command("--all", "--yes"), (r"waiting: (.|\n)*waiting: ", "\x03"), columns=70)
+    redrawn = [line for line in seen.replace("\r", "\n").splitlines()
+               if "waiting: " in line and "^C" not in line]
+    assert len(redrawn) >= 2 and all(len(line) < 70 for line in redrawn), seen

@@ -139,6 +139,8 @@ def test_interrupted_detached_and_attached(served, function):
     process.send_signal(signal.SIGINT)
     result = end(process, 75)
     assert result["stopped"] == "interrupted" and 0 < result["left"] < count
+    told = run_cli(*command(sluice, "replay", "--attach", "1")).stderr
+    assert "the same command" not in told and "begin the replay again" in told
     assert len(sluice.dead()) == result["left"]
     # Killed, it leaves the replay to the service.
     process = begin(sluice, "--all", "--rate", "100")
@@ -152,6 +154,7 @@ def test_interrupted_detached_and_attached(served, function):
     assert wait_ended(sluice, number)["uid"] == os.getuid()
     unknown = run_cli(*command(sluice, "replay", "--attach", "77"))
     assert unknown.returncode == 65 and "no replay 77" in unknown.stderr
+    assert "  2  ended" in unknown.stderr and "--all --rate 100" in unknown.stderr
 
 
 def test_the_service_killed_in_the_middle(served, function):
