@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+# What groff puts into one pair of quotes, or prints with one dash.
+MARKED = re.compile(r'^\.(?:Pq )?Ql \S+ (?:[,;] \S|(?:No|Ql)\b).*|^\.Fl -\S+ , [a-z].*', re.MULTILINE)
 OPTION = re.compile(r'^\s*\{\s*(?:\.name\s*=\s*)?"([a-z][a-z0-9_.]*)",\s*(?:\.type\s*=\s*)?SLUICE_',
                     re.MULTILINE)
 
@@ -24,6 +26,9 @@ def main():
                 complaints.append(f"{directory}: option {option} is in no sample and no manual")
     pages = [str(path) for path in pathlib.Path(".").rglob("*.[1-8]")
              if path.parts[0] not in ("build", ".git") and path.read_text().startswith((".", "'\\"))]
+    for page in pages:
+        complaints += [f"{page}: each on a line of its own: {found.group()}"
+                       for found in MARKED.finditer(pathlib.Path(page).read_text())]
     if pages and shutil.which("mandoc"):
         done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *pages], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
