@@ -184,10 +184,11 @@ void dlq_who(struct dead_letter_act *act)
 /* ---- the summary ---- */
 
 static int print_errors(struct dead_letter_store *store, const struct dlq_screen *screen,
-                        const char *mapping, struct fault *fault)
+                        const struct dlq_group *mapping, struct fault *fault)
 {
-    struct dead_letter_query query = {.mapping = mapping, .limit = TOP_ERRORS};
+    struct dead_letter_query query = {.mapping = mapping->value, .limit = TOP_ERRORS};
     struct dlq_groups errors;
+    uint64_t left = mapping->count;
     char number[DLQ_TIME];
     int result = dlq_groups_read(store, &query, "error", &errors, fault);
 
@@ -195,7 +196,10 @@ static int print_errors(struct dead_letter_store *store, const struct dlq_screen
         printf("  %10s  ", dlq_number(errors.groups[i].count, number));
         dlq_error(errors.groups[i].value, screen->terminal ? screen->width - 14 : screen->width);
         putchar('\n');
+        left -= errors.groups[i].count < left ? errors.groups[i].count : left;
     }
+    if (result == 0 && errors.count == TOP_ERRORS && left)
+        printf("  %10s  others\n", dlq_number(left, number));
     dlq_groups_fini(&errors);
     return result;
 }
@@ -271,7 +275,7 @@ static int print_summary(struct dead_letter_store *store, const char *directory,
                directory);
     for (size_t i = 0; result == 0 && i < mappings.count; i++) {
         print_mapping(&screen, &mappings.groups[i]);
-        result = print_errors(store, &screen, mappings.groups[i].value, &fault);
+        result = print_errors(store, &screen, &mappings.groups[i], &fault);
     }
     if (result == 0 && total)
         print_next(&mappings.groups[0], state);

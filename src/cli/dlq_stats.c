@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * `sluice dlq stats`: letters grouped. */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -103,6 +105,22 @@ int dlq_groups_trend(struct dead_letter_store *store, const struct dead_letter_q
     return store->ops->trend(store, query, field, step_us, see_step, groups, fault);
 }
 
+/* `2026-11-23T13:00Z` as all other times are shown. */
+static void print_hour(const char *hour, unsigned width)
+{
+    struct tm parts = {0};
+    char text[DLQ_TIME];
+    time_t seconds;
+
+    if (strptime(hour, "%Y-%m-%dT%H:%MZ", &parts)) {
+        seconds = timegm(&parts);
+        localtime_r(&seconds, &parts);
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M", &parts);
+        hour = text;
+    }
+    dlq_line(hour, strlen(hour), width);
+}
+
 /* Keys that --key would not take as they are, as it does. */
 static void print_value(const struct dlq_group *group, const char *field, unsigned width)
 {
@@ -122,6 +140,8 @@ static void print_value(const struct dlq_group *group, const char *field, unsign
         free(hex);
     } else if (strcmp(field, "error") == 0) {
         dlq_error(group->value, width);
+    } else if (strcmp(field, "hour") == 0) {
+        print_hour(group->value, width);
     } else {
         dlq_line(group->value, group->value_size, width);
     }

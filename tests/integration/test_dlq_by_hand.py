@@ -87,6 +87,22 @@ def test_what_went_wrong_is_seen_however_narrow_the_terminal(store, columns, map
     assert piped.count("the function answered 500: no VAT rate for CH (order o-0)\n") == len(mappings)
 
 
+def test_hours_are_local_as_all_times_for_people(store):
+    dlq = store(letter(0))
+    environment = {**os.environ, "TZ": "XXX-5:30"}
+    shown = dlq("stats", "--by", "hour", env=environment).stdout.splitlines()
+    assert shown[1].endswith("  2026-11-01 05:30") and "2026-11-01 05:30:00 (" in \
+        dlq("show", "0", env=environment).stdout
+    assert dlq.lines("stats", "--by", "hour")[0]["hour"] == "2026-11-01T00:00Z"
+
+
+def test_the_summary_counts_all(store):
+    dlq = store(*(letter(n, reason=reason) for n, reason in enumerate("aabbccdde")))
+    shown = dlq().stdout
+    assert "           2  a\n           2  b\n           2  c\n           3  others\n" in shown
+    assert "others" not in store(letter(0))("ls").stdout
+
+
 # ---- import and export ----
 
 @pytest.mark.parametrize("changes, words", [
