@@ -187,6 +187,7 @@ static bool chooses(int option)
 /* A filter given again would silently replace the first one: what is discarded would be more than meant. */
 static int check_once(struct dlq_choice *choice, const struct arguments *arguments, int option)
 {
+    static const struct arguments_option shared[] = {DLQ_OPTIONS}; /* browse has a table of its own */
     const unsigned either = 1u << DLQ_REPLAYED | 1u << DLQ_NEVER_REPLAYED;
     bool again = (choice->given & 1u << option) != 0;
 
@@ -194,7 +195,7 @@ static int check_once(struct dlq_choice *choice, const struct arguments *argumen
     if ((choice->given & either) == either)
         return arguments_refuse(arguments, "either --replayed or --never-replayed, not both");
     if (again && option != DLQ_REPLAYED && option != DLQ_NEVER_REPLAYED)
-        return arguments_refuse(arguments, "--%s twice; %s", arguments->usage->options[option].name,
+        return arguments_refuse(arguments, "--%s twice; %s", shared[option].name,
                                 option == DLQ_SINCE || option == DLQ_UNTIL || option == DLQ_WHERE
                                     ? "give it once"
                                     : "a letter has one: give the command for each");
