@@ -17,6 +17,7 @@
 #include "base/units.h"
 #include "cli/cli.h"
 #include "cli/dlq_choice.h"
+#include "cli/dlq_elsewhere.h"
 #include "cli/dlq_inside.h"
 #include "cli/state_directory.h"
 
@@ -277,6 +278,8 @@ static int print_summary(struct dead_letter_store *store, const char *directory,
         print_mapping(&screen, &mappings.groups[i]);
         result = print_errors(store, &screen, &mappings.groups[i], &fault);
     }
+    if (result == 0)
+        dlq_elsewhere_tell(state, NULL);
     if (result == 0 && total)
         print_next(&mappings.groups[0], state);
     dlq_groups_fini(&mappings);
@@ -349,6 +352,8 @@ static int summary(int argc, char **argv)
         return refuse_command(&arguments, arguments.operands[0]);
     directory = state_directory_find(state);
     store = dlq_open(directory, json, &code);
+    if (!store && !json)
+        dlq_elsewhere_tell(state, NULL);
     if (store) {
         code = json ? print_summary_json(store) : print_summary(store, directory, state);
         store->ops->close(store);

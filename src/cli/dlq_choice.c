@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/suggest.h"
 #include "base/units.h"
+#include "cli/dlq_elsewhere.h"
 #include "cli/dlq_inside.h"
 #include "service/config_filter.h"
 
@@ -359,6 +360,8 @@ int dlq_choice_none(const struct dlq_choice *choice, struct dead_letter_store *s
         store->ops->group(store, &all, "mapping", see_other, &others, &fault) == 0 &&
         !others.there && others.count)
         tell_others(&others);
+    if (others.mapping && !others.there)
+        dlq_elsewhere_tell(choice->state, others.mapping);
     for (size_t i = 0; i < others.count && i < OTHERS_NAMED; i++)
         free(others.names[i]);
     return DLQ_EXIT_NONE;

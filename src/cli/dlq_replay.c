@@ -448,6 +448,7 @@ int dlq_replay(int argc, char **argv)
         command->order.act = (struct dead_letter_act){.action = "replay", .detail = detail};
         dlq_who(&command->order.act);
         prepare_process();
+        command->choice.state = command->configuration->service.state_directory;
         code = run(command);
         http_client_global_fini();
     }

@@ -61,6 +61,16 @@ def test_letters_are_shown_with_their_story(cluster, function, sluice, mapping_f
     assert "k\\x00\\xff" in text[3]
 
 
+def test_commands_that_find_none_here_say_where_they_are(cluster, function, sluice, mapping_for):
+    _, place = died(cluster, function, sluice, mapping_for)
+    told = f"m: dead letters go to kafka {place}, 3 since the service began; sluice dlq browse m\n"
+    for command in ([], ["ls", "m"], ["stats", "--mapping", "m"], ["replay", "--mapping", "m", "--yes"]):
+        options = ["--config", sluice.config] if "replay" in command else ["--state", sluice.state]
+        assert told in run_cli("dlq", *command, *options).stdout, command
+    assert "browse" not in run_cli("dlq", "ls", "other", "--state", sluice.state).stdout
+    assert run_cli("dlq", "--json", "--state", sluice.state).stdout == ""
+
+
 def test_as_aws_record_they_are_understood_too(cluster, function, sluice, mapping_for):
     source, _ = died(cluster, function, sluice, mapping_for, format="aws")
     letters = found(sluice, "--sort", "oldest")
