@@ -51,12 +51,18 @@ static bool can_lay_out(struct sluice_bytes bytes, struct buffer *ret_laid)
 
 /* ---- files ---- */
 
+/* That a shell takes in single quotes. */
+static const char *directory_of_files(void)
+{
+    const char *directory = getenv("TMPDIR");
+
+    return directory && *directory && !strchr(directory, '\'') ? directory : "/tmp";
+}
+
 /* A file for the owner alone; its path is to be freed. NULL with errno. */
 static char *write_file(const void *data, size_t size, const char *ending)
 {
-    const char *directory = getenv("TMPDIR");
-    bool plain = directory && *directory && !strchr(directory, '\'');
-    char *path = memory_format("%s/sluice-letter-XXXXXX%s", plain ? directory : "/tmp", ending);
+    char *path = memory_format("%s/sluice-letter-XXXXXX%s", directory_of_files(), ending);
     int fd = mkostemps(path, (int)strlen(ending), O_CLOEXEC);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     bool good = file && fwrite(data, 1, size, file) == size;
@@ -64,7 +70,12 @@ static char *write_file(const void *data, size_t size, const char *ending)
     if (file)
         good = fclose(file) == 0 && good;
     if (!good) {
+        int error = errno;
+
+        if (fd >= 0)
+            unlink(path);
         free(path);
+        errno = error;
         return NULL;
     }
     return path;
@@ -172,7 +183,9 @@ int dlq_edit_text(struct sluice_bytes before, struct buffer *ret_after)
     path = packed ? write_file(laid.data, laid.size, ".json")
                   : write_file(before.data, before.size, json ? ".json" : ".txt");
     if (!path) {
-        fprintf(stderr, "sluice dlq edit: cannot write a temporary file: %s\n", strerror(errno));
+        fprintf(stderr, "sluice dlq edit: cannot write a temporary file to %s: %s; TMPDIR names another "
+                        "directory\n",
+                directory_of_files(), strerror(errno));
         code = EX_CANTCREAT;
     } else {
         struct sluice_bytes shown = packed ? (struct sluice_bytes){laid.data, laid.size} : before;
@@ -229,6 +242,8 @@ static void run_diff(const char *before, const char *after)
     if (pipe)
         pclose(pipe);
     dlq_block(text.data ? text.data : "", text.size, 2);
+    if (text.full)
+        puts("  ... and more");
     buffer_fini(&text);
     free(command);
 }

@@ -197,6 +197,18 @@ def test_one_edited_in_an_editor_for_scripts_and_tried(store, directory):
     assert json.loads(dlq.lines("show", one)[0]["payload"])["quantity"] == 2
 
 
+def test_a_difference_that_is_too_long_says_so(store, directory):
+    dlq = store(letter(0, payload="x" * 1_200_000), letter(1))
+    (directory / "editor").write_text("#!/bin/sh\nprintf y >> \"$1\"\n")
+    (directory / "editor").chmod(0o755)
+    environment = {**os.environ, "EDITOR": str(directory / "editor")}
+    ids = [one["id"] for one in dlq.lines("ls", "--sort", "oldest")]
+    done = dlq("edit", ids[0], "--dry-run", env=environment)
+    assert done.returncode == 0 and "\n  ... and more\n1 dead letter would" in done.stdout
+    done = dlq("edit", ids[1], "--dry-run", env={**environment, "TMPDIR": str(directory / "nowhere")})
+    assert done.returncode == 73 and f"{directory}/nowhere" in done.stderr, done.stderr
+
+
 # ---- filters ----
 
 @pytest.mark.parametrize("options, words", [
