@@ -373,7 +373,7 @@ static void print_numbers(const struct screen *screen, const json_t *mapping)
 void status_view_mapping(const struct screen *screen, const json_t *mapping)
 {
     const json_t *breaker = json_object_get(mapping, "breaker");
-    char state[SMALL], since[64], span[SCREEN_SPAN];
+    char state[SMALL], since[64], next[SCREEN_SPAN + 24], span[SCREEN_SPAN];
     json_t *error, *side;
     size_t i;
 
@@ -385,7 +385,12 @@ void status_view_mapping(const struct screen *screen, const json_t *mapping)
         screen_line(screen, NULL, "  reason     %s", text_of(mapping, "reason"));
     screen_line(screen, NULL, "  target     %s", text_of(mapping, "target"));
     print_since(breaker, "since", since, sizeof since);
-    screen_line(screen, NULL, "  breaker    %s%s", words(text_of(breaker, "state"), state), since);
+    *next = '\0';
+    if (time_of(breaker, "next_probe") > clock_wall())
+        snprintf(next, sizeof next, ", next probe in %s",
+                 screen_span(time_of(breaker, "next_probe") - clock_wall(), span));
+    screen_line(screen, NULL, "  breaker    %s%s%s", words(text_of(breaker, "state"), state), since,
+                next);
     print_numbers(screen, mapping);
     json_array_foreach(json_object_get(mapping, "unverified"), i, side)
         screen_line(screen, SCREEN_YELLOW, "  tls        the %s's certificate is not checked "

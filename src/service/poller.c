@@ -225,6 +225,9 @@ static void publish_status(struct poller *poller, int64_t now_us)
     poller->status_us = now_us + STATUS_US;
     present->counts = *engine_counts(poller->engine);
     present->gate = gate->state;
+    present->gate_next_wall_us = gate_probing(gate) && gate->next_us > now_us
+                                     ? clock_wall() + gate->next_us - now_us
+                                     : 0;
     present->in_flight = gate->in_flight;
     present->limit = gate_present_limit(gate);
     present->unfinished = engine_unfinished(poller->engine);

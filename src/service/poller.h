@@ -65,6 +65,7 @@ struct poller_status {
     enum gate_state gate;
     char gate_text[256];
     int64_t gate_since_wall_us;
+    int64_t gate_next_wall_us; /* no probe before then; 0: none waits */
     uint32_t in_flight, limit;
     uint64_t unfinished, bytes, waiting_retries, suspects, lanes;
     int64_t lag;              /* -1: unknown */

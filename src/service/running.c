@@ -189,6 +189,9 @@ static void add_status(struct poller_status *sum, const struct poller_status *mo
         sum->gate_since_wall_us = more->gate_since_wall_us;
         memcpy(sum->gate_text, more->gate_text, sizeof sum->gate_text);
     }
+    if (more->gate_next_wall_us &&
+        (!sum->gate_next_wall_us || more->gate_next_wall_us < sum->gate_next_wall_us))
+        sum->gate_next_wall_us = more->gate_next_wall_us;
     sum->begun &= more->begun;
     sum->in_flight += more->in_flight;
     sum->limit += more->limit;

@@ -134,9 +134,10 @@ static json_t *breaker_json(const struct poller_status *status)
                                         "target_paused"};
     bool open = status->gate != GATE_CLOSED;
 
-    return json_pack("{s:s, s:o, s:o}", "state", names[status->gate], "reason",
+    return json_pack("{s:s, s:o, s:o, s:o}", "state", names[status->gate], "reason",
                      json_value_text(open ? status->gate_text : ""), "since",
-                     json_value_time(open ? status->gate_since_wall_us : 0));
+                     json_value_time(open ? status->gate_since_wall_us : 0), "next_probe",
+                     json_value_time(open ? status->gate_next_wall_us : 0));
 }
 
 static json_t *errors_json(const struct poller_error *errors)

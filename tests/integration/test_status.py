@@ -66,6 +66,7 @@ def test_what_is_wrong_is_told_with_its_reason(cluster, function, sluice, mappin
     code, text = wait_status(sluice, r"lag +10 messages, the oldest \d+s old", "orders")
     assert code == 2
     assert re.search(r"error +\d+s ago, 1 times: the function answered 401", text)
+    assert re.search(r"breaker +target paused since \S+, \d+s ago, next probe in [12]?\ds\n", text), text
     sluice.control("POST", "/v1/mappings/orders/pause")
     function.behave = always(200)
     code, text = status(sluice)
