@@ -25,6 +25,7 @@
 #include "core/engine_inside.h"
 #include "core/retry.h"
 
+#define HALVES_WAIT_MOST_US CLOCK_SECOND /* before a failing batch is tried in halves */
 #define RUN_OF_FAILURES   8
 #define RUN_OF_FATALS     2
 #define FRESH_US          CLOCK_SECOND /* how long after its failure a suspect may be overtaken */
@@ -382,14 +383,15 @@ static void split(struct engine *engine, struct batch *batch, enum outcome_class
                   int64_t now_us)
 {
     const struct retry_settings *retry = &engine->rules->retry;
+    const int64_t first_us = retry->backoff_first_us < HALVES_WAIT_MOST_US ? retry->backoff_first_us
+                                                                           : HALVES_WAIT_MOST_US;
     struct batch *second;
     int64_t delay_us = 0;
 
     for (struct message *message = batch->messages.first; message; message = message->next)
         mark_failed(message, now_us);
     if (class == OUTCOME_FAILED)
-        delay_us = retry_delay(retry->backoff_first_us, retry->backoff_most_us, 1, 0,
-                               &engine->random);
+        delay_us = retry_delay(first_us, retry->backoff_most_us, 1, 0, &engine->random);
     second = batch->messages.count > 1 ? batch_split(batch) : NULL; /* the others are orphans */
     if (second && engine->rules->order == ORDER_NONE) {
         engine_wait(engine, second, now_us + delay_us);

@@ -224,6 +224,21 @@ static void with_parallel_work_halves_go_beside_each_other(void **state)
     stage_end(stage);
 }
 
+/* A back-off of hours is a message's own; who only shared its batch is through in seconds. */
+static void halves_wait_a_second_at_most(void **state)
+{
+    struct stage *stage = stage_new();
+
+    stage->rules.order = ORDER_NONE;
+    stage->rules.retry.backoff_first_us = stage->rules.retry.backoff_most_us = CLOCK_HOUR;
+    stage_begin(stage, 1);
+    stage_feed_many(stage, 0, 8);
+    stage_named(stage, 'c')->bad = true;
+    stage_run(stage, 3 * CLOCK_SECOND);
+    assert_string_equal(stage_verdicts(stage), "DD.DDDDD");
+    stage_end(stage);
+}
+
 static void a_split_costs_no_attempt(void **state)
 {
     struct stage *stage = stage_new();
@@ -476,6 +491,7 @@ int main(void)
         cmocka_unit_test(each_class_costs_what_it_should),
         cmocka_unit_test(a_failing_batch_is_halved_until_the_bad_message_is_alone),
         cmocka_unit_test(with_parallel_work_halves_go_beside_each_other),
+        cmocka_unit_test(halves_wait_a_second_at_most),
         cmocka_unit_test(a_split_costs_no_attempt),
         cmocka_unit_test(without_split_a_batch_is_tried_as_a_whole),
         cmocka_unit_test(named_messages_are_tried_again_alone_until_used_up),
