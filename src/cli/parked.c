@@ -53,6 +53,8 @@ static const struct arguments_usage ls_usage = {
                 "  sluice parked ls orders --json | jq -r .error | sort | uniq -c",
 };
 
+#define WIDE 110 /* columns for names as they are */
+
 struct listing {
     struct dlq_screen screen;
     bool json;
@@ -93,19 +95,20 @@ static int list_one(void *argument, const struct parked *parked)
     struct listing *listing = argument;
     const struct dead_letter *letter = &parked->letter;
     char due[SCREEN_SPAN], place[512];
-    unsigned width = listing->screen.width, place_width = width < 110 ? 20 : 32;
-    unsigned left = width > place_width + 58 ? width - place_width - 50 : 8;
+    const unsigned width = listing->screen.width;
+    const unsigned name = width < WIDE ? 10 : 20, at = width < WIDE ? 24 : 32, used = name + at + 22;
+    const unsigned left = width > used + 8 ? width - used : 8;
 
     if (listing->json) {
         dlq_json_print(json_of(parked));
         return 0;
     }
     if (!listing->count++)
-        printf("%-20s  %-*s  %8s  %6s  %s\n", "MAPPING", (int)place_width, "MESSAGE", "ATTEMPTS",
+        printf("%-*s  %-*s  %8s  %6s  %s\n", (int)name, "MAPPING", (int)at, "MESSAGE", "ATTEMPTS",
                "DUE IN", "ERROR");
     snprintf(place, sizeof place, "%s/%llu", letter->lane, (unsigned long long)letter->position);
-    dlq_pad(dlq_line(letter->mapping, strlen(letter->mapping), 20), 20);
-    dlq_pad(dlq_line(place, strlen(place), place_width), place_width);
+    dlq_pad(dlq_line(letter->mapping, strlen(letter->mapping), name), name);
+    dlq_pad(dlq_line(place, strlen(place), at), at);
     printf("%8u  %6s  ", letter->attempt_count, print_due(listing, parked->due_wall_us, due));
     dlq_error(letter->reason, left);
     putchar('\n');

@@ -7,7 +7,8 @@ import threading
 
 from lib.function import OK, Answer
 from lib.plugin import group_of, ids, numbered
-from lib.sluice import run_cli
+from lib.sluice import PROGRAM, run_cli
+from lib.terminal import on_terminal
 from lib.waiting import stays, until
 from test_kafka_source import attempt
 
@@ -262,6 +263,9 @@ def test_counted_and_told(cluster, function, sluice, mapping_for):
     assert row["token"] == f"{topic}/0/0" and row["error"] and row["due"] > row["parked"]
     text = run_cli("parked", "ls", "--state", sluice.state).stdout
     assert f"{topic}/0/0"[:20] in text and "59m" in text
+    _, text = on_terminal([PROGRAM, "parked", "ls", "--state", sluice.state])
+    heads, line = text.splitlines()
+    assert len(line) <= 80 and heads.index("ERROR") <= 60 and line.endswith("not now")
     failing.let_go("m-0")
     assert "m: 1 due now" in run_cli("parked", "retry", "m", "--state", sluice.state).stdout
     function.wait_done(["m-0"], 20)
