@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * `sluice dlq`: dead letters at a glance, and what its subcommands share. Reads the store beside a
  * running service, or without one. */
-#include <errno.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -57,13 +55,6 @@ static const struct arguments_usage usage = {
 
 /* ---- shared ---- */
 
-static bool exists(const char *path)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0;
-}
-
 int dlq_failed(const struct fault *fault)
 {
     fprintf(stderr, "sluice dlq: %s\n", fault->text);
@@ -75,18 +66,17 @@ struct dead_letter_store *dlq_open(const char *directory, bool quiet, int *ret_e
     struct fault fault;
     struct dead_letter_store *store =
         dead_letter_store_sqlite_open(directory, DEAD_LETTER_READ, &fault);
-    char *path = memory_format("%s/dead-letters.sqlite", directory);
 
     *ret_exit = EX_OK;
     if (!store && fault.text[0]) {
-        *ret_exit = dlq_failed(&fault);
-        if (access(path, R_OK) != 0 && errno == EACCES)
-            *ret_exit = EX_NOPERM;
+        dlq_failed(&fault);
+        *ret_exit = state_directory_exit(directory, "dead-letters.sqlite");
     } else if (!store && !quiet) {
         printf("No dead letters yet in %s%s.\n", directory,
-               exists(directory) ? "" : " (there is no such directory; --state names another)");
+               state_directory_is_missing(directory)
+                   ? " (there is no such directory; --state names another)"
+                   : "");
     }
-    free(path);
     return store;
 }
 

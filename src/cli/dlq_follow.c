@@ -107,7 +107,7 @@ static int run(struct follow *follow, const char *directory)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    if (access(directory, F_OK))
+    if (state_directory_is_missing(directory))
         fprintf(stderr, "there is no directory %s yet; --state names another\n", directory);
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "following dead letters in %s; Ctrl-C ends it\n", directory);

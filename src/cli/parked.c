@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -127,10 +126,10 @@ static int list(const char *state, const char *mapping, struct listing *listing)
         parked_store_list(store, mapping, list_one, listing, &fault);
     if (fault.text[0]) {
         fprintf(stderr, "sluice parked: %s\n", fault.text);
-        code = EX_IOERR;
+        code = state_directory_exit(directory, "parked.sqlite");
     }
     parked_store_close(store);
-    if (code == EX_OK && !listing->json && !listing->count && access(directory, F_OK))
+    if (code == EX_OK && !listing->json && !listing->count && state_directory_is_missing(directory))
         printf("Nothing is parked: there is no directory %s; --state names another.\n", directory);
     else if (code == EX_OK && !listing->json && !listing->count)
         puts("Nothing is parked.");

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/state_directory.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -25,4 +27,18 @@ char *state_directory_find(const char *given)
         free(own);
     }
     return memory_text(STATE_DIRECTORY);
+}
+
+int state_directory_exit(const char *directory, const char *file)
+{
+    char *path = memory_format("%s/%s", directory, file);
+    int code = access(path, R_OK) != 0 && errno == EACCES ? EX_NOPERM : EX_IOERR;
+
+    free(path);
+    return code;
+}
+
+bool state_directory_is_missing(const char *directory)
+{
+    return access(directory, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }

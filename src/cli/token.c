@@ -165,9 +165,12 @@ static int run(struct command *command, const struct arguments *arguments)
                                 what);
     directory = state_directory_find(command->state);
     look = token_look_open(directory, forgets, &fault);
+    code = look ? EX_OK : state_directory_exit(directory, "tokens.mdb");
     free(directory);
-    if (!look)
-        return failed(&fault);
+    if (!look) {
+        failed(&fault);
+        return code;
+    }
     code = shows     ? show(command, look, words[1], words[2])
            : forgets ? forget(command, look, words[1], words[2])
                      : stats(command, look);

@@ -347,3 +347,14 @@ def test_the_progress_stays_on_one_line(replay, function):
     redrawn = [line for line in seen.replace("\r", "\n").splitlines()
                if "waiting: " in line and "^C" not in line]
     assert len(redrawn) >= 2 and all(len(line) < 70 for line in redrawn), seen
+
+
+def test_who_may_not_read_is_told_so(store, directory):
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    store(letter(0))
+    (directory / "state/tokens.mdb").write_bytes(b"")
+    (directory / "state/parked.sqlite").write_bytes(b"")
+    for command in (["dlq"], ["token", "stats"], ["parked", "ls"]):
+        done = run_cli(*command, "--state", directory / "state", user=65534)
+        assert done.returncode == 77 and "Permission denied" in done.stderr, (command, done)
