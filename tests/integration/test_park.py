@@ -448,7 +448,7 @@ def test_what_is_buried_waits_for_its_place(cluster, private_broker, function, s
 def test_killed_while_burying(cluster, function, sluice, mapping_for):
     """Nothing is lost whatever the moment; what was published and not yet taken out comes twice at most for
     each kill."""
-    letters, topic, count = cluster.topic(1), cluster.topic(1), 160
+    letters, topic, count = cluster.topic(1), cluster.topic(1), 240  # of which three orders bury 64 each
     Failing(function, ids(count), after=3600)
     sluice.mapping("m", mapping_for(topic, PARK, dead_letter={"to": letters}))
     sluice.start()
