@@ -291,9 +291,11 @@ int dlq_choice_ids(struct dlq_choice *choice, const struct arguments *arguments)
     for (int i = 0; i < arguments->operand_count; i++)
         if (!is_id(arguments->operands[i]))
             return arguments_refuse(arguments,
-                                    "\"%.40s\" is no id (`sluice dlq ls` lists them); a mapping is "
-                                    "chosen by --mapping",
-                                    arguments->operands[i]);
+                                    "\"%.40s\" is no id (`sluice dlq ls` lists them)%s",
+                                    arguments->operands[i],
+                                    strcmp(arguments->usage->options[0].name, "mapping") == 0
+                                        ? "; a mapping is chosen by --mapping"
+                                        : "");
     if (arguments->operand_count && choice->filtered)
         return arguments_refuse(arguments, "either ids or filters, not both");
     choice->ids = arguments->operands;

@@ -107,6 +107,9 @@ int dlq_log(int argc, char **argv)
     }
     if (option == ARGUMENTS_DONE)
         return code;
+    if (arguments.operand_count)
+        return arguments_refuse(&arguments, "it takes no operand, but \"%.40s\" was given",
+                                arguments.operands[0]);
     directory = state_directory_find(state);
     store = dlq_open(directory, view.json, &code);
     free(directory);

@@ -358,3 +358,12 @@ def test_who_may_not_read_is_told_so(store, directory):
     for command in (["dlq"], ["token", "stats"], ["parked", "ls"]):
         done = run_cli(*command, "--state", directory / "state", user=65534)
         assert done.returncode == 77 and "Permission denied" in done.stderr, (command, done)
+
+
+def test_words_that_mean_nothing_are_refused(store):
+    dlq = store(letter(0))
+    done = dlq("log", "orders")
+    assert done.returncode == 64 and "takes no orders" not in done.stderr and '"orders"' in done.stderr
+    done = dlq("show", "orders")
+    assert done.returncode == 64 and "is no id" in done.stderr and "--mapping" not in done.stderr
+    assert "a mapping is chosen by --mapping" in dlq("export", "orders").stderr

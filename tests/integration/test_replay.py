@@ -323,7 +323,7 @@ def test_interrupted_and_begun_again(letters, function):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     function.wait_invocations(20, 20)
     second = run_cli(*command(sluice, "replay", "--all", "--yes"))
-    assert second.returncode == 75 and "has its state directory" in second.stderr
+    assert second.returncode == 75 and "another replay" in second.stderr
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30 * PATIENCE)
     assert process.returncode == 75, errors
