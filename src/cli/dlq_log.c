@@ -29,6 +29,8 @@ static const struct arguments_usage usage = {
                 "  sluice dlq log --json | jq -r 'select(.action == \"discard\") | .login'",
 };
 
+#define WIDE 110 /* columns for an act on one line */
+
 struct view {
     struct dlq_screen screen;
     bool json;
@@ -58,6 +60,10 @@ static void cell(const char *text, unsigned width)
 static int see(void *argument, const struct dead_letter_act *act)
 {
     struct view *view = argument;
+    const unsigned width = view->screen.width;
+    const bool stacked = view->screen.terminal && width < WIDE;
+    const unsigned name = stacked ? 10 : 16, used = stacked ? 2 : 73;
+    const int amount = stacked ? 7 : 10;
     char time[DLQ_TIME], number[DLQ_TIME], who[64];
 
     view->count++;
@@ -66,21 +72,18 @@ static int see(void *argument, const struct dead_letter_act *act)
         return ferror(stdout);
     }
     if (view->count == 1)
-        printf("%-19s  %-16s  %-8s  %10s  %10s  %s\n", "TIME", "WHO", "WHAT", "LETTERS", "FAILED",
-               "WHICH");
+        printf("%-19s  %-*s  %-8s  %*s  %*s%sWHICH\n", "TIME", (int)name, "WHO", "WHAT", amount,
+               "LETTERS", amount, "FAILED", stacked ? "\n  " : "  ");
     if (act->uid == DEAD_LETTER_NO_UID)
         snprintf(who, sizeof who, "%s(HTTP)", act->login);
     else
         snprintf(who, sizeof who, "%s(%u)", act->login, act->uid);
     printf("%-19s  ", dlq_time(act->wall_us, time));
-    cell(who, 16);
+    cell(who, name);
     cell(act->action, 8);
-    printf("%10s  ", dlq_number(act->count, number));
-    printf("%10s  ", dlq_number(act->failed, number));
-    dlq_line(act->detail, strlen(act->detail),
-             view->screen.width == UINT_MAX ? UINT_MAX
-             : view->screen.width > 85      ? view->screen.width - 73
-                                            : 12);
+    printf("%*s  ", amount, dlq_number(act->count, number));
+    printf("%*s%s", amount, dlq_number(act->failed, number), stacked ? "\n  " : "  ");
+    dlq_line(act->detail, strlen(act->detail), view->screen.terminal ? width - used : UINT_MAX);
     putchar('\n');
     return ferror(stdout);
 }

@@ -103,6 +103,15 @@ def test_the_summary_counts_all(store):
     assert "others" not in store(letter(0))("ls").stdout
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_log_tells_which_on_narrow_terminals(store, columns):
+    dlq = store(letter(0))
+    assert dlq("discard", "--mapping", "orders", "--class", "attempts", "--yes").returncode == 0
+    code, seen = on_terminal(dlq.command("log", "-n", "1"), columns=columns)
+    assert code == 0 and "--mapping orders --class attempts" in seen, seen
+    assert all(len(line) <= columns for line in seen.splitlines())
+
+
 # ---- import and export ----
 
 @pytest.mark.parametrize("changes, words", [
