@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #define RESTART_FIRST_US 1000000
 #define RESTART_MOST_US  30000000
 #define CLOSE_WAIT_US    3000000
+#define TIMER_SLACK_NS   50000000UL
 
 int64_t kafka_now(void)
 {
@@ -123,13 +125,30 @@ static rd_kafka_conf_t *consumer_conf(struct kafka *kafka)
     return conf;
 }
 
+/* An old librdkafka (before 2.4.0) sleeps in whole milliseconds, rounded down, and turns without rest for
+ * what is left until each of its timers, four a second. Threads inherit from who makes them how late their
+ * timers may be: with this much they wake when one is due, and often several at once. What comes over the
+ * network wakes them as ever. Where they wait for a queue (needs_nudges is false) it would cost. */
+static rd_kafka_t *new_consumer(const struct kafka *kafka, rd_kafka_conf_t *conf,
+                                char error[KAFKA_TEXT])
+{
+    int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    bool lazy = kafka->needs_nudges && slack > 0 &&
+                !prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, KAFKA_TEXT);
+
+    if (lazy)
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0, 0, 0);
+    return rk;
+}
+
 int kafka_connect(struct kafka *kafka)
 {
     char error[KAFKA_TEXT];
     rd_kafka_conf_t *conf = consumer_conf(kafka);
     rd_kafka_resp_err_t failed;
 
-    kafka->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
+    kafka->rk = new_consumer(kafka, conf, error);
     if (!kafka->rk) {
         rd_kafka_conf_destroy(conf);
         kafka_state(kafka, SLUICE_STATE_FAILED, "cannot make a consumer: %s", error);

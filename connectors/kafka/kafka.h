@@ -88,7 +88,7 @@ struct kafka {
     size_t unreported; /* publications whose outcome the host does not know */
     struct kafka_refusal *refusals;
 
-    bool needs_nudges;     /* see messages.c */
+    bool needs_nudges;     /* before 2.2.0, see messages.c */
     bool publishes_only;   /* joins no group */
     bool all_brokers_down; /* is the state told last, and still true */
     bool producer_broken;  /* by a fatal error: a new one is made when all is reported */

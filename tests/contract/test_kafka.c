@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The Kafka connector against librdkafka's mock cluster: what all connectors must do, and groups,
  * offsets and Kafka's errors. */
+#include <dirent.h>
+#include <sys/prctl.h>
+
 #include "cases.h"
 #include "kafka_source.h"
 
@@ -433,6 +436,51 @@ static void test_more_errors_while_joining_are_states(void **state)
                  SLUICE_STATE_UNAUTHORISED);
 }
 
+/* ---- threads ---- */
+
+/* The largest slack of the timers of a thread of that name; 0 where none can be read. */
+static long slack_of(const char *name)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *entry;
+    long most = 0;
+
+    while (tasks && (entry = readdir(tasks))) {
+        char path[300], comm[32] = "", text[32] = "";
+        FILE *files[2];
+
+        snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+        files[0] = fopen(path, "r");
+        snprintf(path, sizeof path, "/proc/%s/timerslack_ns", entry->d_name);
+        files[1] = fopen(path, "r");
+        if (files[0] && files[1] && fgets(comm, sizeof comm, files[0]) && !strcmp(comm, name) &&
+            fgets(text, sizeof text, files[1]) && atol(text) > most)
+            most = atol(text);
+        for (int i = 0; i < 2; i++)
+            if (files[i])
+                fclose(files[i]);
+    }
+    if (tasks)
+        closedir(tasks);
+    return most;
+}
+
+static void test_threads_of_an_old_library_wake_lazily(void **state)
+{
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+    int own = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    long others = slack_of("rdk:main\n"); /* of the mock cluster */
+
+    host_run(host, me);
+    host_wait_state(host, SLUICE_STATE_RUNNING);
+    assert_int_equal(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), own);
+    if (others) /* who may not read it sees none */
+        assert_int_equal(slack_of("rdk:main\n"),
+                         rd_kafka_version() < 0x02020000 ? 50000000 : others);
+    finish(source, host);
+}
+
 /* ---- publishing ---- */
 
 static void test_publications_outlive_passing_errors(void **state)
@@ -524,6 +572,7 @@ static const struct contract_case kafka_cases[] = {
     CASE(latest_that_cannot_be_committed_waits),
     CASE(errors_while_joining_are_states),
     CASE(more_errors_while_joining_are_states),
+    CASE(threads_of_an_old_library_wake_lazily),
     CASE(publications_outlive_passing_errors),
     CASE(a_fatal_producer_error_makes_a_new_producer),
     CASE(a_publication_that_is_too_large_is_told),
