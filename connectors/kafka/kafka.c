@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_US          500000
+#define TICK_US          3000000 /* well within max.poll.interval.ms */
 #define RESTART_FIRST_US 1000000
 #define RESTART_MOST_US  30000000
 #define CLOSE_WAIT_US    3000000
@@ -261,6 +261,22 @@ static void continue_stop(struct kafka *kafka)
     }
 }
 
+/* In how long something is due that the descriptor does not tell of. */
+static int64_t due_in(const struct kafka *kafka, const struct sluice_room *room)
+{
+    const int64_t due_us[] = {kafka->cut_us, kafka->restart_us, kafka->recommit_us};
+    int64_t now_us = kafka_now(), wait_us = TICK_US;
+
+    if (kafka->nudge_until_us && room->messages)
+        return KAFKA_NUDGE_US;
+    if (kafka->stopping || kafka->revoke || kafka->lookup)
+        return 10000;
+    for (size_t i = 0; i < sizeof due_us / sizeof *due_us; i++)
+        if (due_us[i] && due_us[i] - now_us < wait_us)
+            wait_us = due_us[i] - now_us;
+    return wait_us > 0 ? wait_us : 1;
+}
+
 static int64_t kafka_receive(void *instance, const struct sluice_room *room)
 {
     struct kafka *kafka = instance;
@@ -278,6 +294,7 @@ static int64_t kafka_receive(void *instance, const struct sluice_room *room)
         kafka_serve_events(kafka);
     if (kafka->rk)
         kafka_rebalance_continue(kafka);
+    kafka_cut_lanes(kafka);
     if (kafka->rk && !kafka->stopping && room->messages && room->bytes)
         more = kafka_deliver(kafka, room);
     if (kafka->rk) {
@@ -287,13 +304,7 @@ static int64_t kafka_receive(void *instance, const struct sluice_room *room)
     kafka_serve_reports(kafka);
     if (kafka->stopping)
         continue_stop(kafka);
-    if (more)
-        return 0;
-    if (kafka->nudge_until_us && room->messages)
-        return KAFKA_NUDGE_US;
-    if (kafka->stopping || kafka->revoke || kafka->lookup)
-        return 10000;
-    return TICK_US;
+    return more ? 0 : due_in(kafka, room);
 }
 
 static void kafka_stop(void *instance, int64_t deadline_us)

@@ -4,7 +4,8 @@
  * One consumer handle per instance. Its consumer queue carries events only (rebalances, commits,
  * errors, statistics): every partition's queue is forwarded to one queue of our own, so that events
  * are never stuck behind messages that there is no room for. Backpressure is not reading that queue;
- * a paused lane's partition is forwarded to nowhere. librdkafka's pause and resume are not used. */
+ * the partition of a lane that is paused for longer is forwarded to nowhere. librdkafka's pause and resume
+ * are not used. */
 #ifndef KAFKA_H
 #define KAFKA_H
 
@@ -20,12 +21,21 @@
 
 enum kafka_start { KAFKA_START_EARLIEST, KAFKA_START_LATEST, KAFKA_START_TIMESTAMP };
 
+/* Messages taken from the queue while their lane was paused, in their order. */
+struct kafka_kept {
+    rd_kafka_message_t **messages;
+    size_t first, count, room, bytes;
+};
+
 struct kafka_lane {
     void *cookie; /* the host's */
     char *topic;
     int32_t partition;
     rd_kafka_queue_t *queue;
     bool paused, closing, drained;
+    bool cut;          /* paused for so long that its partition is forwarded to nowhere */
+    int64_t paused_us; /* since when */
+    struct kafka_kept kept;
     int64_t settled;   /* offset up to which the host settled, -1: none */
     int64_t committed; /* as the broker confirmed, -1: unknown */
     int64_t newest;    /* offset delivered last, -1: none */
@@ -67,6 +77,7 @@ struct kafka {
                                                when it was first looked at; with start: latest */
     int64_t recommit_us;          /* when to look at the lanes' `recommit`; 0: none has one */
     struct kafka_lane *last_lane; /* of the newest message, to find the next one's quickly */
+    int64_t cut_us;               /* when to look for lanes to cut off; 0: none is paused and not yet cut */
 
     rd_kafka_event_t *revoke; /* deferred until its lanes are drained */
     int64_t revoke_deadline_us;
@@ -123,6 +134,13 @@ void kafka_lose_all_lanes(struct kafka *kafka);
 /* The lane's log begins again at `offset`: a new generation of it, whose lane is returned. */
 struct kafka_lane *kafka_rewind_lane(struct kafka *kafka, struct kafka_lane *lane, int64_t offset);
 void kafka_pause_lane(void *instance, void *lane, bool paused);
+/* Cuts off those that have been paused for long. */
+void kafka_cut_lanes(struct kafka *kafka);
+/* Bytes kept of lanes that are not cut off. */
+size_t kafka_kept_bytes(const struct kafka *kafka);
+void kafka_keep(struct kafka_lane *lane, rd_kafka_message_t *message);
+/* NULL: none. */
+rd_kafka_message_t *kafka_take_kept(struct kafka_lane *lane);
 void kafka_lane_drained(void *instance, void *lane);
 
 /* lookup.c */

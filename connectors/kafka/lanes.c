@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a partition that another member waits for may be held for invocations in flight. */
 #define REVOKE_WAIT_US 5000000
 #define LEAVE_US       200000 /* for the last commit and to leave the group */
 #define LOOKUP_AGAIN_MS 500
+#define PAUSE_SHORT_US  100000
+#define MESSAGE_BYTES   512 /* of one beside its key and payload */
 
 static int compare(const char *topic, int32_t partition, const struct kafka_lane *lane)
 {
@@ -84,10 +87,67 @@ static void remember(struct kafka *kafka, const struct kafka_lane *lane)
                                              lane->committed);
 }
 
+/* ---- what comes of lanes that are paused ---- */
+
+static size_t cost(const rd_kafka_message_t *message)
+{
+    return message->len + message->key_len + MESSAGE_BYTES;
+}
+
+void kafka_keep(struct kafka_lane *lane, rd_kafka_message_t *message)
+{
+    struct kafka_kept *kept = &lane->kept;
+
+    if (kept->first + kept->count == kept->room && kept->first) {
+        memmove(kept->messages, kept->messages + kept->first,
+                kept->count * sizeof(rd_kafka_message_t *));
+        kept->first = 0;
+    } else if (kept->count == kept->room) {
+        kept->room = kept->room ? kept->room * 2 : 64;
+        kept->messages = realloc(kept->messages, kept->room * sizeof(rd_kafka_message_t *));
+    }
+    kept->messages[kept->first + kept->count++] = message;
+    kept->bytes += cost(message);
+}
+
+rd_kafka_message_t *kafka_take_kept(struct kafka_lane *lane)
+{
+    struct kafka_kept *kept = &lane->kept;
+    rd_kafka_message_t *message;
+
+    if (!kept->count)
+        return NULL;
+    message = kept->messages[kept->first++];
+    kept->bytes -= cost(message);
+    if (!--kept->count) {
+        free(kept->messages);
+        *kept = (struct kafka_kept){0};
+    }
+    return message;
+}
+
+static void drop_kept(struct kafka_lane *lane)
+{
+    rd_kafka_message_t *message;
+
+    while ((message = kafka_take_kept(lane)))
+        rd_kafka_message_destroy(message);
+}
+
+size_t kafka_kept_bytes(const struct kafka *kafka)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < kafka->lane_count; i++)
+        bytes += kafka->lanes[i]->cut ? 0 : kafka->lanes[i]->kept.bytes;
+    return bytes;
+}
+
 static void lose_lane(struct kafka *kafka, struct kafka_lane *lane)
 {
     size_t at = place_of(kafka, lane->topic, lane->partition);
 
+    drop_kept(lane);
     kafka->api->lane_lost(kafka->host, lane->cookie);
     if (lane->committed >= 0)
         remember(kafka, lane);
@@ -112,14 +172,17 @@ struct kafka_lane *kafka_rewind_lane(struct kafka *kafka, struct kafka_lane *lan
     char topic[256];
     int32_t partition = lane->partition;
     bool closing = lane->closing;
+    struct kafka_kept kept = lane->kept; /* came after it */
 
     kafka_log(kafka, SLUICE_LOG_WARNING, "log_begins_again",
               "%s/%" PRId32 " goes on at offset %" PRId64 " after %" PRId64 ": it was made anew or "
               "cut; what is there is read from its beginning",
               lane->topic, partition, offset, lane->newest);
     snprintf(topic, sizeof topic, "%s", lane->topic);
+    lane->kept = (struct kafka_kept){0};
     lose_lane(kafka, lane);
     lane = open_lane(kafka, topic, partition, -1);
+    lane->kept = kept;
     lane->made_anew = true;
     if (closing) {
         lane->closing = true;
@@ -291,15 +354,57 @@ void kafka_rebalance(struct kafka *kafka, rd_kafka_event_t *event)
     rd_kafka_event_destroy(event);
 }
 
+/* ---- pauses ----
+ * What comes of a paused lane is kept. For a short pause that is all: a partition that is cut off is soon
+ * not fetched any more, and a fetch of the others, if these are at their ends, holds up the next one of all
+ * for fetch.wait.max.ms, so that a lane which is full again and again, because it brings more than the
+ * function does, would be fetched in small portions. Once half of fetch.buffer is kept the queue is not read
+ * on, until the pause ends or, as the others must not wait for long, the lane is cut off. What the queue has
+ * of it then is kept too. */
+
+void kafka_cut_lanes(struct kafka *kafka)
+{
+    int64_t now_us = kafka_now(), next_us = 0;
+
+    if (!kafka->cut_us || now_us < kafka->cut_us)
+        return;
+    for (size_t i = 0; i < kafka->lane_count; i++) {
+        struct kafka_lane *lane = kafka->lanes[i];
+        int64_t at_us = lane->paused_us + PAUSE_SHORT_US;
+
+        if (!lane->paused || lane->cut)
+            continue;
+        if (now_us >= at_us) {
+            lane->cut = true;
+            rd_kafka_queue_forward(lane->queue, NULL);
+        } else if (!next_us || at_us < next_us) {
+            next_us = at_us;
+        }
+    }
+    kafka->cut_us = next_us;
+}
+
 void kafka_pause_lane(void *instance, void *lane_pointer, bool paused)
 {
+    static const uint64_t one = 1;
     struct kafka *kafka = instance;
     struct kafka_lane *lane = lane_pointer;
 
     if (lane->paused == paused || !lane->queue)
         return;
     lane->paused = paused;
-    rd_kafka_queue_forward(lane->queue, paused ? NULL : kafka->messages);
+    if (paused) {
+        lane->paused_us = kafka_now();
+        if (!kafka->cut_us)
+            kafka->cut_us = lane->paused_us + PAUSE_SHORT_US;
+    } else if (lane->cut) {
+        rd_kafka_queue_forward(lane->queue, kafka->messages);
+        lane->cut = false;
+    }
+    /* There is another time to be called at, or something to deliver. */
+    if (write(kafka->fd, &one, sizeof one) < 0) {
+        /* It is called every other second anyway. */
+    }
 }
 
 void kafka_lane_drained(void *instance, void *lane)

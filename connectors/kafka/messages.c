@@ -119,48 +119,105 @@ void kafka_convert(const rd_kafka_message_t *from, struct sluice_message *to)
     to->has_headers = !rd_kafka_message_headers(from, &headers);
 }
 
-bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
+/* What goes to the host in one call. */
+struct portion {
+    struct sluice_message messages[DELIVER_MOST];
+    size_t count, most;
+    size_t taken, bytes; /* in all */
+};
+
+static bool has_room(const struct portion *portion, const struct sluice_room *room)
 {
-    struct sluice_message batch[DELIVER_MOST];
-    size_t count = 0, bytes = 0;
-    size_t most = room->messages < DELIVER_MOST ? room->messages : DELIVER_MOST;
-    rd_kafka_message_t *message = NULL;
+    return portion->taken < portion->most && portion->bytes < room->bytes;
+}
 
-    while (count < most && bytes < room->bytes &&
-           (message = rd_kafka_consume_queue(kafka->messages, 0))) {
-        struct kafka_lane *lane = message->err ? NULL : lane_of(kafka, message);
+static void hand_over(struct kafka *kafka, struct portion *portion)
+{
+    size_t count = portion->count;
 
+    portion->count = 0;
+    if (count)
+        kafka->api->deliver(kafka->host, portion->messages, count);
+}
+
+static void add(struct kafka *kafka, struct portion *portion, struct kafka_lane *lane,
+                rd_kafka_message_t *message)
+{
+    if (message->offset <= lane->newest) {
+        /* The host takes no position twice in a lane: what came before it goes first. */
+        hand_over(kafka, portion);
+        lane = kafka->last_lane = kafka_rewind_lane(kafka, lane, message->offset);
+    }
+    if (lane->made_anew) {
+        lane->made_anew = false;
+        lane->recommit = message->offset;
+        kafka->recommit_us = kafka_now();
+    }
+    lane->newest = message->offset;
+    if (lane->first < 0)
+        lane->first = message->offset;
+    portion->taken++;
+    portion->bytes += message->len + message->key_len;
+    kafka_convert(message, &portion->messages[portion->count]);
+    portion->messages[portion->count++].lane = lane->cookie;
+}
+
+/* Returns whether more of lanes that go on is kept. */
+static bool add_kept(struct kafka *kafka, struct portion *portion, const struct sluice_room *room)
+{
+    for (size_t i = 0; i < kafka->lane_count; i++)
+        while (kafka->lanes[i]->kept.count && !kafka->lanes[i]->paused) {
+            if (!has_room(portion, room))
+                return true;
+            add(kafka, portion, kafka->lanes[i], kafka_take_kept(kafka->lanes[i]));
+        }
+    return false;
+}
+
+/* Returns whether more may be in the queue. */
+static bool add_new(struct kafka *kafka, struct portion *portion, const struct sluice_room *room)
+{
+    size_t kept = kafka->cut_us ? kafka_kept_bytes(kafka) : 0;
+    rd_kafka_message_t *message;
+
+    while (has_room(portion, room)) {
+        struct kafka_lane *lane;
+        size_t before;
+
+        if (kept >= (size_t)kafka->fetch_buffer / 2)
+            return false;
+        message = rd_kafka_consume_queue(kafka->messages, 0);
+        if (!message)
+            return false;
+        lane = message->err ? NULL : lane_of(kafka, message);
         if (!lane) {
             /* An error, or a late message of a lane that was given back. */
             if (message->err)
                 tell_message_error(kafka, message);
             rd_kafka_message_destroy(message);
-            continue;
+        } else if (lane->paused) {
+            before = lane->kept.bytes;
+            kafka_keep(lane, message);
+            kept += lane->cut ? 0 : lane->kept.bytes - before;
+        } else {
+            add(kafka, portion, lane, message);
         }
-        if (message->offset <= lane->newest) {
-            /* The host takes no position twice in a lane: what came before it goes first. */
-            if (count)
-                kafka->api->deliver(kafka->host, batch, count);
-            count = 0;
-            lane = kafka->last_lane = kafka_rewind_lane(kafka, lane, message->offset);
-        }
-        if (lane->made_anew) {
-            lane->made_anew = false;
-            lane->recommit = message->offset;
-            kafka->recommit_us = kafka_now();
-        }
-        lane->newest = message->offset;
-        bytes += message->len + message->key_len;
-        if (lane->first < 0)
-            lane->first = message->offset;
-        kafka_convert(message, &batch[count]);
-        batch[count++].lane = lane->cookie;
     }
-    if (count && kafka->needs_nudges)
-        note_queue(kafka, count, bytes);
-    if (count)
-        kafka->api->deliver(kafka->host, batch, count);
-    return message != NULL;
+    return true;
+}
+
+bool kafka_deliver(struct kafka *kafka, const struct sluice_room *room)
+{
+    struct portion portion; /* large: the messages are filled in one by one */
+    bool more;
+
+    portion.count = portion.taken = portion.bytes = 0;
+    portion.most = room->messages < DELIVER_MOST ? room->messages : DELIVER_MOST;
+    more = add_kept(kafka, &portion, room) || add_new(kafka, &portion, room);
+    if (portion.taken && kafka->needs_nudges)
+        note_queue(kafka, portion.taken, portion.bytes);
+    hand_over(kafka, &portion);
+    return more;
 }
 
 size_t kafka_headers(void *instance, void *handle, struct sluice_header *ret, size_t room)

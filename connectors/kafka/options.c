@@ -47,7 +47,7 @@ const struct sluice_option kafka_options[] = {
     {.name = "fetch.buffer", .type = SLUICE_BYTES, .default_text = "4 MiB",
      .minimum = 1 << 20, .maximum = 1 << 30,
      .flags = SLUICE_OPTION_ADVANCED | SLUICE_OPTION_CONSUME,
-     .help = "Memory for messages fetched ahead, per poller, and again per lane that must wait."},
+     .help = "Memory for messages fetched ahead, per poller, and three times that per lane that must wait."},
     {.name = "sasl.mechanism", .type = SLUICE_ENUM, .choices = mechanisms,
      .help = "How to authenticate."},
     {.name = "sasl.username", .type = SLUICE_STRING, .help = "User name for PLAIN and SCRAM."},

@@ -238,8 +238,16 @@ bool engine_lacks_work(const struct engine *engine)
     return !engine->untried && engine->unjudged < engine->rules->batch.size;
 }
 
+/* Whether of each that bounds the buffer, messages and bytes, less than so many eighths are taken. */
+static bool takes_less(const struct engine *engine, size_t eighths)
+{
+    return 8 * engine->held < eighths * engine->rules->buffer_messages &&
+           8 * engine->held_bytes < eighths * engine->rules->buffer_bytes;
+}
+
 /* A lane that waits must not take all the room from the others. Where all are equally busy, the
- * room as a whole is limit enough: pausing one after the other would only cost. What comes from the
+ * room as a whole is limit enough: pausing one after the other would only cost. So it would while there
+ * is room for all, and one lane alone must fill as many invocations as there may be. What comes from the
  * park is held back there. */
 static void check_pause(struct engine *engine, struct lane *lane)
 {
@@ -248,10 +256,11 @@ static void check_pause(struct engine *engine, struct lane *lane)
     size_t share = rules->buffer_messages / lanes;
     size_t most = share > 2 * rules->batch.size ? share : 2 * rules->batch.size;
     uint64_t distance = tracker_distance(&lane->tracker);
-    bool greedy = lanes > 1 && lane->unfinished >= most &&
+    bool greedy = lanes > 1 && lane->unfinished >= most && !takes_less(engine, 6) &&
                   2 * lane->unfinished * lanes >= 3 * engine->held;
     bool full = greedy || distance >= rules->distance;
-    bool free_again = lane->unfinished <= most / 2 && distance <= rules->distance / 2;
+    bool free_again = (lane->unfinished <= most / 2 || takes_less(engine, 5)) &&
+                      distance <= rules->distance / 2;
 
     if (full != lane->paused && (full || free_again)) {
         lane->paused = full;

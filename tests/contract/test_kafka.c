@@ -436,6 +436,40 @@ static void test_more_errors_while_joining_are_states(void **state)
                  SLUICE_STATE_UNAUTHORISED);
 }
 
+/* ---- pauses ---- */
+
+/* What was taken from the queue when the lane was found paused is not lost, nor told twice, and goes with
+ * the lane. */
+static void test_a_lane_paused_for_a_moment(void **state)
+{
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+    void *lane;
+
+    case_produce(source, 0, "a", 10);
+    host_run(host, me);
+    host_wait_messages(host, 10);
+    lane = host->lanes[host->messages[0].lane].cookie;
+    for (unsigned round = 0; round < 3; round++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "b%u-", round);
+        host->connector->pause_lane(host->instance, lane, true);
+        case_produce(source, 0, name, 100);
+        case_produce(source, 1, "other", 1);
+        hosts_stay(&host, 1, NULL, NULL, HOST_SECOND / 50, "");
+        host->connector->pause_lane(host->instance, lane, false);
+        host_wait_messages(host, 10 + (round + 1) * 101);
+    }
+    for (size_t i = 1, next = 0; i < host->message_count; i++)
+        if (host->messages[i].lane == host->messages[0].lane)
+            assert_int_equal(host->messages[i].position, ++next);
+    host->connector->pause_lane(host->instance, lane, true);
+    case_produce(source, 0, "c", 100);
+    hosts_stay(&host, 1, NULL, NULL, HOST_SECOND / 50, "");
+    finish(source, host); /* which would wait for ever for a message that is kept */
+}
+
 /* ---- threads ---- */
 
 /* The largest slack of the timers of a thread of that name; 0 where none can be read. */
@@ -572,6 +606,7 @@ static const struct contract_case kafka_cases[] = {
     CASE(latest_that_cannot_be_committed_waits),
     CASE(errors_while_joining_are_states),
     CASE(more_errors_while_joining_are_states),
+    CASE(a_lane_paused_for_a_moment),
     CASE(threads_of_an_old_library_wake_lazily),
     CASE(publications_outlive_passing_errors),
     CASE(a_fatal_producer_error_makes_a_new_producer),

@@ -327,14 +327,16 @@ static void a_busy_lane_leaves_room_to_the_others(void **state)
     stage_feed_many(stage, 0, 19);
     stage_run(stage, 0);
     assert_false(stage->paused[0]);
-    stage_feed_many(stage, 0, 6);
-    assert_true(stage->paused[0]); /* more than its half, and three quarters of all */
+    stage_feed_many(stage, 0, 9);
+    assert_false(stage->paused[0]); /* most of what is there, but there is room */
+    stage_feed_many(stage, 0, 1);
+    assert_true(stage->paused[0]); /* a quarter of the room is for the other */
     assert_false(stage->paused[1]);
     stage_answer(stage, 'a', 'D');
     stage_answer(stage, 'b', 'D');
     stage_run(stage, 0);
     assert_false(stage->paused[0]);
-    assert_string_equal(stage_verdicts(stage), "DDDDDDDDDDDDDDDDDDDDDDDDDD");
+    assert_string_equal(stage_verdicts(stage), "DDDDDDDDDDDDDDDDDDDDDDDDDDDDDD");
     stage_end(stage);
 }
 
