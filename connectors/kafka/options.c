@@ -332,7 +332,7 @@ static int configure_consumer(struct kafka *kafka)
     failed |= set_number(kafka, "fetch.max.bytes", buffer / 4, "fetch.buffer");
     kafka->fetch_buffer = buffer;
     /* One that waits at its partitions' ends keeps the others of its broker from being fetched. */
-    failed |= set(kafka, "fetch.wait.max.ms", "100", "fetch.buffer");
+    failed |= set(kafka, "fetch.wait.max.ms", "500", "fetch.buffer");
     failed |= set(kafka, "statistics.interval.ms", "5000", "group");
     failed |= set(kafka, "socket.nagle.disable", "true", "brokers");
     failed |= set(kafka, "log.connection.close", "false", "brokers");
