@@ -275,6 +275,7 @@ int64_t http_watch(struct http *http)
     const struct http_config *config = http->config;
     int64_t period_us = config->lease_us / 16;
     struct http_lane *lane, *next;
+    bool keyed = false;
 
     if (http->now_us < http->scan_us)
         return http->scan_us;
@@ -285,11 +286,12 @@ int64_t http_watch(struct http *http)
     look_at_leases(http);
     HASH_ITER(hh, http->lanes, lane, next)
     {
+        keyed = keyed || lane->keyed;
         if (lane->first)
             forget_overdue(http, lane);
         if (lane->keyed && !lane->held && !lane->waiting && !http->stopping &&
             (http->now_us - lane->idle_us > LANE_IDLE_US || HASH_COUNT(http->lanes) > LANES_IDLE))
             http_lane_lose(http, lane);
     }
-    return http->first || http->lanes ? http->scan_us : INT64_MAX;
+    return http->first || keyed ? http->scan_us : INT64_MAX;
 }

@@ -8,7 +8,7 @@
 
 #include <curl/curl.h>
 
-#define TICK_US       (HTTP_SECOND / 2)
+#define TICK_US       (60 * HTTP_SECOND)
 #define STOP_TICK_US  (HTTP_SECOND / 50)
 #define FLUSH_MOST_US (2 * HTTP_SECOND) /* of a stop's time, for what is given back; at most half */
 
@@ -201,6 +201,7 @@ static int64_t http_receive(void *instance, const struct sluice_room *room)
 {
     struct http *http = instance;
     int64_t due_us;
+    uint64_t ended;
     bool more = false;
 
     http->now_us = http_now();
@@ -215,12 +216,15 @@ static int64_t http_receive(void *instance, const struct sluice_room *room)
         continue_stop(http);
     }
     due_us = sooner(due_us, http_settle_turn(http));
-    /* What was begun just now starts at once. */
+    /* What was begun just now starts at once; of what ends meanwhile something may follow. */
+    ended = http_wire_ended(http->wire);
     due_us = sooner(due_us, http_wire_turn(http->wire, http->now_us));
     if (more)
         return 0;
+    if (http_wire_ended(http->wire) != ended)
+        return 1;
     due_us = due_us - http->now_us;
-    due_us = due_us < 0 ? 0 : due_us;
+    due_us = due_us < 1 ? 1 : due_us;
     return sooner(due_us, http->stopping ? STOP_TICK_US : TICK_US);
 }
 

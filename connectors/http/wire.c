@@ -44,6 +44,7 @@ struct http_wire {
     int64_t due_us, now_us; /* curl's timer, and this turn's time */
     struct transfer *busy, *idle;
     unsigned idle_count;
+    uint64_t ended;
     struct wire_sockets sockets;
 };
 
@@ -303,6 +304,7 @@ static void finish(struct http_wire *wire, struct transfer *transfer, CURLcode c
         tell_problem(transfer, code, &reply);
     }
     detach(wire, transfer);
+    wire->ended++;
     transfer->done(transfer->argument, &reply);
     put_away(wire, transfer);
 }
@@ -410,6 +412,11 @@ void http_wire_free(struct http_wire *wire)
     if (wire->event >= 0)
         close(wire->event);
     free(wire);
+}
+
+uint64_t http_wire_ended(const struct http_wire *wire)
+{
+    return wire->ended;
 }
 
 void http_wire_wake(struct http_wire *wire)

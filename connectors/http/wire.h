@@ -34,6 +34,8 @@ void http_wire_free(struct http_wire *wire);
 /* Readable when `http_wire_turn` has something to do; the same for the life of the wire. */
 int http_wire_descriptor(const struct http_wire *wire);
 
+/* How many requests have ended so far, but for those that were cancelled. */
+uint64_t http_wire_ended(const struct http_wire *wire);
 /* Makes the descriptor readable: there is something to do that came from elsewhere. */
 void http_wire_wake(struct http_wire *wire);
 
