@@ -63,6 +63,8 @@ static struct summary look(const struct notices *notices)
 
     if (notices->watchdog_us && notices->watchdog_us / 2 < summary.stuck_after_us)
         summary.stuck_after_us = notices->watchdog_us / 2;
+    if (summary.stuck_after_us < POLLER_TURN_MOST_US * 3 / 2)
+        summary.stuck_after_us = POLLER_TURN_MOST_US * 3 / 2;
     supervisor_recorder_stats(notices->supervisor, &summary.stores);
     supervisor_look(notices->supervisor, add_mapping, &summary);
     return summary;
@@ -130,10 +132,23 @@ static void feed(struct notices *notices, const struct summary *summary)
     notify_send("WATCHDOG=1");
 }
 
+/* To look at all mappings costs more than all else that the main thread does. */
+static bool is_due(const struct notices *notices)
+{
+    int64_t now_us = clock_now();
+
+    return !notices->ready || now_us >= notices->status_us ||
+           (notices->watchdog_us && now_us >= notices->feed_us) ||
+           (now_us < notices->stop_until_us && now_us >= notices->extend_us);
+}
+
 void notices_tick(struct notices *notices)
 {
-    struct summary summary = look(notices);
+    struct summary summary;
 
+    if (!is_due(notices))
+        return;
+    summary = look(notices);
     if (!notices->ready && summary.all_begun) {
         notices->ready = true;
         notify_send("READY=1");
