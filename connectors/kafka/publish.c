@@ -91,7 +91,7 @@ static void refuse_later(struct kafka *kafka, const struct sluice_publication *p
     kafka->refusals = refusal;
     kafka->unreported++;
     if (kafka->fd >= 0 && write(kafka->fd, &one, sizeof one) < 0) {
-        /* It is called at least once a second anyway. */
+        /* It is called every other second anyway. */
     }
 }
 

@@ -12,7 +12,7 @@
 
 #include "publish.h"
 
-#define TICK_US       500000
+#define TICK_US       (60 * RABBIT_SECOND) /* all that happens is told by the descriptor */
 #define CLOSE_WAIT_US (3 * RABBIT_SECOND)
 #define FLUSH_US      (RABBIT_SECOND / 2) /* of a stop's time, for what is settled and the goodbye */
 #define DELIVER_MOST  512

@@ -256,7 +256,7 @@ struct sluice_connector {
 
     /* Makes progress: delivers up to `room`, reports events. Returns the microseconds after which it
      * wants to be called again even if the descriptor stays quiet; 0 if more is ready now. The host
-     * calls it at least once a second whatever it returns. */
+     * calls it at least every two seconds whatever it returns, and a connector for 1.0 each second. */
     int64_t (*receive)(void *instance, const struct sluice_room *room);
 
     /* Settles. Never blocks: the connector takes note, `settled` tells of durability. Items of lost

@@ -24,10 +24,17 @@ void mailbox_fini(struct mailbox *mailbox)
     mailbox->fd = -1;
 }
 
+void mailbox_wake(struct mailbox *mailbox)
+{
+    const uint64_t one = 1;
+
+    while (write(mailbox->fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
 void mailbox_post(struct mailbox *mailbox, struct mailbox_item *item)
 {
     struct mailbox_item *newest = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
-    const uint64_t one = 1;
 
     /* Only pushes and a take of everything: a node cannot come back in between (no ABA). Once the
      * exchange succeeded the item belongs to the taker: `newest` says whether it was the first. */
@@ -36,8 +43,7 @@ void mailbox_post(struct mailbox *mailbox, struct mailbox_item *item)
     while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, item,
                                                   memory_order_acq_rel, memory_order_relaxed));
     if (!newest)
-        while (write(mailbox->fd, &one, sizeof one) < 0 && errno == EINTR)
-            ;
+        mailbox_wake(mailbox);
 }
 
 struct mailbox_item *mailbox_take_all(struct mailbox *mailbox)

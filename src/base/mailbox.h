@@ -25,6 +25,8 @@ void mailbox_fini(struct mailbox *mailbox);
 
 /* Any thread; never blocks. Wakes the taker only where the mailbox was empty. */
 void mailbox_post(struct mailbox *mailbox, struct mailbox_item *item);
+/* Any thread: wakes the taker though there is nothing to take. */
+void mailbox_wake(struct mailbox *mailbox);
 
 /* The one taking thread: everything posted so far, oldest first, linked by `next`, NULL if nothing.
  * Clears the descriptor. A wake-up may find nothing. */

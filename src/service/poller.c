@@ -16,12 +16,11 @@
 #include "base/memory.h"
 #include "service/poller_inside.h"
 
-#define TURN_MOST_US       CLOCK_SECOND
 #define STATUS_US          (CLOCK_SECOND / 4)
 #define RECEIVE_MESSAGES   2000 /* at a time, so that answers are looked at in between */
 #define START_RETRY_US     (5 * CLOCK_SECOND)
 #define STOP_GRACE_US      (5 * CLOCK_SECOND)
-#define RECEIVE_AT_LEAST_US (500 * CLOCK_MS)
+#define RECEIVE_AT_LEAST_US (CLOCK_SECOND / 2) /* while there is something to do */
 
 /* What the connector may deliver now. */
 static struct sluice_room present_room(const struct poller *poller)
@@ -155,12 +154,24 @@ static void start_connector(struct poller *poller, int64_t now_us)
     watch_connector(poller);
 }
 
+/* Whether all that can come is told by a descriptor, or has its time: nothing of what others do with the
+ * park, or with the memory of all, is waited for. */
+static bool is_quiet(const struct poller *poller)
+{
+    const struct poller_park *park = &poller->park;
+
+    return poller->connector->abi_minor >= 1 && !poller->context.replay && !poller->stopping &&
+           poller->present.state == SLUICE_STATE_RUNNING && !engine_unfinished(poller->engine) &&
+           present_room(poller).messages &&
+           (!park->feeds || (poller->mapping->pollers == 1 && lot_is_empty(park->lot)));
+}
+
 /* The connector is called when it has something to say and we have room, and from time to time in
  * any case, so that sessions stay alive. */
 static void receive(struct poller *poller, int64_t now_us)
 {
     struct sluice_room room = present_room(poller);
-    int64_t again_us;
+    int64_t again_us, most_us;
 
     if (!poller->started || poller->stopped)
         return;
@@ -172,9 +183,11 @@ static void receive(struct poller *poller, int64_t now_us)
     poller_memory_tell(poller);
     if (poller->muted)
         watch_connector(poller);
-    poller->readable = again_us == 0;
-    if (again_us <= 0 || again_us > RECEIVE_AT_LEAST_US)
-        again_us = RECEIVE_AT_LEAST_US;
+    /* What it has and could not deliver its descriptor does not tell again. */
+    poller->readable = again_us == 0 || !room.messages;
+    most_us = is_quiet(poller) ? POLLER_TURN_MOST_US : RECEIVE_AT_LEAST_US;
+    if (again_us <= 0 || again_us > most_us)
+        again_us = most_us;
     poller->receive_us = now_us + again_us;
 }
 
@@ -277,7 +290,7 @@ static void turn(struct poller *poller)
     poller_release_all(poller);
     poller_memory_tell(poller);
     publish_status(poller, now_us);
-    until_us = earliest(until_us, now_us + TURN_MOST_US);
+    until_us = earliest(until_us, now_us + POLLER_TURN_MOST_US);
     until_us = earliest(until_us, poller_record_again_us(poller));
     until_us = earliest(until_us, poller_park_again_us(poller, now_us));
     if (poller->started)
@@ -338,21 +351,25 @@ void poller_stop(struct poller *poller, int64_t drain_us)
 {
     atomic_store(&poller->drain_us, drain_us);
     atomic_store(&poller->stop_asked, true);
+    mailbox_wake(&poller->mailbox);
 }
 
 void poller_pause(struct poller *poller, bool paused)
 {
     atomic_store(&poller->pause_asked, paused);
+    mailbox_wake(&poller->mailbox);
 }
 
 void poller_resume(struct poller *poller)
 {
     atomic_store(&poller->resume_asked, true);
+    mailbox_wake(&poller->mailbox);
 }
 
 void poller_cap(struct poller *poller, uint32_t invocations)
 {
     atomic_store(&poller->cap, invocations);
+    mailbox_wake(&poller->mailbox);
 }
 
 bool poller_ended(const struct poller *poller)

@@ -57,7 +57,7 @@ struct poller_lane {
     int64_t oldest_ms; /* timestamp of the oldest unfinished message; -1: none */
 };
 
-/* For status and metrics; a snapshot made by the poller about once a second. */
+/* For status and metrics; a snapshot made by the poller as it turns. */
 struct poller_status {
     struct engine_counts counts;
     uint32_t state;           /* enum sluice_state */
@@ -85,6 +85,9 @@ struct poller_status {
     bool begun;               /* its loop has turned at least once */
     int64_t turn_us;          /* monotonic, of the last turn of its loop, or of its start */
 };
+
+/* A loop turns at least so often, though nothing happens. */
+#define POLLER_TURN_MOST_US (2 * CLOCK_SECOND)
 
 extern const struct histogram_scale poller_duration_scale, poller_batch_scale, poller_age_scale;
 

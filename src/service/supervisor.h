@@ -13,7 +13,7 @@
 #include "service/poller.h"
 #include "service/replay.h"
 
-/* A thread that has not turned for this long is stuck: they turn once a second. */
+/* A thread that has not turned for this long is stuck: they turn every other second. */
 #define SUPERVISOR_STUCK_US (30 * CLOCK_SECOND)
 
 struct running;

@@ -32,6 +32,19 @@ static int readable(const struct mailbox *mailbox, int timeout_ms)
     return poll(&poll_for, 1, timeout_ms);
 }
 
+static void wakes_without_a_letter(void **state)
+{
+    struct mailbox mailbox;
+
+    (void)state;
+    assert_int_equal(mailbox_init(&mailbox, NULL), 0);
+    mailbox_wake(&mailbox);
+    assert_int_equal(readable(&mailbox, 0), 1);
+    assert_null(mailbox_take_all(&mailbox));
+    assert_int_equal(readable(&mailbox, 0), 0);
+    mailbox_fini(&mailbox);
+}
+
 static void keeps_order_and_clears_the_descriptor(void **state)
 {
     struct letter letters[3] = {{.number = 0}, {.number = 1}, {.number = 2}};
@@ -99,6 +112,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order_and_clears_the_descriptor),
+        cmocka_unit_test(wakes_without_a_letter),
         cmocka_unit_test(many_threads_post),
     };
 
