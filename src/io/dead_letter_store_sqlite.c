@@ -255,7 +255,7 @@ static int open_connection(struct dead_letter_sqlite *store, const char *name, i
     if (store->db)
         sqlite3_close(store->db);
     store->db = NULL;
-    code = sqlite3_open_v2(name, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    code = sqlite_open(name, &store->db, flags | SQLITE_OPEN_NOMUTEX);
     if (store->db) {
         sqlite3_busy_timeout(store->db, BUSY_MS);
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

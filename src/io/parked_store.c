@@ -137,10 +137,9 @@ static int open_file(struct parked_store *store, bool write, struct fault *fault
         return -1;
     if (!write && access(store->path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR))
         return -1;
-    if (sqlite3_open_v2(store->path, &store->db,
-                        (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                            SQLITE_OPEN_NOMUTEX,
-                        NULL) != SQLITE_OK)
+    if (sqlite_open(store->path, &store->db,
+                    (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                        SQLITE_OPEN_NOMUTEX) != SQLITE_OK)
         return say(store, "cannot open", fault);
     sqlite3_busy_timeout(store->db, BUSY_MS);
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +23,20 @@ int sqlite_make(const char *path, struct fault *fault)
             return 0;
     }
     return fault_set(fault, "%s: %s; sluice must own its state directory", path, strerror(errno));
+}
+
+static void set_up(void)
+{
+    /* Refused where somebody has used SQLite before: then it is only slower. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+int sqlite_open(const char *name, sqlite3 **ret_db, int flags)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, set_up);
+    return sqlite3_open_v2(name, ret_db, flags, NULL);
 }
 
 int64_t sqlite_number(sqlite3 *db, const char *question)

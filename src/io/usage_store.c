@@ -39,7 +39,7 @@ struct usage_store *usage_store_open(const char *directory, struct fault *fault)
         usage_store_close(store);
         return NULL;
     }
-    if (sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
+    if (sqlite_open(store->path, &store->db, SQLITE_OPEN_READWRITE) != SQLITE_OK ||
         sqlite3_busy_timeout(store->db, BUSY_MS) != SQLITE_OK ||
         sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(store->db, "INSERT OR REPLACE INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
