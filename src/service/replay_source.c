@@ -36,6 +36,7 @@ struct replay_source {
     struct replay_source_settings settings;
     char *directory, *detail, *login;
     int wake;
+    bool woken; /* by this thread, since it last looked */
 
     struct dead_letter_store *store; /* to read */
     struct replay_remover *remover;
@@ -73,12 +74,13 @@ const struct sluice_message *replay_source_message(const void *handle)
 
 /* ---- what is finished ---- */
 
+/* Many letters are settled in one turn: one call of the kernel is enough. */
 static void wake(struct replay_source *source)
 {
     const uint64_t one = 1;
 
-    if (write(source->wake, &one, sizeof one) < 0)
-        return; /* it is readable already */
+    if (!source->woken)
+        source->woken = write(source->wake, &one, sizeof one) == sizeof one;
 }
 
 static bool fails_too_often(struct replay_source *source)
@@ -401,6 +403,7 @@ static int64_t source_receive(void *instance, const struct sluice_room *room)
 
     if (read(source->wake, &woken, sizeof woken) < 0)
         woken = 0;
+    source->woken = false;
     watch_remover(source, &removed);
     if (!work(source, room, removed.waiting >= REMOVE_MOST, &again_us))
         return again_us;
