@@ -93,13 +93,11 @@ struct dead_letter_store_ops {
     /* The letter of that number, whole. 1, or 0 where there is none, or -1 with a fault. */
     int (*read)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
                 void *argument, struct fault *fault);
-    /* As `read`, of the message alone: what dead_letter_message takes, and id, number, token, headers,
-     * edits and forced. */
-    int (*read_message)(struct dead_letter_store *store, int64_t number, dead_letter_each_fn each,
-                        void *argument, struct fault *fault);
-    /* From `begin` true to false what is read is of one moment, and read faster. Not for long: the journal
-     * grows meanwhile. 0, or -1 with a fault. */
-    int (*read_many)(struct dead_letter_store *store, bool begin, struct fault *fault);
+    /* Messages of letters whose numbers grow, as of one moment, in that order: what dead_letter_message
+     * takes, and id, number, token, headers, edits and forced. Those that are gone are left out. `each`
+     * returns non-zero to stop. Letters that lie together are read in one go. -1 with a fault. */
+    int (*read_messages)(struct dead_letter_store *store, const int64_t *numbers, size_t count,
+                         dead_letter_each_fn each, void *argument, struct fault *fault);
     /* Places of what the query chooses, by lane and position; at most DEAD_LETTER_SELECTED. *ret_places
      * is to be freed. */
     int (*select)(struct dead_letter_store *store, const struct dead_letter_query *query,

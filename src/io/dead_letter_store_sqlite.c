@@ -134,11 +134,12 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_ROW_WITH_PAYLOAD] =
         "SELECT " ROW_COLUMNS ", body.headers, body.key, body.payload, body.original,"
         " body.message_id, body.identity" ROW_TABLES,
-    [STATEMENT_MESSAGE] =
-        "SELECT letter.id, letter.position, letter.message_wall_us, letter.token,"
+    /* CROSS: both in the order of their numbers. */
+    [STATEMENT_MESSAGES] =
+        "SELECT letter.number, letter.id, letter.position, letter.message_wall_us, letter.token,"
         " letter.edit_count, letter.forced, letter.timestamp_kind, letter.delivery_count,"
         " body.headers, body.key, body.payload, body.message_id, body.identity FROM letter"
-        " JOIN body ON body.number = letter.number WHERE letter.number = ?1",
+        " CROSS JOIN body ON body.number = letter.number WHERE letter.number BETWEEN ?1 AND ?2",
     [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
 };
@@ -389,8 +390,7 @@ static const struct dead_letter_store_ops ops = {
     .add = dead_letter_sqlite_add,
     .list = dead_letter_sqlite_list,
     .read = dead_letter_sqlite_read,
-    .read_message = dead_letter_sqlite_read_message,
-    .read_many = dead_letter_sqlite_read_many,
+    .read_messages = dead_letter_sqlite_read_messages,
     .select = dead_letter_sqlite_select,
     .group = dead_letter_sqlite_group,
     .trend = dead_letter_sqlite_trend,

@@ -65,7 +65,7 @@ enum dead_letter_statement {
     STATEMENT_ACTS,
     STATEMENT_ROW,
     STATEMENT_ROW_WITH_PAYLOAD,
-    STATEMENT_MESSAGE,
+    STATEMENT_MESSAGES,
     STATEMENT_BEGIN_READ,
     STATEMENT_ID,
     STATEMENTS
@@ -189,9 +189,9 @@ int dead_letter_sqlite_list(struct dead_letter_store *base, const struct dead_le
                             struct fault *fault);
 int dead_letter_sqlite_read(struct dead_letter_store *base, int64_t number,
                             dead_letter_each_fn each, void *argument, struct fault *fault);
-int dead_letter_sqlite_read_message(struct dead_letter_store *base, int64_t number,
-                                    dead_letter_each_fn each, void *argument, struct fault *fault);
-int dead_letter_sqlite_read_many(struct dead_letter_store *base, bool begin, struct fault *fault);
+int dead_letter_sqlite_read_messages(struct dead_letter_store *base, const int64_t *numbers,
+                                     size_t count, dead_letter_each_fn each, void *argument,
+                                     struct fault *fault);
 int dead_letter_sqlite_select(struct dead_letter_store *base, const struct dead_letter_query *query,
                               struct dead_letter_place **ret_places, size_t *ret_count,
                               struct fault *fault);
@@ -200,9 +200,8 @@ int dead_letter_sqlite_select(struct dead_letter_store *base, const struct dead_
 enum { DEAD_LETTER_ROW_SHOWN, DEAD_LETTER_ROW_GONE, DEAD_LETTER_ROW_STOP };
 int dead_letter_sqlite_row(struct dead_letter_sqlite *store, int64_t number, int with_payload,
                            dead_letter_each_fn each, void *argument);
-/* Its message alone. */
-int dead_letter_sqlite_message(struct dead_letter_sqlite *store, int64_t number,
-                               dead_letter_each_fn each, void *argument);
+/* The present row of STATEMENT_MESSAGES. What `each` returned. */
+int dead_letter_sqlite_message(sqlite3_stmt *row, dead_letter_each_fn each, void *argument);
 /* dead_letter_store_sqlite_group.c */
 int dead_letter_sqlite_group(struct dead_letter_store *base, const struct dead_letter_query *query,
                              const char *field,

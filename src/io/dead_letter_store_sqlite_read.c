@@ -13,6 +13,7 @@
 #define PAGE       256
 #define KINDS_MOST 32 /* read one by one; among more of them every letter is looked at */
 #define SQL_MOST   4096
+#define BETWEEN_MOST 2 /* letters passed on the way to the next: looking that one up takes as long */
 #define SKIP_US    1000 /* of numbers, past damage; doubled until there is something to read */
 
 /* What could not be read of a damaged file. */
@@ -377,24 +378,55 @@ int dead_letter_sqlite_read(struct dead_letter_store *base, int64_t number,
     return result != DEAD_LETTER_ROW_GONE;
 }
 
-int dead_letter_sqlite_read_message(struct dead_letter_store *base, int64_t number,
-                                    dead_letter_each_fn each, void *argument, struct fault *fault)
-{
-    struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
-    int result = dead_letter_sqlite_message(store, number, each, argument);
+/* ---- messages ---- */
 
-    if (result < 0)
-        return dead_letter_sqlite_fault(store, "cannot read", fault);
-    return result != DEAD_LETTER_ROW_GONE;
+/* Reads on from numbers[*at] until others lie between. 1: `each` wants no more; 0, or -1 with SQLite's
+ * error set. */
+static int read_run(struct dead_letter_sqlite *store, const int64_t *numbers, size_t count,
+                    size_t *at, dead_letter_each_fn each, void *argument)
+{
+    sqlite3_stmt *row = dead_letter_sqlite_statement(store, STATEMENT_MESSAGES);
+    int code = SQLITE_DONE, between = 0, stop = 0;
+
+    if (!row)
+        return -1;
+    sqlite3_bind_int64(row, 1, numbers[*at]);
+    sqlite3_bind_int64(row, 2, numbers[count - 1]);
+    while (*at < count && !stop && between <= BETWEEN_MOST &&
+           (code = sqlite3_step(row)) == SQLITE_ROW) {
+        int64_t number = sqlite3_column_int64(row, 0);
+
+        while (*at < count && numbers[*at] < number)
+            ++*at; /* it is gone */
+        if (*at < count && numbers[*at] == number) {
+            stop = dead_letter_sqlite_message(row, each, argument);
+            between = 0;
+            ++*at;
+        } else {
+            between++;
+        }
+    }
+    sqlite3_reset(row);
+    if (code == SQLITE_DONE)
+        *at = count;
+    return code == SQLITE_DONE || code == SQLITE_ROW ? stop : -1;
 }
 
-int dead_letter_sqlite_read_many(struct dead_letter_store *base, bool begin, struct fault *fault)
+int dead_letter_sqlite_read_messages(struct dead_letter_store *base, const int64_t *numbers,
+                                     size_t count, dead_letter_each_fn each, void *argument,
+                                     struct fault *fault)
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
+    size_t at = 0;
+    int result = dead_letter_sqlite_run(store, STATEMENT_BEGIN_READ) == SQLITE_OK ? 0 : -1;
 
-    if (dead_letter_sqlite_run(store, begin ? STATEMENT_BEGIN_READ : STATEMENT_COMMIT) == SQLITE_OK)
-        return 0;
-    return dead_letter_sqlite_fault(store, "cannot read", fault);
+    while (result == 0 && at < count)
+        result = read_run(store, numbers, count, &at, each, argument);
+    if (result < 0)
+        dead_letter_sqlite_fault(store, "cannot read", fault);
+    if (!sqlite3_get_autocommit(store->db))
+        dead_letter_sqlite_run(store, STATEMENT_COMMIT);
+    return result < 0 ? -1 : 0;
 }
 
 /* ---- places ---- */

@@ -83,41 +83,30 @@ int dead_letter_sqlite_row(struct dead_letter_sqlite *store, int64_t number, int
     return code == SQLITE_ROW || code == SQLITE_DONE ? result : -1;
 }
 
-int dead_letter_sqlite_message(struct dead_letter_sqlite *store, int64_t number,
-                               dead_letter_each_fn each, void *argument)
+int dead_letter_sqlite_message(sqlite3_stmt *row, dead_letter_each_fn each, void *argument)
 {
-    sqlite3_stmt *row = dead_letter_sqlite_statement(store, STATEMENT_MESSAGE);
-    struct dead_letter letter = {.dead_wall_us = number};
+    struct dead_letter letter = {.dead_wall_us = sqlite3_column_int64(row, 0)};
+    struct sluice_bytes packed = sqlite_bytes(row, 9);
     struct sluice_header *headers = NULL;
-    struct sluice_bytes packed;
-    int code, result = DEAD_LETTER_ROW_GONE;
+    int result;
 
-    if (!row)
-        return -1;
-    sqlite3_bind_int64(row, 1, number);
-    code = sqlite3_step(row);
-    if (code == SQLITE_ROW) {
-        strncpy(letter.id, sqlite_text(row, 0), sizeof letter.id - 1);
-        letter.position = (uint64_t)sqlite3_column_int64(row, 1);
-        letter.message_wall_us = sqlite3_column_int64(row, 2);
-        letter.token = sqlite_text(row, 3);
-        letter.token_size = (size_t)sqlite3_column_bytes(row, 3);
-        letter.edit_count = (uint32_t)sqlite3_column_int64(row, 4);
-        letter.forced = (uint32_t)sqlite3_column_int64(row, 5);
-        letter.timestamp_kind = (uint32_t)sqlite3_column_int64(row, 6);
-        letter.delivery_count = (uint32_t)sqlite3_column_int64(row, 7);
-        packed = sqlite_bytes(row, 8);
-        if (packed.size)
-            letter.header_count =
-                dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
-        letter.headers = headers;
-        letter.key = sqlite_bytes(row, 9);
-        letter.payload = sqlite_bytes(row, 10);
-        letter.message_id = sqlite_bytes(row, 11);
-        letter.identity = sqlite_bytes(row, 12);
-        result = each(argument, &letter) ? DEAD_LETTER_ROW_STOP : DEAD_LETTER_ROW_SHOWN;
-        free(headers);
-    }
-    sqlite3_reset(row);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? result : -1;
+    strncpy(letter.id, sqlite_text(row, 1), sizeof letter.id - 1);
+    letter.position = (uint64_t)sqlite3_column_int64(row, 2);
+    letter.message_wall_us = sqlite3_column_int64(row, 3);
+    letter.token = sqlite_text(row, 4);
+    letter.token_size = (size_t)sqlite3_column_bytes(row, 4);
+    letter.edit_count = (uint32_t)sqlite3_column_int64(row, 5);
+    letter.forced = (uint32_t)sqlite3_column_int64(row, 6);
+    letter.timestamp_kind = (uint32_t)sqlite3_column_int64(row, 7);
+    letter.delivery_count = (uint32_t)sqlite3_column_int64(row, 8);
+    if (packed.size)
+        letter.header_count = dead_letter_sqlite_read_headers(packed.data, packed.size, &headers);
+    letter.headers = headers;
+    letter.key = sqlite_bytes(row, 10);
+    letter.payload = sqlite_bytes(row, 11);
+    letter.message_id = sqlite_bytes(row, 12);
+    letter.identity = sqlite_bytes(row, 13);
+    result = each(argument, &letter);
+    free(headers);
+    return result;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/replay_letter.h"
 
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -55,4 +57,60 @@ struct replay_letter *replay_letter_copy(const struct dead_letter *letter)
         copy->headers[i].value = take_copy(&at, letter->headers[i].value);
     }
     return copy;
+}
+
+struct reading {
+    struct replay_pick *picks[REPLAY_PICKS]; /* by number */
+    size_t at, count;
+    size_t bytes;
+    bool full;
+};
+
+static int by_number(const void *one, const void *other)
+{
+    int64_t a = (*(struct replay_pick *const *)one)->number;
+    int64_t b = (*(struct replay_pick *const *)other)->number;
+
+    return (a > b) - (a < b);
+}
+
+static int keep_copy(void *argument, const struct dead_letter *letter)
+{
+    struct reading *reading = argument;
+    struct replay_pick *pick;
+    size_t size;
+
+    while (reading->picks[reading->at]->number < letter->dead_wall_us)
+        reading->picks[reading->at++]->state = REPLAY_GONE;
+    pick = reading->picks[reading->at++];
+    pick->letter = replay_letter_copy(letter);
+    pick->state = REPLAY_READ;
+    size = pick->letter->message.key.size + pick->letter->message.payload.size;
+    reading->full = size >= reading->bytes;
+    reading->bytes -= reading->full ? 0 : size;
+    return reading->full;
+}
+
+int replay_letters_read(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
+                        size_t bytes, struct fault *fault)
+{
+    struct reading reading = {.count = count, .bytes = bytes};
+    int64_t numbers[REPLAY_PICKS];
+
+    for (size_t i = 0; i < count; i++)
+        reading.picks[i] = &picks[i];
+    qsort(reading.picks, count, sizeof reading.picks[0], by_number);
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = reading.picks[i]->number;
+    if (store->ops->read_messages(store, numbers, count, keep_copy, &reading, fault) != 0) {
+        for (size_t i = 0; i < count; i++) {
+            free(picks[i].letter);
+            picks[i].letter = NULL;
+            picks[i].state = REPLAY_UNREAD;
+        }
+        return -1;
+    }
+    while (!reading.full && reading.at < count)
+        reading.picks[reading.at++]->state = REPLAY_GONE;
+    return 0;
 }

@@ -3,7 +3,11 @@
 #ifndef SERVICE_REPLAY_LETTER_H
 #define SERVICE_REPLAY_LETTER_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "core/dead_letter.h"
+#include "io/dead_letter_store.h"
 
 struct replay_letter {
     struct replay_lane *lane;
@@ -18,5 +22,21 @@ struct replay_letter {
 
 /* A copy, in one piece of memory: to be freed. */
 struct replay_letter *replay_letter_copy(const struct dead_letter *letter);
+
+/* One that is to be delivered next. */
+struct replay_pick {
+    struct replay_lane *lane;
+    size_t place; /* of its lane's */
+    int64_t number;
+    enum { REPLAY_UNREAD, REPLAY_READ, REPLAY_GONE } state;
+    struct replay_letter *letter; /* READ: to be freed */
+};
+
+#define REPLAY_PICKS 256 /* at once */
+
+/* Reads them in the order in which they lie in the file, until they have so many bytes: the rest stays
+ * UNREAD. 0, or -1 with a fault and all UNREAD. */
+int replay_letters_read(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
+                        size_t bytes, struct fault *fault);
 
 #endif

@@ -14,7 +14,6 @@
 #include "service/replay_remover.h"
 
 #define LANES_MOST    256 /* worked on at once */
-#define TURN_LETTERS  256 /* delivered in one call */
 #define REMOVE_MOST   20000 /* done, and not out of the store yet */
 #define AGAIN_US      (500 * CLOCK_MS)
 #define FAILURES_SEEN 10
@@ -24,6 +23,7 @@
 struct replay_lane {
     struct replay_lane *next; /* of those worked on, in a ring by turns */
     size_t at, end;           /* its places that are left */
+    size_t picked;            /* of them, to be delivered next */
     size_t out;               /* letters at the engine */
     void *host_lane;          /* NULL: not opened yet */
     bool paused, closing, drained;
@@ -52,12 +52,6 @@ struct replay_source {
 };
 
 /* ---- letters ---- */
-
-static int copy_letter(void *argument, const struct dead_letter *letter)
-{
-    *(struct replay_letter **)argument = replay_letter_copy(letter);
-    return 1;
-}
 
 void replay_source_name(const void *handle, struct dead_letter *letter)
 {
@@ -220,38 +214,12 @@ static void hand_over(struct replay_source *source, struct replay_letter *letter
     source->api->deliver(source->host, &message, 1);
 }
 
-/* 1: delivered, 0: it is gone, -1: the store cannot be read now. */
-static int deliver(struct replay_source *source, struct replay_lane *lane, size_t *ret_bytes)
-{
-    const struct dead_letter_place *place = &source->settings.places[lane->at];
-    const struct dead_letter_store_ops *ops = source->store->ops;
-    struct replay_letter *letter = NULL;
-    struct open_lane open = {source, lane};
-    struct fault fault;
-    int found = ops->read_message(source->store, place->number, copy_letter, &letter, &fault);
-
-    if (found > 0 && !lane->host_lane)
-        found = ops->read(source->store, place->number, open_lane, &open, &fault);
-    if (found < 0)
-        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
-    if (found <= 0) {
-        free(letter);
-        return found;
-    }
-    letter->lane = lane;
-    lane->out++;
-    *ret_bytes = letter->message.key.size + letter->message.payload.size;
-    atomic_fetch_add(&source->delivered, 1);
-    hand_over(source, letter);
-    return 1;
-}
-
 /* The lane whose turn it is; NULL: none can take a letter now. */
 static struct replay_lane *next_lane(struct replay_source *source)
 {
     for (size_t i = 0; i < source->lane_count; i++) {
         source->turn = source->turn->next;
-        if (source->turn->at < source->turn->end && !source->turn->paused)
+        if (source->turn->at + source->turn->picked < source->turn->end && !source->turn->paused)
             return source->turn;
     }
     return NULL;
@@ -267,54 +235,112 @@ static size_t room_by_success(struct replay_source *source)
     return out < most ? (size_t)(most - out) : 0;
 }
 
-/* Delivers by turns until there is no room, no letter, or the rate is used up. Returns when to go
- * on. */
-static int64_t deliver_by_turns(struct replay_source *source, const struct sluice_room *room)
+/* Letters that the rate allows; with none *ret_again_us is when it allows one. */
+static size_t room_by_rate(struct replay_source *source, int64_t *ret_again_us)
 {
-    size_t left = room_by_success(source), bytes = room->bytes;
-    int64_t now = clock_now();
+    int64_t now = clock_now(), step;
 
-    if (left > room->messages)
-        left = room->messages;
-    for (size_t i = 0; left && bytes; i++) {
-        struct replay_lane *lane = next_lane(source);
-        size_t size = 0;
-        int delivered;
-
-        if (!lane)
-            return AGAIN_US;
-        if (source->settings.rate && source->next_us > now)
-            return source->next_us - now;
-        if (i == TURN_LETTERS)
-            return 0;
-        delivered = deliver(source, lane, &size);
-        if (delivered < 0)
-            return AGAIN_US;
-        lane->at++;
-        if (!delivered) {
-            atomic_fetch_add(&source->gone, 1);
-            continue;
-        }
-        left--;
-        bytes -= size < bytes ? size : bytes;
-        if (source->settings.rate)
-            source->next_us = (source->next_us > now - CLOCK_SECOND / 10 ? source->next_us : now) +
-                              CLOCK_SECOND / source->settings.rate;
+    if (!source->settings.rate)
+        return SIZE_MAX;
+    step = CLOCK_SECOND / source->settings.rate;
+    if (source->next_us < now - CLOCK_SECOND / 10)
+        source->next_us = now - CLOCK_SECOND / 10;
+    if (source->next_us > now) {
+        *ret_again_us = source->next_us - now;
+        return 0;
     }
-    return AGAIN_US;
+    return step ? (size_t)((now - source->next_us) / step + 1) : SIZE_MAX;
 }
 
+/* Whose turn it is, at most `most`. */
+static size_t pick_by_turns(struct replay_source *source, struct replay_pick *picks, size_t most)
+{
+    size_t count = 0;
+
+    while (count < most) {
+        struct replay_lane *lane = next_lane(source);
+        size_t place;
+
+        if (!lane)
+            break;
+        place = lane->at + lane->picked++;
+        picks[count++] = (struct replay_pick){
+            .lane = lane, .place = place, .number = source->settings.places[place].number};
+    }
+    return count;
+}
+
+/* False where the store cannot be read now. */
+static bool deliver(struct replay_source *source, const struct replay_pick *pick)
+{
+    struct replay_letter *letter = pick->letter;
+    struct open_lane open = {source, pick->lane};
+    struct fault fault;
+
+    if (!pick->lane->host_lane &&
+        source->store->ops->read(source->store, pick->number, open_lane, &open, &fault) < 0) {
+        source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
+        return false;
+    }
+    if (!pick->lane->host_lane) { /* removed since it was read */
+        atomic_fetch_add(&source->gone, 1);
+        free(letter);
+        return true;
+    }
+    letter->lane = pick->lane;
+    letter->lane->out++;
+    atomic_fetch_add(&source->delivered, 1);
+    hand_over(source, letter);
+    return true;
+}
+
+/* A lane's letters go out in order: behind one that was not read all wait. Returns how many places were
+ * dealt with. */
+static size_t deliver_picks(struct replay_source *source, struct replay_pick *picks, size_t count)
+{
+    size_t dealt = 0;
+
+    for (size_t i = 0; i < count; i++)
+        picks[i].lane->picked = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct replay_pick *pick = &picks[i];
+
+        if (pick->lane->at != pick->place || pick->state == REPLAY_UNREAD ||
+            (pick->letter && !deliver(source, pick))) {
+            free(pick->letter);
+            continue;
+        }
+        if (pick->state == REPLAY_GONE)
+            atomic_fetch_add(&source->gone, 1);
+        else
+            source->next_us += source->settings.rate ? CLOCK_SECOND / source->settings.rate : 0;
+        pick->lane->at++;
+        dealt++;
+    }
+    return dealt;
+}
+
+/* Delivers by turns until there is no room, no letter, or the rate is used up. Returns when to go
+ * on. */
 static int64_t deliver_some(struct replay_source *source, const struct sluice_room *room)
 {
+    struct replay_pick picks[REPLAY_PICKS];
+    int64_t again_us = AGAIN_US;
+    size_t most = room_by_rate(source, &again_us), count;
     struct fault fault;
-    int64_t again_us;
 
-    if (source->store->ops->read_many(source->store, true, &fault) != 0) {
+    if (most > room_by_success(source))
+        most = room_by_success(source);
+    if (most > room->messages)
+        most = room->messages;
+    if (!most || !room->bytes)
+        return again_us;
+    count = pick_by_turns(source, picks, most < REPLAY_PICKS ? most : REPLAY_PICKS);
+    if (replay_letters_read(source->store, picks, count, room->bytes, &fault) != 0)
         source->api->state(source->host, SLUICE_STATE_FAILED, fault.text);
-        return AGAIN_US;
-    }
-    again_us = deliver_by_turns(source, room);
-    source->store->ops->read_many(source->store, false, &fault);
+    if (deliver_picks(source, picks, count) == REPLAY_PICKS)
+        return 0;
+    room_by_rate(source, &again_us);
     return again_us;
 }
 

@@ -556,6 +556,40 @@ static void make_older(const struct fixture *fixture, int version)
     sqlite3_close(db);
 }
 
+static int stop_at(void *argument, const struct dead_letter *one)
+{
+    note_position(argument, one);
+    return one->position == 30;
+}
+
+static void messages_are_read_in_the_order_of_their_numbers(void **state)
+{
+    static const int64_t numbers[] = {T0 + 1,  T0 + 2,  T0 + 5,  T0 + 6, T0 + 30,
+                                      T0 + 30, T0 + 31, T0 + 99, T0 + 500};
+    struct fixture *fixture = *state;
+    const struct dead_letter_store_ops *ops = fixture->store->ops;
+    struct dead_letter letters[100];
+    char text[256] = "";
+
+    for (unsigned i = 0; i < 100; i++)
+        letters[i] = letter(i);
+    add(fixture, letters, 100);
+    assert_int_equal(ops->remove(fixture->store, &numbers[2], NULL, 1, NULL, &fixture->fault), 1);
+    assert_int_equal(ops->read_messages(fixture->store, numbers, 9, note_position, text,
+                                        &fixture->fault),
+                     0);
+    assert_string_equal(text, "1 2 6 30 31 99");
+    *text = '\0';
+    assert_int_equal(ops->read_messages(fixture->store, numbers, 9, stop_at, text, &fixture->fault),
+                     0);
+    assert_string_equal(text, "1 2 6 30");
+    *text = '\0';
+    assert_int_equal(ops->read_messages(fixture->store, &numbers[8], 1, note_position, text,
+                                        &fixture->fault),
+                     0);
+    assert_string_equal(text, "");
+}
+
 static int note_message(void *argument, const struct dead_letter *one)
 {
     struct sluice_message message = dead_letter_message(one);
@@ -585,9 +619,10 @@ static void bring_up_to_date(struct fixture *fixture, int version)
         fail_msg("%s", fixture->fault.text);
     assert_int_equal(usage(fixture, "orders").bytes, 2 * 9);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(fixture->store->ops->read_message(fixture->store, letters[i].dead_wall_us,
-                                                           note_message, &seen, &fixture->fault),
-                         1);
+        assert_int_equal(fixture->store->ops->read_messages(fixture->store,
+                                                            &letters[i].dead_wall_us, 1,
+                                                            note_message, &seen, &fixture->fault),
+                         0);
         assert_int_equal(fixture->store->ops->read(fixture->store, letters[i].dead_wall_us,
                                                    note_message, &seen, &fixture->fault),
                          1);
@@ -669,6 +704,7 @@ int main(void)
         TEST(one_that_died_again_goes_back_to_its_row),
         TEST(imports_once),
         TEST(places_are_sorted_by_lane_and_position),
+        TEST(messages_are_read_in_the_order_of_their_numbers),
         TEST(a_file_of_format_2_is_brought_up_to_date),
         TEST(an_older_file_is_brought_up_to_date),
         TEST(another_connection_keeps_the_locks),
