@@ -24,9 +24,12 @@
 static const char soon_pragmas[] =
     "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048; PRAGMA secure_delete = FAST;";
 
+#define TEXT_OF(value)       #value
+#define TEXT_OF_VALUE(value) TEXT_OF(value)
+
 static const char pragmas[] =
     "PRAGMA synchronous = FULL;"            /* every commit is on the disk when it returns */
-    "PRAGMA wal_autocheckpoint = 8000;"     /* pages: about 8 MiB */
+    "PRAGMA wal_autocheckpoint = " TEXT_OF_VALUE(DEAD_LETTER_JOURNAL_PAGES) ";"
     "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
     "PRAGMA cache_size = -8192;"            /* 8 MiB */
     "PRAGMA temp_store = MEMORY;";

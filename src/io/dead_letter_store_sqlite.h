@@ -19,6 +19,9 @@
 
 #define DEAD_LETTER_FORMAT 3 /* of the file */
 #define DEAD_LETTER_HOUR (INT64_C(3600) * 1000000)
+/* Pages in the journal, of 4 KiB, before a commit takes them over into the file. Many: then what one batch
+ * after the other changes, as the indexes' pages, is taken over once. */
+#define DEAD_LETTER_JOURNAL_PAGES 8000
 
 enum dead_letter_statement {
     STATEMENT_BEGIN,

@@ -22,7 +22,9 @@
 #define GROUP_LETTERS   1000  /* of one commit, and their bytes: what is on the way to */
 #define GROUP_BYTES     ((size_t)32 << 20) /* the disk at once */
 #define ALONE_FAILURES  8                  /* in a row: then it is the store, not the jobs */
-#define EXPIRE_LETTERS  500                /* at once */
+#define EXPIRE_MOST     500                /* letters in one step, */
+#define EXPIRE_LEAST    20                 /* as many as take this long, on whatever disk: */
+#define EXPIRE_STEP     (10 * CLOCK_MS)    /* what is to be written waits meanwhile */
 
 const struct histogram_scale recorder_commit_scale = {
     12, {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30}};
@@ -61,6 +63,7 @@ struct recorder {
     int64_t commit_at_us, expire_at_us; /* not before */
     bool expiring_tokens;
     size_t expiring_keep;
+    uint32_t expire_letters; /* in the next step */
 };
 
 struct recorder *recorder_new(struct token_store *token_store,
@@ -82,6 +85,7 @@ struct recorder *recorder_new(struct token_store *token_store,
     if (!recorder->options.expire_interval_us)
         recorder->options.expire_interval_us = EXPIRE_INTERVAL;
     recorder->end = &recorder->oldest;
+    recorder->expire_letters = EXPIRE_MOST;
     pthread_mutex_init(&recorder->mutex, NULL);
     pthread_mutex_init(&recorder->replying, NULL);
     return recorder;
@@ -535,20 +539,54 @@ static void expire_failed(const char *store, const struct fault *fault)
               LOG_TEXT("error", fault->text));
 }
 
-static void expire_step(struct recorder *recorder)
+static void expire_tokens(struct recorder *recorder)
 {
     struct fault fault;
-    int64_t keep_us = 0, removed;
+    int more = 0;
+
+    if (recorder->tokens)
+        more = recorder->tokens->ops->expire(recorder->tokens, clock_wall(), &fault);
+    if (more < 0)
+        expire_failed("tokens", &fault);
+    recorder->expiring_tokens = more > 0;
+}
+
+/* How many letters the next step takes, after one that took so long. */
+static uint32_t fit_step(uint32_t letters, int64_t took_us)
+{
+    int64_t fitting = took_us > 0 ? letters * EXPIRE_STEP / took_us : EXPIRE_MOST;
+
+    if (fitting > 2 * letters)
+        fitting = 2 * letters;
+    return fitting > EXPIRE_MOST ? EXPIRE_MOST : fitting < EXPIRE_LEAST ? EXPIRE_LEAST : (uint32_t)fitting;
+}
+
+static void expire_letters(struct recorder *recorder, const char *mapping, int64_t keep_us)
+{
+    uint32_t most = recorder->expire_letters;
+    int64_t began = clock_now(), removed;
+    struct fault fault;
+
+    removed = recorder->letters->ops->expire(recorder->letters, mapping, clock_wall() - keep_us,
+                                             most, &fault);
+    if (removed < 0)
+        expire_failed("dead_letters", &fault);
+    else if (removed > 0)
+        log_event(LOG_DEBUG, "dead_letters_expired", LOG_TEXT("mapping", mapping),
+                  LOG_NUMBER("count", removed));
+    if (removed < most)
+        recorder->expiring_keep++;
+    else
+        recorder->expire_letters = fit_step(most, clock_now() - began);
+}
+
+static void expire_step(struct recorder *recorder)
+{
+    int64_t keep_us = 0;
     char *mapping;
 
     if (recorder->expiring_tokens) {
-        int more = 0;
-
-        if (recorder->tokens)
-            more = recorder->tokens->ops->expire(recorder->tokens, clock_wall(), &fault);
-        if (more < 0)
-            expire_failed("tokens", &fault);
-        recorder->expiring_tokens = more > 0;
+        expire_tokens(recorder);
         return;
     }
     mapping = recorder->letters ? next_keep(recorder, &keep_us) : NULL;
@@ -558,15 +596,7 @@ static void expire_step(struct recorder *recorder)
         recorder->expiring_keep = 0;
         return;
     }
-    removed = recorder->letters->ops->expire(recorder->letters, mapping, clock_wall() - keep_us,
-                                             EXPIRE_LETTERS, &fault);
-    if (removed < 0)
-        expire_failed("dead_letters", &fault);
-    else if (removed > 0)
-        log_event(LOG_DEBUG, "dead_letters_expired", LOG_TEXT("mapping", mapping),
-                  LOG_NUMBER("count", removed));
-    if (removed < EXPIRE_LETTERS)
-        recorder->expiring_keep++;
+    expire_letters(recorder, mapping, keep_us);
     free(mapping);
 }
 

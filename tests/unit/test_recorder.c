@@ -30,6 +30,8 @@ struct fake {
     struct dead_letter_store base;
     atomic_int fail; /* refuse all */
     atomic_int adds, letters, expired;
+    atomic_uint slow_expiry; /* us for each letter: it always finds as many as it may take */
+    atomic_uint step;        /* letters that it might take last */
     const char *hated; /* refuse whatever holds this token */
 };
 
@@ -58,7 +60,12 @@ static int64_t fake_expire(struct dead_letter_store *store, const char *mapping,
 
     if (strcmp(mapping, "orders") == 0 && age > 59 * CLOCK_SECOND && age < 61 * CLOCK_SECOND)
         fake->expired++;
-    return 0;
+    if (!fake->slow_expiry)
+        return 0;
+    fake->step = most;
+    for (int64_t until = clock_now() + (int64_t)most * fake->slow_expiry; clock_now() < until;)
+        ; /* a disk that is busy */
+    return most;
 }
 
 static const struct dead_letter_store_ops fake_ops = {.add = fake_add, .expire = fake_expire};
@@ -326,6 +333,28 @@ static void letters_expire_as_their_mapping_says(void **state)
     while (fixture->letters.expired < 2 && clock_now() < until)
         poll(NULL, 0, 1);
     assert_true(fixture->letters.expired >= 2);
+}
+
+static unsigned step_of(const struct fixture *fixture, unsigned from, unsigned to)
+{
+    int64_t until = clock_now() + 10 * CLOCK_SECOND;
+
+    while ((fixture->letters.step < from || fixture->letters.step > to) && clock_now() < until)
+        poll(NULL, 0, 1);
+    return fixture->letters.step;
+}
+
+static void expiry_takes_fewer_at_once_where_each_takes_long(void **state)
+{
+    struct fixture *fixture = *state;
+
+    recorder_set_keep(fixture->recorder, "orders", 60 * CLOCK_SECOND);
+    fixture->letters.slow_expiry = 100;
+    assert_in_range(step_of(fixture, 20, 120), 20, 120);
+    fixture->letters.slow_expiry = 5000;
+    assert_int_equal(step_of(fixture, 20, 20), 20);
+    fixture->letters.slow_expiry = 1;
+    assert_int_equal(step_of(fixture, 500, 500), 500);
 }
 
 struct submitter {
@@ -617,6 +646,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_huge_job_is_recorded_in_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_finishes_what_was_submitted, setup, teardown),
         cmocka_unit_test_setup_teardown(letters_expire_as_their_mapping_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(expiry_takes_fewer_at_once_where_each_takes_long, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(several_pollers_submit, setup, teardown),
         cmocka_unit_test(nothing_acknowledged_is_lost_by_kill),
     };
