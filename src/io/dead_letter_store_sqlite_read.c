@@ -431,21 +431,43 @@ int dead_letter_sqlite_read_messages(struct dead_letter_store *base, const int64
 
 /* ---- places ---- */
 
-static int by_position(const void *one, const void *other)
+static bool is_before(const struct dead_letter_place *a, const struct dead_letter_place *b)
 {
-    const struct dead_letter_place *a = one, *b = other;
-
     if (a->lane != b->lane)
-        return a->lane < b->lane ? -1 : 1;
+        return a->lane < b->lane;
     if (a->position != b->position)
-        return a->position < b->position ? -1 : 1;
-    return (a->number > b->number) - (a->number < b->number);
+        return a->position < b->position;
+    return a->number < b->number;
 }
 
+/* Moves the place at `at` down until those below it come before it. */
+static void sift(struct dead_letter_place *places, size_t at, size_t count)
+{
+    const struct dead_letter_place place = places[at];
+
+    for (size_t below = 2 * at + 1; below < count; below = 2 * at + 1) {
+        if (below + 1 < count && is_before(&places[below], &places[below + 1]))
+            below++;
+        if (!is_before(&place, &places[below]))
+            break;
+        places[at] = places[below];
+        at = below;
+    }
+    places[at] = place;
+}
+
+/* A heap sort: qsort would take as much memory again, and there may be a million. */
 void dead_letter_places_sort(struct dead_letter_place *places, size_t count)
 {
-    if (count)
-        qsort(places, count, sizeof *places, by_position);
+    for (size_t at = count / 2; at > 0; at--)
+        sift(places, at - 1, count);
+    for (size_t left = count; left > 1; left--) {
+        const struct dead_letter_place last = places[0];
+
+        places[0] = places[left - 1];
+        places[left - 1] = last;
+        sift(places, 0, left - 1);
+    }
 }
 
 static int collect_places(struct dead_letter_sqlite *store, sqlite3_stmt *statement,
