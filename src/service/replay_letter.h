@@ -26,7 +26,7 @@ struct replay_letter *replay_letter_copy(const struct dead_letter *letter);
 /* One that is to be delivered next. */
 struct replay_pick {
     struct replay_lane *lane;
-    size_t place; /* of its lane's */
+    size_t at; /* of the replay's letters */
     int64_t number;
     enum { REPLAY_UNREAD, REPLAY_READ, REPLAY_GONE } state;
     struct replay_letter *letter; /* READ: to be freed */

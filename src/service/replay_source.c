@@ -22,7 +22,7 @@
 
 struct replay_lane {
     struct replay_lane *next; /* of those worked on, in a ring by turns */
-    size_t at, end;           /* its places that are left */
+    size_t at, end;           /* its letters that are left */
     size_t picked;            /* of them, to be delivered next */
     size_t out;               /* letters at the engine */
     void *host_lane;          /* NULL: not opened yet */
@@ -34,6 +34,7 @@ struct replay_source {
     struct sluice_host *host;
     const struct sluice_host_api *api;
     struct replay_source_settings settings;
+    int64_t *numbers; /* of the letters; the last one of each lane is negative */
     char *directory, *detail, *login;
     int wake;
     bool woken; /* by this thread, since it last looked */
@@ -41,7 +42,7 @@ struct replay_source {
     struct dead_letter_store *store; /* to read */
     struct replay_remover *remover;
     struct replay_lane *turn; /* a ring; NULL: none */
-    size_t lane_count, next_place;
+    size_t lane_count, next;
     int64_t next_us; /* when the rate allows the next letter */
     bool failing; /* the remover, when it was last asked */
     bool stopping;
@@ -152,16 +153,13 @@ static void drop_lane(struct replay_source *source, struct replay_lane *before)
 /* Begins with lanes that had no turn yet. */
 static void begin_lanes(struct replay_source *source)
 {
-    const struct dead_letter_place *places = source->settings.places;
-
-    while (source->lane_count < LANES_MOST && source->next_place < source->settings.count) {
+    while (source->lane_count < LANES_MOST && source->next < source->settings.count) {
         struct replay_lane *lane = memory_zero(1, sizeof *lane);
 
-        lane->at = lane->end = source->next_place;
-        while (lane->end < source->settings.count &&
-               places[lane->end].lane == places[lane->at].lane)
-            lane->end++;
-        source->next_place = lane->end;
+        lane->at = source->next;
+        while (source->numbers[source->next] > 0)
+            source->next++;
+        lane->end = ++source->next;
         link_lane(source, lane);
     }
 }
@@ -259,13 +257,13 @@ static size_t pick_by_turns(struct replay_source *source, struct replay_pick *pi
 
     while (count < most) {
         struct replay_lane *lane = next_lane(source);
-        size_t place;
+        size_t at;
 
         if (!lane)
             break;
-        place = lane->at + lane->picked++;
+        at = lane->at + lane->picked++;
         picks[count++] = (struct replay_pick){
-            .lane = lane, .place = place, .number = source->settings.places[place].number};
+            .lane = lane, .at = at, .number = llabs(source->numbers[at])};
     }
     return count;
 }
@@ -294,8 +292,8 @@ static bool deliver(struct replay_source *source, const struct replay_pick *pick
     return true;
 }
 
-/* A lane's letters go out in order: behind one that was not read all wait. Returns how many places were
- * dealt with. */
+/* A lane's letters go out in order: behind one that was not read all wait. Returns how many were dealt
+ * with. */
 static size_t deliver_picks(struct replay_source *source, struct replay_pick *picks, size_t count)
 {
     size_t dealt = 0;
@@ -305,7 +303,7 @@ static size_t deliver_picks(struct replay_source *source, struct replay_pick *pi
     for (size_t i = 0; i < count; i++) {
         struct replay_pick *pick = &picks[i];
 
-        if (pick->lane->at != pick->place || pick->state == REPLAY_UNREAD ||
+        if (pick->lane->at != pick->at || pick->state == REPLAY_UNREAD ||
             (pick->letter && !deliver(source, pick))) {
             free(pick->letter);
             continue;
@@ -417,7 +415,7 @@ static bool work(struct replay_source *source, const struct sluice_room *room, b
     if (!full)
         *ret_again_us = deliver_some(source, room);
     end_lanes(source);
-    return !source->lane_count && source->next_place == source->settings.count;
+    return !source->lane_count && source->next == source->settings.count;
 }
 
 static int64_t source_receive(void *instance, const struct sluice_room *room)
@@ -524,11 +522,27 @@ static const struct sluice_connector connector = {
 
 /* ---- its life ---- */
 
+/* What is needed of places that are sorted, in their memory: a third of it. */
+static int64_t *take_numbers(struct dead_letter_place *places, size_t count)
+{
+    int64_t *numbers = (int64_t *)places;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct dead_letter_place place = places[i];
+        bool last = i + 1 == count || places[i + 1].lane != place.lane;
+
+        numbers[i] = last ? -place.number : place.number;
+    }
+    return memory_resize(numbers, count + 1, sizeof *numbers);
+}
+
 struct replay_source *replay_source_new(const struct replay_source_settings *settings)
 {
     struct replay_source *source = memory_zero(1, sizeof *source);
 
     source->settings = *settings;
+    source->settings.places = NULL;
+    source->numbers = take_numbers(settings->places, settings->count);
     source->directory = memory_text(settings->state_directory);
     source->detail = memory_text(settings->act.detail);
     source->login = memory_text(settings->act.login);
@@ -547,7 +561,7 @@ void replay_source_free(struct replay_source *source)
         return;
     if (source->wake >= 0)
         close(source->wake);
-    free(source->settings.places);
+    free(source->numbers);
     free(source->directory);
     free(source->detail);
     free(source->login);
