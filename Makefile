@@ -206,7 +206,7 @@ bench: all $(bench_programs:%=$(B)/tests/%)
 	@SLUICE_BUILD=$(B) tests/bench/run
 
 .PHONY: bench-dlq
-bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder
+bench-dlq: all $(B)/tests/test_dead_letter_store $(B)/tests/test_recorder $(B)/tests/bench_producer
 	@SLUICE_BUILD=$(B) tests/bench/dlq
 
 $(B)/tests/floor $(B)/tests/floor_idle $(B)/tests/floor_rabbitmq $(B)/tests/bench_producer: $(B)/tests/%: tests/bench/%.c tests/bench/floor.h $(B)/flags
