@@ -19,8 +19,8 @@
 #define BUSY_MS        5000       /* a person's command may hold the write lock that long */
 #define TEXT_MOST      ((size_t)64 << 20)
 
-/* Deleted bytes are overwritten where the page is written anyway: Debian's SQLite would write whole pages
- * of zeroes, which is for letters that people discard and not for thousands that were delivered. */
+/* Deleted bytes are overwritten where the page is written anyway: whole pages of zeroes are for letters that
+ * people discard and not for thousands that were delivered. */
 static const char soon_pragmas[] =
     "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048; PRAGMA secure_delete = FAST;";
 
@@ -32,6 +32,7 @@ static const char pragmas[] =
     "PRAGMA wal_autocheckpoint = " TEXT_OF_VALUE(DEAD_LETTER_JOURNAL_PAGES) ";"
     "PRAGMA journal_size_limit = 67108864;" /* what a burst leaves behind */
     "PRAGMA cache_size = -8192;"            /* 8 MiB */
+    "PRAGMA secure_delete = ON;"            /* what people discard, and what expires, is zeroed */
     "PRAGMA temp_store = MEMORY;";
 
 #define ROW_COLUMNS                                                                                \

@@ -650,6 +650,46 @@ static void an_older_file_is_brought_up_to_date(void **state)
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 1|", 19);
 }
 
+static bool file_has(const struct fixture *fixture, const char *mark)
+{
+    static char bytes[4 << 20];
+    char path[128];
+    size_t size;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    return memmem(bytes, size, mark, strlen(mark)) != NULL;
+}
+
+static void what_is_discarded_leaves_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter letters[300];
+
+    for (unsigned i = 0; i < 300; i++) {
+        letters[i] = letter(i);
+        letters[i].payload = (struct sluice_bytes){"a payload to be found", 21};
+    }
+    add(fixture, letters, 300);
+    fixture->store->ops->close(fixture->store);
+    assert_true(file_has(fixture, "a payload to be found"));
+    open_store(fixture);
+    for (unsigned i = 0; i < 150; i++)
+        assert_int_equal(fixture->store->ops->remove(fixture->store, &letters[i].dead_wall_us, NULL,
+                                                     1, NULL, &fixture->fault),
+                         1);
+    assert_int_equal(fixture->store->ops->expire(fixture->store, "orders", CLOCK_NEVER, 500,
+                                                 &fixture->fault),
+                     150);
+    fixture->store->ops->close(fixture->store);
+    fixture->store = NULL;
+    assert_false(file_has(fixture, "a payload to be found"));
+}
+
 /* The locks by which another process knows that this one has the file open: without them it would delete
  * the journal that this one goes on writing. */
 static bool is_locked_for_others(const struct fixture *fixture)
@@ -705,6 +745,7 @@ int main(void)
         TEST(imports_once),
         TEST(places_are_sorted_by_lane_and_position),
         TEST(messages_are_read_in_the_order_of_their_numbers),
+        TEST(what_is_discarded_leaves_the_file),
         TEST(a_file_of_format_2_is_brought_up_to_date),
         TEST(an_older_file_is_brought_up_to_date),
         TEST(another_connection_keeps_the_locks),
