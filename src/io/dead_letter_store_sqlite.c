@@ -51,7 +51,7 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_NEWEST] = "SELECT max(number) FROM letter",
+    [STATEMENT_NEWEST] = "SELECT (SELECT max(number) FROM letter), (SELECT max(part) FROM letter)",
     [STATEMENT_TAKEN] = "SELECT 1 FROM letter WHERE number = ?1",
     [STATEMENT_FIND_MAPPING] = "SELECT number FROM mapping WHERE name = ?1",
     [STATEMENT_ADD_MAPPING] = "INSERT INTO mapping (name) VALUES (?1)",
@@ -69,9 +69,9 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_ADD_LETTER] =
         "INSERT INTO letter (number, id, lane, position, fingerprint, kind, revision,"
         " message_wall_us, token, reason, attempt_count, first_wall_us, last_wall_us, replay_count,"
-        " bytes, replayed_wall_us, edit_count, forced, timestamp_kind, delivery_count)"
+        " bytes, replayed_wall_us, edit_count, forced, timestamp_kind, delivery_count, part)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19, ?20)"
+        " ?19, ?20, ?21)"
         " ON CONFLICT (lane, position, fingerprint) DO NOTHING",
     [STATEMENT_FIND_LETTER] = "SELECT number, id, kind, bytes FROM letter WHERE lane = ?1 AND"
                               " position = ?2 AND fingerprint = ?3",

@@ -5,7 +5,9 @@
  * the range of `--since`, and what its id leads to. Small tables stand for what repeats: mapping,
  * lane, error (folded reasons) and kind, the combination by which letters are chosen and counted.
  * `tally` counts letters by kind and hour in the transaction that changes them, so that summaries
- * read hundreds of rows and not millions. The view `letters` is for people with sqlite3. */
+ * read hundreds of rows and not millions. `part` keeps letters that come together, or go together,
+ * together in the index of tokens, which mostly are in no order. The view `letters` is for people
+ * with sqlite3. */
 #ifndef IO_DEAD_LETTER_STORE_SQLITE_H
 #define IO_DEAD_LETTER_STORE_SQLITE_H
 
@@ -17,7 +19,7 @@
 #include "base/buffer.h"
 #include "io/dead_letter_store.h"
 
-#define DEAD_LETTER_FORMAT 3 /* of the file */
+#define DEAD_LETTER_FORMAT 4 /* of the file */
 #define DEAD_LETTER_HOUR (INT64_C(3600) * 1000000)
 /* Pages in the journal, of 4 KiB, before a commit takes them over into the file. Many: then what one batch
  * after the other changes, as the indexes' pages, is taken over once. */

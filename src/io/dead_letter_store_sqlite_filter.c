@@ -108,8 +108,14 @@ void dead_letter_sqlite_filter_kinds(struct buffer *sql, const struct dead_lette
 
 void dead_letter_sqlite_filter_letters(struct buffer *sql, const struct dead_letter_query *query)
 {
+    /* Part by part, each of which is found by skipping the one before. */
     if (query->token)
-        buffer_add_text(sql, " AND letter.token = :token");
+        buffer_add_text(sql, " AND letter.number IN (WITH RECURSIVE parts (part) AS"
+                             " (SELECT min(part) FROM letter UNION ALL"
+                             "  SELECT (SELECT min(letter.part) FROM letter"
+                             "   WHERE letter.part > parts.part) FROM parts WHERE part IS NOT NULL)"
+                             " SELECT named.number FROM letter AS named"
+                             " WHERE named.part IN parts AND named.token = :token)");
     if (query->attempts_from)
         buffer_add_text(sql, " AND letter.attempt_count >= :attempts_from");
     if (query->attempts_to)

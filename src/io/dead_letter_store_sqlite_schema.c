@@ -10,7 +10,7 @@
     "CREATE TABLE log (number INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, uid INTEGER NOT "     \
     "NULL, login TEXT NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL,"                       \
     "  count INTEGER NOT NULL, failed INTEGER NOT NULL);"
-#define TOKEN_INDEX "CREATE INDEX letter_token ON letter (token);"
+#define TOKEN_INDEX "CREATE INDEX letter_token ON letter (part, token);"
 
 static const char schema[] =
     "CREATE TABLE mapping (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -22,7 +22,9 @@ static const char schema[] =
     "  status INTEGER NOT NULL, error INTEGER NOT NULL, UNIQUE (mapping, class, status, error));"
     /* number: time of death in microseconds since 1970, made unique. position: of 64 bits, so it
      * shows as negative above 2^63. fingerprint: of token, key and payload. seen: how often it
-     * came. bytes: of key, payload and headers. forced: see struct dead_letter. */
+     * came. bytes: of key, payload and headers. forced: see struct dead_letter. part: grows with the
+     * number, each for some thousands of letters. Most tokens are in no order; within a part they are
+     * few, so that letters that die together, and go together, are together in the index. */
     "CREATE TABLE letter (number INTEGER PRIMARY KEY, id TEXT NOT NULL, lane INTEGER NOT NULL,"
     "  kind INTEGER NOT NULL, position INTEGER NOT NULL, fingerprint INTEGER NOT NULL,"
     "  revision TEXT, message_wall_us INTEGER NOT NULL, token TEXT, reason TEXT,"
@@ -31,7 +33,7 @@ static const char schema[] =
     "  seen INTEGER NOT NULL DEFAULT 1, bytes INTEGER NOT NULL DEFAULT 0,"
     "  replayed_wall_us INTEGER NOT NULL DEFAULT 0, edit_count INTEGER NOT NULL DEFAULT 0,"
     "  forced INTEGER NOT NULL DEFAULT 0, timestamp_kind INTEGER NOT NULL DEFAULT 0,"
-    "  delivery_count INTEGER NOT NULL DEFAULT 0);"
+    "  delivery_count INTEGER NOT NULL DEFAULT 0, part INTEGER NOT NULL DEFAULT 0);"
     "CREATE UNIQUE INDEX letter_message ON letter (lane, position, fingerprint);"
     "CREATE INDEX letter_kind ON letter (kind);" TOKEN_INDEX
     "CREATE TABLE body (number INTEGER PRIMARY KEY, attempts TEXT, response BLOB, headers BLOB,"
@@ -48,7 +50,7 @@ static const char schema[] =
     "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
     "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
     "PRAGMA application_id = 1936483427;"
-    "PRAGMA user_version = 3;";
+    "PRAGMA user_version = 4;";
 
 /* From each version to the next. */
 static const char *const upgrades[DEAD_LETTER_FORMAT] = {
@@ -64,12 +66,15 @@ static const char *const upgrades[DEAD_LETTER_FORMAT] = {
           "UPDATE tally SET bytes = (SELECT coalesce(sum(letter.bytes), 0) FROM letter WHERE"
           "  letter.kind = tally.kind AND letter.number >= tally.hour * 3600000000 AND"
           "  letter.number < (tally.hour + 1) * 3600000000);"
-          TOKEN_INDEX LOG_TABLE "PRAGMA user_version = 2;",
+          "CREATE INDEX letter_token ON letter (token);" LOG_TABLE "PRAGMA user_version = 2;",
     [2] = "ALTER TABLE letter ADD COLUMN timestamp_kind INTEGER NOT NULL DEFAULT 0;"
           "ALTER TABLE letter ADD COLUMN delivery_count INTEGER NOT NULL DEFAULT 0;"
           "ALTER TABLE body ADD COLUMN message_id BLOB;"
           "ALTER TABLE body ADD COLUMN identity BLOB;"
           "PRAGMA user_version = 3;",
+    /* Letters that are there stay in one part: to write each anew would take long. */
+    [3] = "ALTER TABLE letter ADD COLUMN part INTEGER NOT NULL DEFAULT 0;"
+          "DROP INDEX letter_token;" TOKEN_INDEX "PRAGMA user_version = 4;",
 };
 
 int dead_letter_sqlite_version(struct dead_letter_sqlite *store, struct fault *fault)

@@ -13,6 +13,7 @@
 #define ERRORS_MOST 10000 /* different ones kept apart; the rest are one */
 #define ERROR_OTHER "(other)"
 #define ERROR_BYTES 240
+#define PART_LETTERS 4096 /* on average */
 
 static const char *text_or_empty(const char *text)
 {
@@ -249,7 +250,7 @@ static void bind_letter(sqlite3_stmt *statement, const struct dead_letter *lette
     sqlite3_bind_int64(statement, 12, letter->first_wall_us);
     sqlite3_bind_int64(statement, 13, letter->last_wall_us);
     sqlite3_bind_int64(statement, 14, letter->replay_count);
-    if (sqlite3_bind_parameter_count(statement) < 20)
+    if (sqlite3_bind_parameter_count(statement) < 21)
         return;
     sqlite3_bind_int64(statement, 15, bytes_in(letter));
     sqlite3_bind_int64(statement, 16, letter->replayed_wall_us);
@@ -344,6 +345,7 @@ static int update_letter(struct dead_letter_sqlite *store, struct dead_letter_ta
 struct writing {
     struct dead_letter_tallies tallies;
     int64_t newest, last; /* highest number in use, number given last */
+    int64_t part;         /* of the next letter, see the schema */
     bool import;          /* letters bring their ids; those already there stay as they are */
     int64_t added;
 };
@@ -354,8 +356,10 @@ static int begin_writing(struct dead_letter_sqlite *store, struct writing *writi
 
     if (!statement)
         return -1;
-    if (sqlite3_step(statement) == SQLITE_ROW)
+    if (sqlite3_step(statement) == SQLITE_ROW) {
         writing->newest = writing->last = sqlite3_column_int64(statement, 0);
+        writing->part = sqlite3_column_int64(statement, 1);
+    }
     sqlite3_reset(statement);
     return 0;
 }
@@ -378,7 +382,11 @@ static int add_letter(struct dead_letter_sqlite *store, struct writing *writing,
     /* The id leads to the number: one whose time is taken gets another id. */
     if (!writing->import || !letter->id[0] || number != letter->dead_wall_us)
         dead_letter_store_id_write(number, random, letter->id);
+    /* By chance, so that nobody needs to know how many there are. */
+    if (next_random(store) % PART_LETTERS == 0)
+        writing->part++;
     bind_letter(statement, letter, number, lane, kind, fingerprint);
+    sqlite3_bind_int64(statement, 21, writing->part);
     if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
         return -1;
     if (!sqlite3_changes(store->db))

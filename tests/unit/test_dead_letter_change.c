@@ -532,6 +532,9 @@ static void places_are_sorted_by_lane_and_position(void **state)
 /* Turns a closed file into one as an older version wrote it. */
 static void make_older(const struct fixture *fixture, int version)
 {
+    static const char *const third[] = {
+        "DROP INDEX letter_token", "ALTER TABLE letter DROP COLUMN part",
+        "CREATE INDEX letter_token ON letter (token)", "PRAGMA user_version = 3", NULL};
     static const char *const second[] = {
         "DROP VIEW letters", "ALTER TABLE letter DROP COLUMN timestamp_kind",
         "ALTER TABLE letter DROP COLUMN delivery_count", "ALTER TABLE body DROP COLUMN message_id",
@@ -543,13 +546,14 @@ static void make_older(const struct fixture *fixture, int version)
         "ALTER TABLE body DROP COLUMN original", "ALTER TABLE tally DROP COLUMN bytes",
         "PRAGMA user_version = 1", NULL};
     static const char *const none[] = {NULL};
-    const char *const *const steps[] = {second, version < 2 ? first : none};
+    const char *const *const steps[] = {third, version < 3 ? second : none,
+                                        version < 2 ? first : none};
     char path[128];
     sqlite3 *db;
 
     snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    for (size_t step = 0; step < 2; step++)
+    for (size_t step = 0; step < 3; step++)
         for (const char *const *sql = steps[step]; *sql; sql++)
             if (sqlite3_exec(db, *sql, NULL, NULL, NULL) != SQLITE_OK)
                 fail_msg("%s: %s", *sql, sqlite3_errmsg(db));
@@ -609,7 +613,8 @@ static void bring_up_to_date(struct fixture *fixture, int version)
     int seen = 0;
 
     letters[0].message_wall_us = T0;
-    letters[0].message_id = (struct sluice_bytes){"lost in that version", 20};
+    if (version < 3)
+        letters[0].message_id = (struct sluice_bytes){"lost in that version", 20};
     add(fixture, letters, 2);
     fixture->store->ops->close(fixture->store);
     make_older(fixture, version);
@@ -628,6 +633,12 @@ static void bring_up_to_date(struct fixture *fixture, int version)
                          1);
     }
     assert_int_equal(seen, 4);
+    assert_string_equal(CHOSEN(.token = "t", .sort = DEAD_LETTER_OLDEST), "1 2");
+}
+
+static void a_file_of_format_3_is_brought_up_to_date(void **state)
+{
+    bring_up_to_date(*state, 3);
 }
 
 static void a_file_of_format_2_is_brought_up_to_date(void **state)
@@ -648,6 +659,40 @@ static void an_older_file_is_brought_up_to_date(void **state)
                                                &fixture->fault),
                      1);
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 1|", 19);
+}
+
+static void tokens_are_found_in_all_parts(void **state)
+{
+    enum { LETTERS = 60000, BATCH = 1000 };
+    static struct dead_letter letters[BATCH];
+    static char tokens[BATCH][16];
+    struct fixture *fixture = *state;
+    sqlite3_stmt *most;
+    char path[128];
+    sqlite3 *db;
+
+    for (unsigned done = 0; done < LETTERS; done += BATCH) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            letters[i] = letter(done + i);
+            snprintf(tokens[i], sizeof tokens[i], "t%u", (done + i) % 20000);
+            letters[i].token = tokens[i];
+        }
+        add(fixture, letters, BATCH);
+    }
+    assert_string_equal(CHOSEN(.token = "t7", .sort = DEAD_LETTER_OLDEST), "7 20007 40007");
+    assert_string_equal(CHOSEN(.token = "t19999", .mapping = "orders"), "59999 39999 19999");
+    assert_string_equal(CHOSEN(.token = "t19999", .since_wall_us = T0 + 30000,
+                               .until_wall_us = T0 + 50000),
+                        "39999");
+    assert_string_equal(CHOSEN(.token = "t20000"), "");
+    /* By chance: one of three million stores with so many letters has one part. */
+    snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT max(part) FROM letter", -1, &most, NULL), 0);
+    assert_int_equal(sqlite3_step(most), SQLITE_ROW);
+    assert_in_range(sqlite3_column_int64(most, 0), 1, LETTERS / 1000);
+    sqlite3_finalize(most);
+    sqlite3_close(db);
 }
 
 static bool file_has(const struct fixture *fixture, const char *mark)
@@ -746,6 +791,8 @@ int main(void)
         TEST(places_are_sorted_by_lane_and_position),
         TEST(messages_are_read_in_the_order_of_their_numbers),
         TEST(what_is_discarded_leaves_the_file),
+        TEST(tokens_are_found_in_all_parts),
+        TEST(a_file_of_format_3_is_brought_up_to_date),
         TEST(a_file_of_format_2_is_brought_up_to_date),
         TEST(an_older_file_is_brought_up_to_date),
         TEST(another_connection_keeps_the_locks),
