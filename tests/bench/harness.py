@@ -140,10 +140,10 @@ def start_kafka(directory):
     return broker
 
 
-def full_topic(kafka, messages):
-    """A topic of 4 partitions with so many messages of 1 KiB."""
+def full_topic(kafka, messages, *order):
+    """A topic of 4 partitions with so many messages of 1 KiB; with "mixed" their ids are in no order."""
     topic = kafka.topic(4)
     print(f"filling a topic with {messages:,} messages of 1 KiB", file=sys.stderr)
-    subprocess.run([BUILD / "tests/bench_producer", kafka.address(), topic, "4", str(messages), "1024"],
-                   check=True)
+    subprocess.run([BUILD / "tests/bench_producer", kafka.address(), topic, "4", str(messages), "1024",
+                    *order], check=True)
     return topic
