@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "service/replay_letter.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+#define T0 (INT64_C(1700000000) * CLOCK_SECOND)
+
+struct fixture {
+    char directory[64];
+    struct dead_letter_store *store;
+    struct fault fault;
+};
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+/* Letters 1 to 9, each with a payload of as many bytes. */
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct dead_letter letters[9];
+
+    strcpy(fixture->directory, "/tmp/test-replay-letter-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    fixture->store =
+        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_WRITE, &fixture->fault);
+    assert_non_null(fixture->store);
+    for (unsigned i = 0; i < 9; i++)
+        letters[i] = (struct dead_letter){.mapping = "orders",
+                                          .revision = "r1",
+                                          .connector = "kafka",
+                                          .lane = "orders/3",
+                                          .source = "orders",
+                                          .position = i + 1,
+                                          .token = "t",
+                                          .payload = {"123456789", i + 1},
+                                          .class = DEAD_ATTEMPTS,
+                                          .reason = "HTTP 500",
+                                          .dead_wall_us = T0 + i + 1};
+    assert_int_equal(fixture->store->ops->add(fixture->store, letters, 9, &fixture->fault), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->store->ops->close(fixture->store);
+    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    free(fixture);
+    return 0;
+}
+
+/* What becomes of picks of these letters: their payloads' sizes, `-` for gone, `?` for unread. */
+static const char *read_picks(struct fixture *fixture, const char *letters, size_t bytes)
+{
+    static char text[16];
+    struct replay_pick picks[16] = {{.number = 0}};
+    size_t count = strlen(letters);
+
+    memset(text, 0, sizeof text);
+    for (size_t i = 0; i < count; i++)
+        picks[i].number = T0 + letters[i] - '0';
+    assert_int_equal(
+        replay_letters_read(fixture->store, picks, count, bytes, &fixture->fault), 0);
+    for (size_t i = 0; i < count; i++) {
+        text[i] = picks[i].state == REPLAY_UNREAD ? '?'
+                  : picks[i].state == REPLAY_GONE ? '-'
+                                                  : (char)('0' + picks[i].letter->message.payload.size);
+        assert_int_equal(picks[i].state == REPLAY_READ, picks[i].letter != NULL);
+        free(picks[i].letter);
+    }
+    return text;
+}
+
+static void picks_get_their_own_letters(void **state)
+{
+    assert_string_equal(read_picks(*state, "519283", 1000), "519283");
+    assert_string_equal(read_picks(*state, "9", 1000), "9");
+}
+
+static void picks_that_are_gone_are_told(void **state)
+{
+    struct fixture *fixture = *state;
+    const int64_t numbers[] = {T0 + 2, T0 + 9};
+
+    assert_int_equal(
+        fixture->store->ops->remove(fixture->store, numbers, NULL, 2, NULL, &fixture->fault), 2);
+    assert_string_equal(read_picks(fixture, "9271", 1000), "--71");
+    assert_string_equal(read_picks(fixture, "29", 1000), "--");
+}
+
+static void no_more_is_read_than_there_is_room_for(void **state)
+{
+    assert_string_equal(read_picks(*state, "7531", 9), "?531");
+    assert_string_equal(read_picks(*state, "7531", 8), "?531");
+    assert_string_equal(read_picks(*state, "7531", 4), "??31");
+    assert_string_equal(read_picks(*state, "975", 1), "??5");
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(picks_get_their_own_letters),
+        TEST(picks_that_are_gone_are_told),
+        TEST(no_more_is_read_than_there_is_room_for),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
