@@ -86,7 +86,7 @@ struct http {
     int64_t count_us; /* when they are counted next */
 
     struct http_item *items, **items_end;
-    size_t item_count;
+    size_t item_count, extension_count; /* of all, in requests too; extensions among them */
     struct http_settling *settlings; /* requests under way */
     unsigned settling_count;
 

@@ -49,6 +49,7 @@ void http_settle_add(struct http *http, struct http_message *message, enum http_
     *item = (struct http_item){.message = message, .action = (uint8_t)action, .seconds = seconds};
     message->items++;
     http->item_count++;
+    http->extension_count += action == HTTP_EXTEND;
     append(http, item);
 }
 
@@ -56,8 +57,10 @@ static void free_item(struct http *http, struct http_item *item)
 {
     struct http_message *message = item->message;
 
-    if (item->action == HTTP_EXTEND)
+    if (item->action == HTTP_EXTEND) {
         message->extending = false;
+        http->extension_count--;
+    }
     message->items--;
     http->item_count--;
     if (item == &message->item)
@@ -213,6 +216,8 @@ static void drop_void(struct http *http)
 {
     struct http_item *item, **at = &http->items;
 
+    if (!http->extension_count) /* the row is long where much is done at once */
+        return;
     while ((item = *at)) {
         if (is_void(item)) {
             *at = item->next;
