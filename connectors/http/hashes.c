@@ -7,7 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
-#define MD5_SIZE 16
+#define MD5_MANY_PAYS 3 /* times the longest text, beyond which all together take less time than one by one */
 
 struct hashes {
     EVP_MD_CTX *context;
@@ -86,6 +86,30 @@ static int digest(struct hashes *hashes, const EVP_MD *kind, const void *data, s
 int hashes_md5(struct hashes *hashes, const void *data, size_t size, char ret[HASHES_MD5_HEX])
 {
     return digest(hashes, hashes->md5, data, size, MD5_SIZE, ret);
+}
+
+int hashes_md5_many(struct hashes *hashes, const struct md5_text *texts, size_t count,
+                    char (*ret)[HASHES_MD5_HEX])
+{
+    unsigned char digests[MD5_MANY_MOST][MD5_SIZE];
+    size_t longest = 0, sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += texts[i].size;
+        longest = texts[i].size > longest ? texts[i].size : longest;
+    }
+    if (!hashes->md5)
+        return -1;
+    if (sum <= MD5_MANY_PAYS * longest) {
+        for (size_t i = 0; i < count; i++)
+            if (hashes_md5(hashes, texts[i].data, texts[i].size, ret[i]))
+                return -1;
+        return 0;
+    }
+    md5_many(texts, count, digests);
+    for (size_t i = 0; i < count; i++)
+        hashes_hex(digests[i], MD5_SIZE, ret[i]);
+    return 0;
 }
 
 int hashes_sha256(struct hashes *hashes, const void *data, size_t size, char ret[HASHES_SHA256_HEX])

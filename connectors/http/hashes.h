@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#include "md5_many.h"
+
 #define HASHES_MD5_HEX    33 /* hexadecimal text with its NUL */
 #define HASHES_SHA256     32
 #define HASHES_SHA256_HEX 65
@@ -16,6 +18,9 @@ struct hashes *hashes_new(void); /* NULL: no memory, or the library has no SHA-2
 void hashes_free(struct hashes *hashes);
 
 int hashes_md5(struct hashes *hashes, const void *data, size_t size, char ret[HASHES_MD5_HEX]);
+/* Of MD5_MANY_MOST texts at most: together, where that is faster. */
+int hashes_md5_many(struct hashes *hashes, const struct md5_text *texts, size_t count,
+                    char (*ret)[HASHES_MD5_HEX]);
 int hashes_sha256(struct hashes *hashes, const void *data, size_t size, char ret[HASHES_SHA256_HEX]);
 
 /* HMAC-SHA256. With `key` NULL that of the call before, which is kept until the end. */

@@ -220,17 +220,21 @@ static bool is_list(struct json_reader *reader, struct json_slice member, const 
 static int read_messages(const struct sqs *sqs, struct json_reader *reader, struct http_list *ret_list,
                          struct http_fault *fault)
 {
+    struct sqs_sums sums = {0};
+
     while (json_reader_element(reader)) {
-        struct http_message *message = sqs_message_read(sqs, reader, fault);
+        struct http_message *message = sqs_message_read(sqs, reader, &sums, fault);
 
         if (!message)
             return -1;
         http_list_add(ret_list, message);
+        if (sums.count == MD5_MANY_MOST && sqs_sums_check(sqs, &sums, fault))
+            return -1;
         if (ret_list->count > HTTP_MESSAGES)
             return http_fault(fault, SLUICE_STATE_FAILED,
                               "the answer has more messages than SQS ever sends; it is tried again");
     }
-    return 0;
+    return sqs_sums_check(sqs, &sums, fault);
 }
 
 static int sqs_received(void *dialect, const struct http_answer *answer, struct http_list *ret_list,

@@ -10,7 +10,8 @@
 #include "hashes.h"
 #include "json_slice.h"
 
-#define SQS_BATCH 10 /* messages of a receive, entries of a batch */
+#define SQS_BATCH           10 /* messages of a receive, entries of a batch */
+#define SQS_ATTRIBUTES_MOST 50 /* SQS has 10, and as many of its own */
 
 struct sqs {
     struct aws_credentials *credentials;
@@ -64,10 +65,32 @@ json_t *sqs_errors_text(json_t *root);
 /* As `refuses` of struct http_dialect. */
 bool sqs_errors_refuses(const struct http_answer *answer);
 
+/* ---- sqs_sums.c: whether messages are as they were sent ---- */
+
+/* Bodies whose MD5 is still to be looked at: several together take less time. What they point to is the messages'
+ * and the answer's. Begins as all zero. */
+struct sqs_sums {
+    size_t count;
+    struct md5_text bodies[MD5_MANY_MOST];
+    struct sluice_bytes ids[MD5_MANY_MOST];
+    struct json_slice sums[MD5_MANY_MOST]; /* as the answer has them */
+};
+
+/* There must be room. */
+void sqs_sums_add(struct sqs_sums *sums, struct sluice_bytes id, struct sluice_bytes body, struct json_slice sum);
+/* Looks at all and empties it. 0, also where the library has no MD5; -1 with a fault: one was changed on its way. */
+int sqs_sums_check(const struct sqs *sqs, struct sqs_sums *sums, struct http_fault *fault);
+/* The same of the attributes of one message, which are as its answer should have them, or NULL. */
+int sqs_sums_attributes(json_t *attributes, struct json_slice sum, struct sluice_bytes id,
+                        struct http_fault *fault);
+bool sqs_is_binary(json_t *attribute);
+
 /* ---- sqs_message.c: messages as they come ---- */
 
-/* Reads the value that is next. NULL with a fault where it is not what SQS promises, or was changed on its way. */
-struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct http_fault *fault);
+/* Reads the value that is next; the sum of its body is still to be looked at. NULL with a fault where it is not what
+ * SQS promises, or has other attributes than were sent. */
+struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct sqs_sums *sums,
+                                      struct http_fault *fault);
 
 /* ---- sqs_publish.c ---- */
 

@@ -7,14 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-
 #include "base64.h"
 #include "json_read.h"
 #include "sqs.h"
 
-#define ATTRIBUTES_MOST 50 /* SQS has 10, and as many of its own */
 #define PACKED_MOST     200
 
 /* What an answer says of a message, as it is written there; `data` NULL: nothing. */
@@ -22,101 +18,10 @@ struct fields {
     struct json_slice id, receipt, body, of_body, of_attributes;
     struct {
         struct json_slice name, value;
-    } system[ATTRIBUTES_MOST];
+    } system[SQS_ATTRIBUTES_MOST];
     size_t system_count;
     json_t *attributes; /* NULL: none; parsed, as few messages have any */
 };
-
-/* ---- checksums ---- */
-
-static bool is_binary(json_t *attribute)
-{
-    const char *type = json_string_value(json_object_get(attribute, "DataType"));
-
-    return type && !strncmp(type, "Binary", 6);
-}
-
-static void digest_text(EVP_MD_CTX *context, const void *text, size_t size)
-{
-    unsigned char length[4] = {(unsigned char)(size >> 24), (unsigned char)(size >> 16),
-                               (unsigned char)(size >> 8), (unsigned char)size};
-
-    EVP_DigestUpdate(context, length, sizeof length);
-    EVP_DigestUpdate(context, text, size);
-}
-
-static int compare_names(const void *left, const void *right)
-{
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
-/* As "Calculating the MD5 message digest for message attributes" in the developer guide has it. -1: the
- * library has no MD5, or a value cannot be read. */
-static int md5_of_attributes(json_t *attributes, char ret[33])
-{
-    const char *names[ATTRIBUTES_MOST], *name;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    size_t count = 0;
-    int status = context && EVP_DigestInit_ex(context, EVP_md5(), NULL) == 1 ? 0 : -1;
-    json_t *attribute;
-
-    json_object_foreach(attributes, name, attribute)
-        if (count < ATTRIBUTES_MOST)
-            names[count++] = name;
-    qsort(names, count, sizeof *names, compare_names);
-    for (size_t i = 0; i < count && !status; i++) {
-        json_t *type, *value;
-        size_t size;
-        void *bytes;
-
-        attribute = json_object_get(attributes, names[i]);
-        type = json_object_get(attribute, "DataType");
-        value = json_object_get(attribute, is_binary(attribute) ? "BinaryValue" : "StringValue");
-        digest_text(context, names[i], strlen(names[i]));
-        digest_text(context, json_string_value(type), json_string_length(type));
-        EVP_DigestUpdate(context, is_binary(attribute) ? "\2" : "\1", 1);
-        if (!is_binary(attribute)) {
-            digest_text(context, json_string_value(value), json_string_length(value));
-            continue;
-        }
-        bytes = base64_decode(json_string_value(value), json_string_length(value), &size);
-        if (bytes)
-            digest_text(context, bytes, size);
-        else
-            status = -1;
-        free(bytes);
-    }
-    if (!status && EVP_DigestFinal_ex(context, digest, NULL) == 1)
-        hashes_hex(digest, 16, ret);
-    else
-        status = -1;
-    EVP_MD_CTX_free(context);
-    ERR_clear_error();
-    return status;
-}
-
-static int differ(struct http_fault *fault, struct sluice_bytes id, const char *what)
-{
-    return http_fault(fault, SLUICE_STATE_FAILED,
-                      "message %.80s has other %s than its MD5 says: it was changed on its way, by a proxy "
-                      "or memory that fails; it is received again when its lease ends",
-                      (const char *)id.data, what);
-}
-
-static int check_sums(const struct sqs *sqs, const struct http_message *message, const struct fields *fields,
-                      struct http_fault *fault)
-{
-    char found[HASHES_MD5_HEX];
-
-    if (!hashes_md5(sqs->hashes, message->payload.data, message->payload.size, found) &&
-        !json_slice_is(fields->of_body, found))
-        return differ(fault, message->id, "bytes");
-    if (fields->of_attributes.data && json_object_size(fields->attributes) &&
-        !md5_of_attributes(fields->attributes, found) && !json_slice_is(fields->of_attributes, found))
-        return differ(fault, message->id, "attributes");
-    return 0;
-}
 
 /* ---- headers ---- */
 
@@ -176,7 +81,7 @@ static int add_attribute(struct builder *builder, const char *name, json_t *attr
     json_t *type = json_object_get(attribute, "DataType");
     struct sluice_bytes own_name = put(builder, name, strlen(name)), value;
 
-    if (is_binary(attribute)) {
+    if (sqs_is_binary(attribute)) {
         json_t *text = json_object_get(attribute, "BinaryValue");
         void *bytes = base64_decode(json_string_value(text), json_string_length(text), &value.size);
 
@@ -266,7 +171,7 @@ static bool read_system(struct json_reader *reader, struct fields *fields)
     fields->system_count = 0;
     json_reader_enter(reader, '{');
     while (json_reader_member(reader, &name) && json_reader_take(reader, &value)) {
-        if (fields->system_count == ATTRIBUTES_MOST || !is_string(value))
+        if (fields->system_count == SQS_ATTRIBUTES_MOST || !is_string(value))
             return false;
         fields->system[fields->system_count].name = name;
         fields->system[fields->system_count++].value = value;
@@ -279,11 +184,11 @@ static bool are_attributes(json_t *attributes)
     const char *name;
     json_t *value;
 
-    if (attributes && (!json_is_object(attributes) || json_object_size(attributes) > ATTRIBUTES_MOST))
+    if (attributes && (!json_is_object(attributes) || json_object_size(attributes) > SQS_ATTRIBUTES_MOST))
         return false;
     json_object_foreach(attributes, name, value)
         if (!json_is_string(json_object_get(value, "DataType")) ||
-            !json_is_string(json_object_get(value, is_binary(value) ? "BinaryValue" : "StringValue")))
+            !json_is_string(json_object_get(value, sqs_is_binary(value) ? "BinaryValue" : "StringValue")))
             return false;
     return true;
 }
@@ -386,14 +291,15 @@ static void fill_system(const struct sqs *sqs, struct builder *builder, const st
 }
 
 static int fill(const struct sqs *sqs, struct builder *builder, const struct fields *fields,
-                struct http_fault *fault)
+                struct sqs_sums *sums, struct http_fault *fault)
 {
     struct http_message *message = builder->message;
-    struct sluice_bytes receipt;
+    struct sluice_bytes receipt, body;
 
     message->id = put_slice(builder, fields->id);
-    message->payload = put_slice(builder, fields->body);
-    if (check_sums(sqs, message, fields, fault))
+    message->payload = body = put_slice(builder, fields->body);
+    if (fields->of_attributes.data &&
+        sqs_sums_attributes(fields->attributes, fields->of_attributes, message->id, fault))
         return -1;
     receipt = put_slice(builder, fields->receipt);
     message->receipt = receipt.data;
@@ -405,12 +311,13 @@ static int fill(const struct sqs *sqs, struct builder *builder, const struct fie
     if (fields->of_attributes.data)
         add_own(builder, SQS_OWN "md5OfMessageAttributes", put_slice(builder, fields->of_attributes));
     add_own(builder, SQS_OWN "queueArn", put(builder, sqs->arn, strlen(sqs->arn)));
+    sqs_sums_add(sums, message->id, body, fields->of_body);
     return 0;
 }
 
 /* Texts take no more than they have in the answer, but for the NULs and beginnings of names. */
 static struct http_message *build(const struct sqs *sqs, size_t size, const struct fields *fields,
-                                  struct http_fault *fault)
+                                  struct sqs_sums *sums, struct http_fault *fault)
 {
     size_t system = fields->system_count, attributes = json_object_size(fields->attributes);
     size_t headers = 2 * attributes + system + 4 + (json_object_get(fields->attributes, SQS_HEADERS) ? PACKED_MOST : 0);
@@ -424,20 +331,21 @@ static struct http_message *build(const struct sqs *sqs, size_t size, const stru
     }
     if (!builder.at)
         http_fault(fault, SLUICE_STATE_FAILED, "no memory for a message");
-    else if (!fill(sqs, &builder, fields, fault))
+    else if (!fill(sqs, &builder, fields, sums, fault))
         return message;
     http_message_free(message);
     return NULL;
 }
 
-struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct http_fault *fault)
+struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct sqs_sums *sums,
+                                      struct http_fault *fault)
 {
     struct fields fields = {0};
     struct http_message *message = NULL;
     const char *begin = reader->at;
 
     if (read_fields(reader, &fields))
-        message = build(sqs, (size_t)(reader->at - begin), &fields, fault);
+        message = build(sqs, (size_t)(reader->at - begin), &fields, sums, fault);
     else
         http_fault(fault, SLUICE_STATE_FAILED,
                    "the answer has a message without the texts MessageId, ReceiptHandle, Body and MD5OfBody, "

@@ -14,6 +14,7 @@
 #include "../../connectors/http/aws_sign.c"
 #include "../../connectors/http/dialect.c"
 #include "../../connectors/http/hashes.c"
+#include "../../connectors/http/md5_many.c"
 
 #define NOW   1440938160 /* 2015-08-30 12:36:00 UTC, of all vectors */
 #define HOST  "https://example.amazonaws.com"

@@ -16,9 +16,11 @@
 #include "../../connectors/http/hashes.c"
 #include "../../connectors/http/json_read.c"
 #include "../../connectors/http/json_slice.c"
+#include "../../connectors/http/md5_many.c"
 #include "../../connectors/http/sqs_errors.c"
 #include "../../connectors/http/sqs_message.c"
 #include "../../connectors/http/sqs_publish.c"
+#include "../../connectors/http/sqs_sums.c"
 #include "../../connectors/http/aws_files.c"
 #include "../../connectors/http/aws_others.c"
 
@@ -87,6 +89,7 @@ static struct http_message *travel(const struct sqs *sqs, const struct sluice_pu
     struct http_fault fault = {0};
     struct http_message *message;
     struct json_reader reader;
+    struct sqs_sums sums = {0};
     json_t *sent, *from;
     char *text;
 
@@ -97,9 +100,9 @@ static struct http_message *travel(const struct sqs *sqs, const struct sluice_pu
     from = received(sent);
     text = json_write(from);
     json_reader_begin(&reader, text, strlen(text));
-    message = sqs_message_read(sqs, &reader, &fault);
+    message = sqs_message_read(sqs, &reader, &sums, &fault);
     assert_true(json_reader_end(&reader));
-    if (!message)
+    if (!message || sqs_sums_check(sqs, &sums, &fault))
         fail_msg("%s", fault.text);
     free(text);
     if (ret_sent)
@@ -446,14 +449,18 @@ static void messages_of_wrong_types(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *text = strdup(rows[i]);
         struct http_fault fault = {0};
+        struct http_message *message;
         struct json_reader reader;
+        struct sqs_sums sums = {0};
 
         for (char *at = text; *at; at++)
             if (*at == '\'')
                 *at = '"';
         json_reader_begin(&reader, text, strlen(text));
-        assert_null(sqs_message_read(&plain, &reader, &fault));
+        message = sqs_message_read(&plain, &reader, &sums, &fault);
+        assert_true(!message || sqs_sums_check(&plain, &sums, &fault));
         assert_true(fault.text[0]);
+        http_message_free(message);
         free(text);
     }
 }
