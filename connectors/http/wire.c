@@ -20,14 +20,18 @@
 #define KEPT_BETWEEN     ((size_t)64 << 10) /* memory for an answer that an idle transfer keeps */
 #define RETRY_AFTER_MOST 3600               /* seconds that a server may ask for */
 #define IDLE_MOST        32                 /* transfers that wait for work */
+#define OWN_HEADERS_MOST 3
 #define DATE             "Date:"
 #define DATE_MOST        80
 
 struct transfer {
     struct http_wire *wire;
     CURL *easy;
+    CURLU *url;     /* what `url_text` says; a queue has few URLs, and reading one takes its time */
+    char *url_text; /* NULL: curl reads the request's by itself */
     struct transfer *next, *previous; /* among those under way; next: among the idle */
     struct http_request request;
+    struct curl_slist own_headers[OWN_HEADERS_MOST]; /* before those of the request */
     char *body;
     size_t size, room, header_bytes;
     char date[DATE_MOST]; /* as the answer has it; empty: it has none */
@@ -110,7 +114,9 @@ static size_t take_header(char *data, size_t size, size_t count, void *argument)
 static void free_transfer(struct transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
+    curl_url_cleanup(transfer->url);
     http_request_free(&transfer->request);
+    free(transfer->url_text);
     free(transfer->body);
     free(transfer);
 }
@@ -133,7 +139,6 @@ static void set_options(const struct http_wire_options *options, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" SLUICE_VERSION);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(options->connect_timeout_us / 1000));
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* no waiting for a name server that is silent */
@@ -209,14 +214,60 @@ static void detach(struct http_wire *wire, struct transfer *transfer)
         transfer->next->previous = transfer->previous;
 }
 
+static void set_url(struct transfer *transfer)
+{
+    const char *url = transfer->request.url;
+
+    if (transfer->url_text && !strcmp(transfer->url_text, url))
+        return;
+    free(transfer->url_text);
+    transfer->url_text = NULL;
+    if (!transfer->url)
+        transfer->url = curl_url();
+    if (transfer->url && !curl_url_set(transfer->url, CURLUPART_URL, url, 0))
+        transfer->url_text = strdup(url);
+    curl_easy_setopt(transfer->easy, CURLOPT_CURLU, transfer->url_text ? transfer->url : NULL);
+    if (!transfer->url_text)
+        curl_easy_setopt(transfer->easy, CURLOPT_URL, url);
+}
+
+static bool has_header(const struct http_request *request, const char *name)
+{
+    const struct curl_slist *line = request->headers;
+
+    while (line && strncasecmp(line->data, name, strlen(name)) != 0)
+        line = line->next;
+    return line;
+}
+
+/* The request's headers and ours: no pause for a server's word before a large body, no type that nobody chose, and
+ * who it is, which curl's own option would write anew for each request. */
+static struct curl_slist *list_headers(struct transfer *transfer)
+{
+    static const char agent[] = "User-Agent: sluice/" SLUICE_VERSION, type[] = "Content-Type:";
+    struct curl_slist *list = transfer->request.headers, *own = transfer->own_headers;
+
+    *own = (struct curl_slist){(char *)(uintptr_t)"Expect:", list};
+    list = own++;
+    if (!transfer->request.body) {
+        *own = (struct curl_slist){(char *)(uintptr_t)type, list};
+        list = own++;
+    }
+    if (!has_header(&transfer->request, "User-Agent:")) {
+        *own = (struct curl_slist){(char *)(uintptr_t)agent, list};
+        list = own;
+    }
+    return list;
+}
+
 static void set_request(struct transfer *transfer, int64_t timeout_us)
 {
     const struct http_request *request = &transfer->request;
     CURL *easy = transfer->easy;
     bool get = !strcmp(request->method, "GET");
 
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
+    set_url(transfer);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list_headers(transfer));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_us / 1000));
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, request->direct ? "*" : NULL);
@@ -236,12 +287,8 @@ int http_wire_send(struct http_wire *wire, struct http_request *request, int64_t
 {
     struct transfer *transfer = take_transfer(wire);
 
-    /* No pause for a server's word before a large body, and no type that nobody chose. */
-    if (!transfer || http_request_header(request, "Expect:") ||
-        (!request->body && http_request_header(request, "Content-Type:"))) {
+    if (!transfer) {
         http_request_free(request);
-        if (transfer)
-            put_away(wire, transfer);
         return -1;
     }
     transfer->request = *request;

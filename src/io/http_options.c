@@ -198,6 +198,8 @@ int http_options_init(struct http_options *options, const struct http_settings *
     /* curl would ask before sending a body of over 1 MiB, and wait a second where nobody answers.
      */
     add_header(options, "Expect:");
+    if (!http_options_overrides(options, "User-Agent:")) /* curl's own option for it makes it anew for each request */
+        add_header(options, "User-Agent: sluice/" SLUICE_VERSION);
     for (char **header = settings->headers; header && *header; header++)
         add_header(options, *header);
     if (settings->auth != HTTP_AUTH_NONE) {
@@ -277,7 +279,6 @@ int http_options_apply(const struct http_options *options, CURL *easy, struct fa
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-    SET(CURLOPT_USERAGENT, "sluice/" SLUICE_VERSION);
     if (settings->unix_socket)
         SET(CURLOPT_UNIX_SOCKET_PATH, settings->unix_socket);
 #undef SET

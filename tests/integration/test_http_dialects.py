@@ -108,6 +108,17 @@ def test_what_a_message_carries(make_kind, function, sluice, mapping):
         assert headers.items() >= message.attributes.items()
 
 
+def test_servers_are_told_who_asks(make_kind, function, sluice, mapping):
+    plain, named = make_kind("ironmq"), make_kind("pgmq")
+    sluice.mapping("plain", mapping(plain))
+    sluice.mapping("named", mapping(named, source={"generic": {"headers": {"user-agent": "orders/7"}}}))
+    sluice.start()
+    for kind, agent in ((plain, "sluice/"), (named, "orders/7")):
+        kind.produce(texts(1))
+        kind.server.wait_settled(kind.queue)
+        assert all(request.headers["user-agent"].startswith(agent) for request in kind.server.requests)
+
+
 def test_acknowledged_only_after_it_is_done(kind, function, sluice, mapping):
     kind.produce(texts(20))
     function.behave = lambda invocation: Answer(503)

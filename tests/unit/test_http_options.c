@@ -21,6 +21,7 @@ static void remember(struct peer *peer)
 static void credentials_and_headers(void **state)
 {
     char *headers[] = {(char *)"X-Own: 1", (char *)"content-type: text/x", NULL};
+    char *agent[] = {(char *)"user-agent: own/1", NULL};
     struct setup *setup = begin(remember);
     struct result result;
 
@@ -42,6 +43,13 @@ static void credentials_and_headers(void **state)
     setup->settings.token = (char *)"t0k.en";
     result = invoke(setup);
     assert_non_null(strstr(seen, "\r\nAuthorization: Bearer t0k.en\r\n"));
+    free(result.body);
+    http_client_free(setup->client);
+    setup->client = NULL;
+    setup->settings.headers = agent;
+    result = invoke(setup);
+    assert_non_null(strstr(seen, "\r\nuser-agent: own/1\r\n"));
+    assert_null(strstr(seen, "sluice/"));
     free(result.body);
     end(setup);
 }
