@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 16
+#define BLOCK  16
+#define STRIDE (4 * BLOCK)
 
 struct scan {
     const char *at, *end;
@@ -81,19 +82,37 @@ static int hex4(const char *at, const char *end)
     return value;
 }
 
-/* How many of BLOCK bytes come before one that ends a string, begins an escape or must not be in one. */
-static inline size_t count_plain(const char *at)
+typedef unsigned char characters __attribute__((vector_size(BLOCK)));
+typedef signed char flags __attribute__((vector_size(BLOCK)));
+
+/* -1 for each byte that ends a string, begins an escape or must not be in one. */
+static inline flags find_odd(const char *at)
 {
-    unsigned char bytes __attribute__((vector_size(BLOCK)));
-    signed char found __attribute__((vector_size(BLOCK)));
-    uint64_t odd[2];
+    characters bytes;
 
     memcpy(&bytes, at, BLOCK);
-    found = (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
-    memcpy(odd, &found, BLOCK); /* 255 for each that is */
-    if (odd[0])
-        return (size_t)__builtin_ctzll(le64toh(odd[0])) / 8;
-    return odd[1] ? 8 + (size_t)__builtin_ctzll(le64toh(odd[1])) / 8 : BLOCK;
+    return (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
+}
+
+static inline bool are_plain(const char *at)
+{
+    flags odd = find_odd(at) | find_odd(at + BLOCK) | find_odd(at + 2 * BLOCK) | find_odd(at + 3 * BLOCK);
+    uint64_t halves[2];
+
+    memcpy(halves, &odd, BLOCK);
+    return !(halves[0] | halves[1]);
+}
+
+/* How many of BLOCK bytes come before an odd one. */
+static inline size_t count_plain(const char *at)
+{
+    flags odd = find_odd(at);
+    uint64_t halves[2];
+
+    memcpy(halves, &odd, BLOCK);
+    if (halves[0])
+        return (size_t)__builtin_ctzll(le64toh(halves[0])) / 8;
+    return halves[1] ? 8 + (size_t)__builtin_ctzll(le64toh(halves[1])) / 8 : BLOCK;
 }
 
 const char *json_slice_skip_plain(const char *at, const char *end)
@@ -104,6 +123,8 @@ const char *json_slice_skip_plain(const char *at, const char *end)
         at += count;
         if (count < BLOCK)
             return at;
+        while (end - at >= STRIDE && are_plain(at))
+            at += STRIDE;
     }
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
         at++;
@@ -497,7 +518,8 @@ bool json_slice_is_long(struct json_slice value, const char *text)
     char *found;
     bool same;
 
-    if (*value.data != '"' || !memchr(value.data, '\\', value.size))
+    if (*value.data != '"' || (value.data[1] != *text && value.data[1] != '\\') ||
+        !memchr(value.data, '\\', value.size))
         return false;
     found = json_slice_text(value, &size);
     same = found && size == strlen(text) && !memcmp(found, text, size);

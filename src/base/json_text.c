@@ -10,6 +10,7 @@
 #define REPLACEMENT      "\xef\xbf\xbd"
 #define REPLACEMENT_SIZE 3
 #define BLOCK            16
+#define STRIDE           (4 * BLOCK)
 
 size_t json_text_sequence(const unsigned char *at, const unsigned char *end)
 {
@@ -90,30 +91,54 @@ static inline bool is_plain(unsigned char byte)
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
+typedef signed char characters __attribute__((vector_size(BLOCK)));
+
+/* -1 for each byte that is not plain. */
+static inline characters find_odd(const unsigned char *at)
+{
+    characters bytes;
+
+    memcpy(&bytes, at, BLOCK);
+    return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); /* those above 0x7f are below 0 */
+}
+
+static inline bool are_plain(const unsigned char *at)
+{
+    characters odd = find_odd(at) | find_odd(at + BLOCK) | find_odd(at + 2 * BLOCK) | find_odd(at + 3 * BLOCK);
+    uint64_t halves[2];
+
+    memcpy(halves, &odd, BLOCK);
+    return !(halves[0] | halves[1]);
+}
+
 /* How many of BLOCK bytes come before one that is not plain. */
 static inline size_t count_plain(const unsigned char *at)
 {
-    signed char bytes __attribute__((vector_size(BLOCK)));
-    uint64_t odd[2];
+    characters odd = find_odd(at);
+    uint64_t halves[2];
 
-    memcpy(&bytes, at, BLOCK);
-    bytes = (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); /* those above 0x7f are below 0 */
-    memcpy(odd, &bytes, BLOCK);                                 /* 255 for each that is not */
-    if (odd[0])
-        return (size_t)__builtin_ctzll(le64toh(odd[0])) / 8;
-    return odd[1] ? 8 + (size_t)__builtin_ctzll(le64toh(odd[1])) / 8 : BLOCK;
+    memcpy(halves, &odd, BLOCK);
+    if (halves[0])
+        return (size_t)__builtin_ctzll(le64toh(halves[0])) / 8;
+    return halves[1] ? 8 + (size_t)__builtin_ctzll(le64toh(halves[1])) / 8 : BLOCK;
 }
 
 /* Goes on to the first byte that is not plain. */
 static inline const unsigned char *skip_plain(const unsigned char *at, const unsigned char *end)
 {
+    const unsigned char *begin = at;
+
     while (end - at >= BLOCK) {
         size_t count = count_plain(at);
 
         at += count;
         if (count < BLOCK)
             return at;
+        while (end - at >= STRIDE && are_plain(at))
+            at += STRIDE;
     }
+    if (at > begin) /* the last block again, most of which is known to be plain: none is looked at alone */
+        return end - BLOCK + count_plain(end - BLOCK);
     while (at < end && is_plain(*at))
         at++;
     return at;

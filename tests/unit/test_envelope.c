@@ -466,10 +466,10 @@ static void escaping_at_every_place(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (size_t size = 0; size < 40; size++)
+        for (size_t size = 0; size < 180; size++)
             for (size_t place = 0; place <= size; place++) {
                 size_t odd = strlen(cases[i].odd), long_as = strlen(cases[i].written);
-                char *data = memset(malloc(size + odd), 'x', size + odd), text[300], wanted[60];
+                char *data = memset(malloc(size + odd), 'x', size + odd), text[300], wanted[200];
 
                 memcpy(data + place, cases[i].odd, odd);
                 memset(wanted, 'x', sizeof wanted);

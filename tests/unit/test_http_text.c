@@ -195,10 +195,10 @@ static void read_all(struct json_reader *reader)
 static void finds_the_end_of_strings(void **state)
 {
     (void)state;
-    for (size_t size = 0; size < 40; size++)
+    for (size_t size = 0; size < 180; size++)
         for (size_t place = 0; place < size; place++)
             for (const char *odd = "\"\\\x1f\n \x7f\x80\xff!#["; *odd; odd++) {
-                char text[50], copy[50];
+                char text[200], copy[200];
                 struct json_slice value;
                 bool fine = *odd != '\x1f' && *odd != '\n' && *odd != '"';
 
