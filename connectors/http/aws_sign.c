@@ -286,11 +286,11 @@ static void put_value(struct text *out, const char *value)
 
 static void put_lower(struct text *out, const struct pair *header)
 {
-    for (size_t i = 0; i < header->name_size; i++) {
-        char c = header->name[i];
+    size_t at = out->size;
 
-        put_char(out, c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
+    put(out, header->name, header->name_size);
+    for (; at < out->size; at++)
+        out->data[at] = (char)(out->data[at] >= 'A' && out->data[at] <= 'Z' ? out->data[at] - 'A' + 'a' : out->data[at]);
 }
 
 static bool is_same(const struct pair *a, const struct pair *b)

@@ -44,6 +44,7 @@ struct transfer {
 struct http_wire {
     const struct http_wire_options *options;
     CURLM *multi;
+    bool proxied;     /* the environment names a proxy */
     int epoll, event; /* event: an eventfd within epoll */
     int64_t due_us, now_us; /* curl's timer, and this turn's time */
     struct transfer *busy, *idle;
@@ -121,21 +122,18 @@ static void free_transfer(struct transfer *transfer)
     free(transfer);
 }
 
-/* Whether curl need not look into the environment for each request. */
-static bool has_no_proxy(void)
+static bool names_proxy(void)
 {
     static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (getenv(names[i]))
-            return false;
-    return true;
+            return true;
+    return false;
 }
 
 static void set_options(const struct http_wire_options *options, CURL *easy)
 {
-    if (has_no_proxy())
-        curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
@@ -174,6 +172,10 @@ static struct transfer *take_transfer(struct http_wire *wire)
     if (transfer) {
         transfer->wire = wire;
         set_options(wire->options, transfer->easy);
+        if (!wire->proxied) { /* curl need not look into the environment for each request */
+            curl_easy_setopt(transfer->easy, CURLOPT_PROXY, "");
+            curl_easy_setopt(transfer->easy, CURLOPT_NOPROXY, "*");
+        }
         curl_easy_setopt(transfer->easy, CURLOPT_WRITEDATA, transfer);
         curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
         curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
@@ -270,7 +272,8 @@ static void set_request(struct transfer *transfer, int64_t timeout_us)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list_headers(transfer));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_us / 1000));
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, request->direct ? "*" : NULL);
+    if (transfer->wire->proxied)
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, request->direct ? "*" : NULL);
     if (get) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         return;
@@ -418,6 +421,7 @@ struct http_wire *http_wire_new(const struct http_wire_options *options)
     if (!wire)
         return NULL;
     wire->options = options;
+    wire->proxied = names_proxy();
     wire->due_us = INT64_MAX;
     wire->epoll = epoll_create1(EPOLL_CLOEXEC);
     wire->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -38,9 +38,14 @@ static bool is_system(const struct sluice_bytes *name)
 /* The last header of this name, as the connector's come behind those of a producer; NULL: none. */
 static const struct sluice_bytes *find(const struct envelope_record *record, const char *name)
 {
-    for (size_t i = record->header_count; i > 0; i--)
-        if (is_text(&record->headers[i - 1].name, name))
-            return &record->headers[i - 1].value;
+    size_t size = strlen(name);
+
+    for (size_t i = record->header_count; i > 0; i--) {
+        const struct sluice_header *header = &record->headers[i - 1];
+
+        if (header->name.size == size && !memcmp(header->name.data, name, size))
+            return &header->value;
+    }
     return NULL;
 }
 
