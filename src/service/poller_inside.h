@@ -48,6 +48,7 @@ struct recording {
     struct parked *rows;
     int64_t *numbers;     /* of rows to be removed */
     size_t number_room;
+    size_t orphan_count;  /* of them, the first ones: of messages that come again */
     struct buffer values; /* and names of the lanes */
     bool busy;            /* at the recorder */
     bool failing;         /* the last try failed: wait for retry_us, then submit as it is */

@@ -168,21 +168,25 @@ void poller_park_begins(void *argument, const struct message *message)
     lot_written(poller->park.lot, message->park_number, message->park_due_wall_us);
 }
 
-void poller_unpark(void *argument, struct message *message, bool written)
+/* A row that is to be removed, as its message comes again. */
+static void add_orphan(struct poller_park *park, int64_t number)
 {
-    struct poller *poller = argument;
-    struct poller_park *park = &poller->park;
-
-    if (message->from_park)
-        return; /* it went back when it was released */
-    lot_remove(park->lot, message->park_number);
-    if (!written)
-        return;
     if (park->orphan_count == park->orphan_room) {
         park->orphan_room = park->orphan_room ? park->orphan_room * 2 : 16;
         park->orphans = memory_resize(park->orphans, park->orphan_room, sizeof *park->orphans);
     }
-    park->orphans[park->orphan_count++] = message->park_number;
+    park->orphans[park->orphan_count++] = number;
+}
+
+void poller_unpark(void *argument, struct message *message, bool written)
+{
+    struct poller *poller = argument;
+
+    if (message->from_park)
+        return; /* it went back when it was released */
+    lot_remove(poller->park.lot, message->park_number);
+    if (written)
+        add_orphan(&poller->park, message->park_number);
 }
 
 static void make_row(struct poller *poller, const struct message *message, struct parked *row)
@@ -328,11 +332,12 @@ size_t poller_park_list_done(struct poller *poller, struct recording *recording)
 {
     size_t count = 0;
 
+    while (poller->park.orphan_count)
+        add_number(recording, count++, poller->park.orphans[--poller->park.orphan_count]);
+    recording->orphan_count = count;
     for (struct message *message = recording->messages.first; message; message = message->next)
         if (message->from_park && message->verdict != VERDICT_PARKED)
             add_number(recording, count++, message->park_number);
-    while (poller->park.orphan_count)
-        add_number(recording, count++, poller->park.orphans[--poller->park.orphan_count]);
     return count;
 }
 
@@ -537,8 +542,11 @@ void poller_park_end(struct poller *poller)
        a job that failed may be there: rows and, what counts, a lane's record that trusts in a row. */
     if (recording->failing)
         engine_parked(poller->engine, &recording->messages);
-    if (poller->finished.failing)
+    if (poller->finished.failing) {
         engine_durable(poller->engine, &poller->finished.messages);
+        for (size_t i = 0; i < poller->finished.orphan_count; i++)
+            add_orphan(&poller->park, poller->finished.numbers[i]);
+    }
     engine_take_finished(poller->engine, &unrecorded);
     engine_durable(poller->engine, &unrecorded);
     if (!poller->park.orphan_count)

@@ -600,8 +600,10 @@ UNUSED static void world_reload(struct world *world)
             end_job(world, job_of(world, i));
     if (park->job.failing)
         engine_parked(world->engine, &park->job.messages);
-    if (world->finished.failing)
+    if (world->finished.failing) {
         engine_durable(world->engine, &world->finished.messages);
+        remove_rows(world, park->unparked, park->unparked_orphans);
+    }
     engine_take_finished(world->engine, &unrecorded);
     engine_durable(world->engine, &unrecorded);
     remove_rows(world, park->orphans, park->orphan_count);

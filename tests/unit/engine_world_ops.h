@@ -113,7 +113,7 @@ struct world_park {
     struct job job;
     struct row *writing; /* by that job */
     int64_t *orphans, *unparked; /* unparked: by the job of the finished ones */
-    size_t orphan_count, unparked_count;
+    size_t orphan_count, unparked_count, unparked_orphans; /* the latter come first */
     struct lane *lanes[LANES_MOST];
     size_t out, out_bytes;
     const struct message *has_it; /* a duplicate of what is parked */

@@ -202,11 +202,12 @@ static void list_unparked(struct world *world, const struct message_list *finish
 
     park->unparked = memory_resize(park->unparked, finished->count + park->orphan_count + 1,
                                    sizeof *park->unparked);
+    while (park->orphan_count)
+        park->unparked[count++] = park->orphans[--park->orphan_count];
+    park->unparked_orphans = count;
     for (const struct message *m = finished->first; m; m = m->next)
         if (m->from_park && m->verdict != VERDICT_PARKED)
             park->unparked[count++] = m->park_number;
-    while (park->orphan_count)
-        park->unparked[count++] = park->orphans[--park->orphan_count];
     park->unparked_count = count;
 }
 
