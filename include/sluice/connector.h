@@ -28,8 +28,8 @@
  * copies the smaller of both sizes, and a missing operation is NULL.
  *   1.0  first version
  *   1.1  `open_publisher`, `capabilities_with`, `source_lag` and `browse`; the host's `settle_failed`,
- *        `unpublishable` and `lane_position`; SLUICE_NEEDS_POSITION and _LACKS_HEADERS; SLUICE_OPTION_CONSUME and
- *        _PUBLISH */
+ *        `unpublishable` and `lane_position`; a message's `endangered`; SLUICE_NEEDS_POSITION and
+ *        _LACKS_HEADERS; SLUICE_OPTION_CONSUME and _PUBLISH */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
 

@@ -47,7 +47,8 @@ struct sluice_message {
     uint32_t timestamp_kind;        /* enum sluice_timestamp_kind */
     uint32_t delivery_count;        /* earlier deliveries as the source counts them; 0 if unknown */
     uint32_t has_headers;           /* 0: `headers` would return none, so the host need not ask */
-    uint32_t reserved;              /* 0 */
+    uint32_t endangered;            /* 1.1. Not 0: delivered a few more times, to whomever, it is dropped or
+                                       moved away by the source: the host keeps it as soon as it can */
 };
 
 #ifdef __cplusplus

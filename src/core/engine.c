@@ -230,7 +230,7 @@ bool engine_needs_witness(const struct engine *engine)
     enum gate_state state = engine->gate.state;
 
     return (state == GATE_FAILING || state == GATE_PAUSED || engine->suspects.count) &&
-           !engine->untried && engine->unjudged < WITNESS_ROOM;
+           engine->untried <= danger_behind(engine) && engine_askable(engine) < WITNESS_ROOM;
 }
 
 bool engine_lacks_work(const struct engine *engine)
@@ -406,7 +406,8 @@ static void feed_one(struct engine *engine, const struct sluice_message *source,
                (token_rule_is_positional(engine->token_rule) || take_token(engine, message)) &&
                !engine_park_takes(engine, message)) {
         message->strand = strand_of(engine, lane, source);
-        strand_append(engine, message->strand, message);
+        if (!danger_take(engine, message))
+            strand_append(engine, message->strand, message);
     }
     lane_note_delivered(lane, source->position);
 }
@@ -595,6 +596,11 @@ size_t engine_unfinished(const struct engine *engine)
 size_t engine_unjudged(const struct engine *engine)
 {
     return engine->unjudged;
+}
+
+size_t engine_askable(const struct engine *engine)
+{
+    return engine->unjudged - danger_behind(engine);
 }
 
 size_t engine_waiting_retries(const struct engine *engine)

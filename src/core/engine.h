@@ -43,7 +43,7 @@ enum filter_answer {
 enum park_answer {
     PARK_HAS_NOTHING,
     PARK_HAS_IT,     /* this very message, safely, or had it: a duplicate */
-    PARK_HAS_EARLIER /* messages before it in its order: it queues behind them */
+    PARK_HAS_EARLIER /* messages before it in its order: it queues behind them, there or (`order: lane`) here */
 };
 
 /* What happened, for logs and states; `text` is borrowed. */
@@ -86,6 +86,9 @@ struct engine_ops {
     bool (*park)(void *argument, struct message *message, int64_t delay_us, bool follows);
     /* Asked once the message has its token. */
     enum park_answer (*parked)(void *argument, const struct message *message);
+    /* With `order: lane`: whether the park has messages of the lane; with `waiting` only those that did not
+     * come out of it yet. */
+    bool (*park_precedes)(void *argument, const struct lane *lane, bool waiting);
     /* All that was to be recorded of a message that is parked is durable: from now on its place
      * counts. Not told of one that came from the park, which is settled. */
     void (*park_begins)(void *argument, const struct message *message);
@@ -185,6 +188,7 @@ const struct gate *engine_gate(const struct engine *engine);
 const struct engine_counts *engine_counts(const struct engine *engine);
 size_t engine_unfinished(const struct engine *engine); /* messages received and not yet durable */
 size_t engine_unjudged(const struct engine *engine);   /* of them, those without a verdict */
+size_t engine_askable(const struct engine *engine);    /* of those, all but what waits for the park */
 size_t engine_held_bytes(const struct engine *engine); /* payloads and keys not yet released */
 size_t engine_waiting_retries(const struct engine *engine);
 size_t engine_suspects(const struct engine *engine);

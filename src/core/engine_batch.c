@@ -366,6 +366,7 @@ int64_t engine_run(struct engine *engine, int64_t now_us)
     int64_t at_us = CLOCK_NEVER, look_us, age_us = age_run(engine, now_us);
     struct batch *batch;
 
+    danger_run(engine);
     if (engine->on_hold)
         return CLOCK_NEVER;
     for (;;) {

@@ -287,7 +287,7 @@ static void acquit_all(struct engine *engine, struct batch *batch, const struct 
 /* Whether there are messages besides `batch` and the suspects that could be witnesses. */
 static bool witnesses_exist(const struct engine *engine, size_t batch_messages)
 {
-    return engine->unjudged > engine->suspects.count + batch_messages;
+    return engine_askable(engine) > engine->suspects.count + batch_messages;
 }
 
 /* Whether the target was seen alive between an earlier failure of the message and this one. */
@@ -468,7 +468,7 @@ void blame_failure(struct engine *engine, struct batch *batch, const struct outc
         acquit_all(engine, batch, outcome, now_us);
         return;
     }
-    if (engine->unjudged > engine->accused)
+    if (engine_askable(engine) > engine->accused)
         engine->patience_from_us = now_us; /* it runs only where nobody can be a witness */
     if (recalled(engine, batch)) {
         probe_later(engine, outcome, NULL, again, now_us);

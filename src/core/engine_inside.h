@@ -33,6 +33,7 @@ struct engine {
     struct batch_heap waiting; /* batches that wait for their next try */
     struct message_list finished, dead, parked;
     bool lost_parked; /* a message that is parked lost its lane: it may be in `finished` */
+    bool endangered, behind; /* a strand, a lane may be so */
     struct message *free_messages;
     size_t free_count;
     struct buffer token; /* scratch */
@@ -84,6 +85,22 @@ bool engine_park_takes(struct engine *engine, struct message *message);
 void engine_park_begin(struct engine *engine, struct message *message);
 /* Takes those out of the finished ones that are parked, and come again as their lane was lost. */
 void engine_park_drop_lost(struct engine *engine);
+
+/* Parks all that waits in an ordered strand. */
+void engine_park_strand(struct engine *engine, struct strand *strand);
+/* Gives a message that has a place and is in no strand its verdict. */
+void engine_park_one(struct engine *engine, struct message *message);
+
+/* engine_danger.c */
+/* Parks an endangered message that comes in, with what waits before it in its strand, or takes note that
+ * this is to be done. False: it is not endangered, or cannot be parked. */
+bool danger_take(struct engine *engine, struct message *message);
+/* The park has messages that go before what is received of the lane. */
+void danger_wait(struct engine *engine, struct lane *lane);
+/* Parks what could not be parked yet, and lets lanes go on that waited for the park. */
+void danger_run(struct engine *engine);
+/* How many messages wait for the park: they cannot be asked whether the target lives. */
+size_t danger_behind(const struct engine *engine);
 
 /* engine_age.c */
 bool engine_too_old(const struct engine *engine, const struct message *message, int64_t now_us);

@@ -4,16 +4,16 @@
  *
  * Only a message's own back-off is a reason: it failed alone or was named, its attempts are not used
  * up, and the target is not doubted. What waits for the target (refusals, an open gate), for a witness
- * or for its turn stays. Nothing of `order: lane` is parked. Of an ordered strand all that is behind a
- * parked message goes with it, and what comes later queues behind them; where one of its suspects
- * is to come back to a place before it, or has, none goes. */
+ * or for its turn stays, and so does all of `order: lane`, but for what is endangered
+ * (engine_danger.c). Of an ordered strand all that is behind a parked message goes with it, and what
+ * comes later queues behind them; where one of its suspects is to come back to a place before it, or
+ * has, none goes. */
 #include <assert.h>
 
 #include "core/engine_inside.h"
 
-/* Sources that drop what came back too often (RabbitMQ's quorum queues after 20 deliveries unless told
- * otherwise, SQS by its redrive policy) lose no message that fails here: after so many deliveries it is
- * parked however short its wait. */
+/* Sources that drop what came back too often (SQS by its redrive policy, to another queue), and do not say when,
+ * lose no message that fails here: after so many deliveries it is parked however short its wait. */
 #define DELIVERIES_MANY 10
 
 static bool waits_long(const struct engine *engine, const struct message *message, int64_t delay_us)
@@ -88,7 +88,7 @@ static void sweep(struct engine *engine, struct strand *strand, struct message_l
     strand_update(engine, strand);
 }
 
-static void park(struct engine *engine, struct message *message)
+void engine_park_one(struct engine *engine, struct message *message)
 {
     engine->counts.parked++;
     engine_finish(engine, message, VERDICT_PARKED);
@@ -122,10 +122,21 @@ void engine_park(struct engine *engine, struct batch *batch, int64_t delay_us, i
         }
     while ((message = message_list_take(&leaving))) {
         engine_leave(engine, message);
-        park(engine, message);
+        engine_park_one(engine, message);
     }
     while ((message = message_list_take(&swept)))
-        park(engine, message);
+        engine_park_one(engine, message);
+}
+
+void engine_park_strand(struct engine *engine, struct strand *strand)
+{
+    struct message_list swept = {0};
+    struct message *message;
+
+    sweep(engine, strand, &swept);
+    strand_drop_if_empty(engine, strand);
+    while ((message = message_list_take(&swept)))
+        engine_park_one(engine, message);
 }
 
 /* ---- in ---- */
@@ -143,8 +154,12 @@ bool engine_park_takes(struct engine *engine, struct message *message)
         engine_finish(engine, message, VERDICT_DUPLICATE);
         break;
     case PARK_HAS_EARLIER:
+        if (engine->rules->order == ORDER_LANE) {
+            danger_wait(engine, message->lane);
+            return false;
+        }
         engine->ops->park(engine->argument, message, 0, true);
-        park(engine, message);
+        engine_park_one(engine, message);
         break;
     }
     return true;

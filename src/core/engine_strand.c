@@ -105,6 +105,7 @@ static void list_add(struct strand_list *list, struct strand *strand, bool front
 static struct strand_list *list_for(struct engine *engine, const struct strand *strand)
 {
     bool workable = strand->waiting.count && !strand->blocked && !strand->lane->closing &&
+                    !strand->lane->behind &&
                     (strand->parallel || !strand->outstanding);
 
     if (!workable)

@@ -26,6 +26,7 @@ struct strand {
     bool blocked;  /* its first message waits for a claim */
     bool recall;   /* take suspects back once what is in flight has landed */
     bool leaving;  /* its messages are on their way to the park */
+    bool endangered; /* ordered: it has a message that is to be parked, see engine_danger.c */
     uint32_t outstanding; /* messages in batches */
     uint32_t suspects;
     bool ask_again;     /* its suspects are to be asked again before the message behind them */
@@ -50,6 +51,7 @@ struct lane {
     bool disordered;    /* the source broke its promise of growing positions */
     bool disorder_told; /* the host's: has said so */
     bool closing, drained, paused;
+    bool behind;        /* what is received waits until the park has no more of it, see engine_danger.c */
     bool parked;        /* its messages come from the park: they are settled there, one by one */
     bool to_settle;     /* the watermark moved since the last settle */
     bool to_record;     /* has finished messages that are being recorded */

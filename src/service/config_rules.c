@@ -177,8 +177,10 @@ static void check_park(const struct check *check)
 {
     static const char *const names[] = {"retry.park_after", "retry.park_bytes"};
     const struct rules *rules = &check->mapping->rules;
+    /* What its source would drop is parked all the same. */
+    bool may_drop = check->mapping->connector && can(check, SLUICE_HAS_DELIVERY_COUNT);
 
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < (may_drop ? 1 : 2); i++)
         if (is_own(check, names[i]) && rules->order == ORDER_LANE && rules->retry.park_after_us)
             WARN(check, names[i], "order",
                  "%s: has no effect with order: lane, where the lane waits for a retry however long it is",

@@ -100,7 +100,7 @@ struct queue {
     struct place *first, *last;
     size_t out;
     size_t heap_slot;    /* 1-based; 0: cannot go on */
-    int64_t due_wall_us; /* of the first, while it is in the heap */
+    int64_t due_wall_us; /* of the first that may leave, while it is in the heap */
 };
 
 struct lot {
@@ -175,9 +175,24 @@ static void heap_add(struct lot *lot, struct queue *queue)
     sift_up(lot, lot->heap_count++, queue);
 }
 
+/* The first place that may leave, or comes before those that may; NULL: none. */
+static struct place *next_out(const struct queue *queue)
+{
+    struct place *place = queue->first;
+
+    if (queue->by_key.hash & LOT_IN_A_ROW)
+        while (place && place->state == OUT)
+            place = place->next;
+    else if (queue->out)
+        return NULL;
+    return place;
+}
+
 /* Puts the queue where it belongs after a change, or frees it. */
 static void settle(struct lot *lot, struct queue *queue)
 {
+    struct place *place;
+
     if (queue->heap_slot)
         heap_remove(lot, queue);
     if (!queue->first) {
@@ -186,9 +201,10 @@ static void settle(struct lot *lot, struct queue *queue)
         free(queue);
         return;
     }
-    if (queue->out || queue->first->state != WAITING)
+    place = next_out(queue);
+    if (!place || place->state != WAITING)
         return;
-    queue->due_wall_us = queue->first->info.due_wall_us;
+    queue->due_wall_us = place->info.due_wall_us;
     heap_add(lot, queue);
 }
 
@@ -285,7 +301,7 @@ static size_t take_queue(struct queue *queue, int64_t now_wall_us, size_t most, 
 {
     size_t count = 0;
 
-    for (struct place *place = queue->first; place && count < most; place = place->next) {
+    for (struct place *place = next_out(queue); place && count < most; place = place->next) {
         if (place->state != WAITING || place->info.due_wall_us > now_wall_us || !*bytes_left)
             break;
         *bytes_left -= place->info.bytes < *bytes_left ? place->info.bytes : *bytes_left;
@@ -418,14 +434,17 @@ bool lot_had(struct lot *lot, const uint64_t token[2], uint64_t fingerprint)
     return found;
 }
 
-bool lot_queues(struct lot *lot, uint64_t queue)
+bool lot_queues(struct lot *lot, uint64_t number, bool waiting)
 {
+    struct link *link;
     bool found;
 
     if (lot_is_empty(lot))
         return false;
     pthread_mutex_lock(&lot->lock);
-    found = table_find(&lot->keys, queue) != NULL;
+    link = table_find(&lot->keys, number);
+    /* What went back is before what is out. */
+    found = link && !(waiting && OF_LINK(struct queue, by_key, link)->last->state == OUT);
     pthread_mutex_unlock(&lot->lock);
     return found;
 }

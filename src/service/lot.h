@@ -10,8 +10,9 @@
  * delivers it once more, perhaps when its place is gone. So its token is remembered until it was met.
  *
  * Places of one *queue* (an order key; 0: none) leave in the order in which they were made, and none
- * leaves while others of it are out: so messages come back in order whatever each waits for. A place's
- * number is that of its row. All functions lock; any thread. */
+ * leaves while others of it are out: so messages come back in order whatever each waits for. Those of a
+ * queue with LOT_IN_A_ROW leave one behind the other, also while others are out: who has them keeps their
+ * order, and gives none back before those behind it. A place's number is that of its row. All functions lock; any thread. */
 #ifndef SERVICE_LOT_H
 #define SERVICE_LOT_H
 
@@ -21,6 +22,9 @@
 
 /* What a place costs beside the bytes of its message: its story, its row, what is kept here. */
 #define LOT_PLACE_BYTES 1024
+
+/* In the number of a queue. */
+#define LOT_IN_A_ROW (UINT64_C(1) << 63)
 
 struct lot;
 
@@ -32,7 +36,7 @@ struct lot_place {
     int64_t number;
     int64_t due_wall_us;     /* 0: as soon as it is the first of its queue */
     size_t bytes;            /* LOT_PLACE_BYTES and what the message holds */
-    uint64_t queue;          /* 0: in no order with others */
+    uint64_t queue;          /* 0: in no order with others; see LOT_IN_A_ROW */
     uint64_t token[2];       /* fingerprint of the token that names it; both 0: nothing does */
     uint64_t fingerprint;    /* of what tells messages of one token apart */
     bool restored;           /* its token is remembered when the place is gone */
@@ -56,8 +60,8 @@ size_t lot_hurry(struct lot *lot, int64_t now_wall_us);
 bool lot_has(struct lot *lot, const uint64_t token[2], uint64_t *ret_fingerprint);
 /* Whether that message was parked and its place was restored and is gone; true once. */
 bool lot_had(struct lot *lot, const uint64_t token[2], uint64_t fingerprint);
-/* Whether the queue has any place, in whatever state. */
-bool lot_queues(struct lot *lot, uint64_t queue);
+/* Whether the queue has any place, in whatever state; with `waiting` any that is not out. */
+bool lot_queues(struct lot *lot, uint64_t queue, bool waiting);
 /* Without the lock: whether there is nothing at all, and whether nothing is remembered. */
 bool lot_is_empty(const struct lot *lot);
 bool lot_has_no_memory(const struct lot *lot);

@@ -188,6 +188,7 @@ const struct engine_ops poller_engine_ops = {
     .event = on_event,
     .park = poller_park,
     .parked = poller_parked,
+    .park_precedes = poller_park_precedes,
     .park_begins = poller_park_begins,
     .unpark = poller_unpark,
     .release_parked = poller_release_parked,

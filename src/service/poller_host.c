@@ -143,6 +143,14 @@ static void tell_disorder(struct poller *poller, const struct sluice_message *me
     }
 }
 
+/* Which of two is nearer to being dropped. */
+static bool is_nearer(const struct sluice_message *one, const struct sluice_message *other)
+{
+    if (!one->endangered != !other->endangered)
+        return one->endangered;
+    return one->delivery_count > other->delivery_count;
+}
+
 /* Before a queue with a delivery limit drops them. */
 static void tell_deliveries(struct poller *poller, const struct sluice_message *messages, size_t count)
 {
@@ -150,18 +158,20 @@ static void tell_deliveries(struct poller *poller, const struct sluice_message *
     const struct sluice_message *most = messages;
 
     for (size_t i = 1; i < count; i++)
-        if (messages[i].delivery_count > most->delivery_count)
+        if (is_nearer(&messages[i], most))
             most = &messages[i];
-    if (most->delivery_count < DELIVERED_OFTEN ||
+    if ((most->delivery_count < DELIVERED_OFTEN && !most->endangered) ||
         (poller->deliveries_told_us && now_us - poller->deliveries_told_us < CLOCK_MINUTE))
         return;
     poller->deliveries_told_us = now_us;
     log_event(LOG_WARNING, "delivered_often", LOG_TEXT("mapping", poller->mapping->name),
               LOG_TEXT("lane", ((const struct lane *)most->lane)->name),
               LOG_NUMBER("deliveries", most->delivery_count),
-              LOG_TEXT("effect", "a queue with a delivery limit drops such a message soon (RabbitMQ's "
-                                 "quorum queues after 20 unless told otherwise); if it fails here it is "
-                                 "parked, but for order: lane"));
+              LOG_TEXT("effect",
+                       most->endangered
+                           ? "the source drops such a message soon: it is parked as it comes"
+                           : "a source with a delivery limit drops such a message soon; if it fails here "
+                             "it is parked, but for order: lane"));
 }
 
 static void host_deliver(struct sluice_host *host, const struct sluice_message *messages,

@@ -60,6 +60,7 @@ struct recording {
 struct poller_park {
     struct lot *lot;            /* of the mapping; NULL: nothing is parked */
     bool feeds;                 /* takes out what is due; one poller of a mapping does */
+    bool must;                  /* something was parked that had to be, room or not */
     struct parked_store *store; /* to read; NULL until it is needed */
     struct park_lane *lanes;
     size_t lane_count;
@@ -213,6 +214,7 @@ void poller_free_letter(struct dead_letter *letter);
 /* poller_park.c, for the engine, see struct engine_ops */
 bool poller_park(void *argument, struct message *message, int64_t delay_us, bool follows);
 enum park_answer poller_parked(void *argument, const struct message *message);
+bool poller_park_precedes(void *argument, const struct lane *lane, bool waiting);
 void poller_park_begins(void *argument, const struct message *message);
 void poller_unpark(void *argument, struct message *message, bool written);
 void poller_release_parked(void *argument, void *handle);

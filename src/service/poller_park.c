@@ -14,7 +14,7 @@
 #include "service/replay_letter.h"
 
 #define TAKE_MOST      64 /* at once */
-#define ROWS_MOST      100
+#define ROWS_MOST      2000 /* of one commit: what its source would drop must be there soon */
 #define ROWS_BYTES     ((size_t)8 << 20)
 #define LANES_MOST     32 /* kept while none of their messages is out */
 #define READ_AGAIN_US  CLOCK_SECOND /* from the store */
@@ -52,16 +52,27 @@ void poller_park_fini(struct poller *poller)
 
 /* ---- into the park ---- */
 
+static uint64_t queue_of_lane(const struct lane *lane)
+{
+    uint64_t name[2];
+
+    hash_fingerprint(lane->name, strlen(lane->name), name);
+    return name[0] | LOT_IN_A_ROW;
+}
+
 /* What the message must not overtake has the same. */
 static uint64_t queue_of(const struct poller *poller, const struct message *message)
 {
     uint64_t key[2], whole[2], lane[2];
 
+    if (poller->mapping->rules.order == ORDER_LANE)
+        return queue_of_lane(message->lane);
     if (poller->mapping->rules.order != ORDER_KEY || !message->source.key.data)
         return 0;
     hash_fingerprint(message->source.key.data, message->source.key.size, key);
     hash_fingerprint(message->lane->name, strlen(message->lane->name), lane);
     hash_fingerprint((const uint64_t[]){key[0], key[1], lane[0], lane[1]}, 4 * sizeof *key, whole);
+    whole[0] &= ~LOT_IN_A_ROW;
     return whole[0] ? whole[0] : 1;
 }
 
@@ -156,6 +167,7 @@ bool poller_park(void *argument, struct message *message, int64_t delay_us, bool
             return false;
         }
         message->park_number = place.number;
+        poller->park.must |= follows;
     }
     message->park_due_wall_us = follows ? 0 : clock_wall() + delay_us;
     return true;
@@ -253,7 +265,14 @@ enum park_answer poller_parked(void *argument, const struct message *message)
             return PARK_HAS_IT;
     }
     queue = queue_of(poller, message);
-    return queue && lot_queues(poller->park.lot, queue) ? PARK_HAS_EARLIER : PARK_HAS_NOTHING;
+    return queue && lot_queues(poller->park.lot, queue, false) ? PARK_HAS_EARLIER : PARK_HAS_NOTHING;
+}
+
+bool poller_park_precedes(void *argument, const struct lane *lane, bool waiting)
+{
+    const struct poller *poller = argument;
+
+    return poller->park.lot && lot_queues(poller->park.lot, queue_of_lane(lane), waiting);
 }
 
 enum claim poller_park_claim(struct poller *poller, const struct message *message)
@@ -273,8 +292,9 @@ size_t poller_park_receives(const struct poller *poller)
     size_t most = poller->mapping->rules.retry.park_bytes;
     struct lot_state state;
 
-    if (!poller->park.lot || poller->mapping->rules.order != ORDER_KEY ||
-        lot_is_empty(poller->park.lot))
+    /* Only what must be parked takes it over its bound, or a reload that makes it smaller. */
+    if (!poller->park.lot || lot_is_empty(poller->park.lot) ||
+        (poller->mapping->rules.order != ORDER_KEY && !poller->park.must))
         return SIZE_MAX;
     lot_state(poller->park.lot, &state);
     if (state.bytes <= most)
@@ -453,7 +473,7 @@ static size_t room(const struct poller *poller)
     size_t most = poller->mapping->rules.buffer_messages / 2;
 
     if (engine_gate(poller->engine)->state != GATE_CLOSED)
-        return engine_unjudged(poller->engine) && !engine_needs_witness(poller->engine) ? 0 : 1;
+        return engine_askable(poller->engine) && !engine_needs_witness(poller->engine) ? 0 : 1;
     most = most ? most : 1;
     if (poller->park.out >= most ||
         poller->park.out_bytes >= poller->mapping->rules.buffer_bytes / 2)

@@ -22,6 +22,7 @@ static const struct engine_ops world_ops = {
     .event = world_event,
     .park = world_park,
     .parked = world_parked,
+    .park_precedes = world_park_precedes,
     .park_begins = world_park_begins,
     .unpark = world_unpark,
     .release_parked = world_release_parked,
@@ -153,6 +154,8 @@ static void deliver_one(struct world *world, struct source_lane *lane, struct it
 
     if (world->by_message) /* nothing tells that it was done */
         item->durable &= item->token[0] != 0;
+    item->delivered++;
+    message.endangered = world->many && item->delivered >= world->many;
     if (key)
         message.key = (struct sluice_bytes){handle->bytes, key};
     message.payload = (struct sluice_bytes){handle->bytes + key, item->size};
@@ -326,6 +329,10 @@ static void make_durable(struct world *world)
         /* The record of a positional token is its lane's, which an orphan has no more; what is parked
            is finished with its row. */
         item_of(m)->torn |= m->verdict == VERDICT_PARKED && !m->lane && !world->by_message;
+        /* Done or dead once, its record late, and parked since. */
+        if (m->verdict == VERDICT_DUPLICATE && is_kept(world, item_of(m)) &&
+            (item_of(m)->succeeded || item_of(m)->buried))
+            item_of(m)->torn = item_of(m)->durable = true;
         if ((m->token && m->verdict == VERDICT_DONE) ||
             (m->lane && !m->from_park && m->verdict != VERDICT_PARKED &&
              !(m->verdict == VERDICT_DUPLICATE && is_kept(world, item_of(m)))))

@@ -40,7 +40,7 @@ struct item {
     enum filter_answer filtered;
     bool suspected, buried, durable, settled, late;
     bool torn; /* its lane was lost while what was recorded of it was on its way */
-    uint32_t invoked, succeeded, duplicates, alone_failed;
+    uint32_t invoked, succeeded, duplicates, alone_failed, delivered;
     uint64_t done_number; /* order of the first success, 0: none */
     int64_t dead_us, done_us;
     enum dead_letter_class dead_class;
@@ -134,6 +134,7 @@ struct world {
     bool by_message; /* the source settles messages one by one */
     bool silent_source; /* does not tell what it knows to be settled */
     bool stable;        /* its names of messages are known again after a crash */
+    uint32_t many;      /* deliveries from which on messages are endangered; 0: they never are */
     int64_t now_us, step_us;
     uint32_t steps_now;
     struct random random;
@@ -270,7 +271,7 @@ static void check_closed(const struct world *world, const struct batch *batch)
         gate_probing(engine_gate(world->engine)) || engine_suspects(world->engine))
         return;
     for (const struct message *m = batch->messages.first; m; m = m->next)
-        if (handle_of(m)->invoked)
+        if (handle_of(m)->invoked || m->from_park) /* which has a token: some may be duplicates */
             return;
     if (batch->messages.count < rules->batch.size &&
         batch->messages.bytes + sizeof(struct item) < rules->batch.bytes &&

@@ -36,16 +36,26 @@ static void fingerprint_token(const struct message *message, struct row *row)
     buffer_fini(&token);
 }
 
+static uint64_t queue_of_lane(const struct lane *lane)
+{
+    uint64_t print[2];
+
+    world_fingerprint(lane->name, strlen(lane->name), print);
+    return print[0] | LOT_IN_A_ROW;
+}
+
 static uint64_t queue_of(const struct world *world, const struct message *message)
 {
     char text[32];
     uint64_t print[2];
 
+    if (world->rules.order == ORDER_LANE)
+        return queue_of_lane(message->lane);
     if (world->rules.order != ORDER_KEY || !message->source.key.data)
         return 0;
     snprintf(text, sizeof text, "%u/%s", item_of(message)->lane, item_of(message)->key);
     world_fingerprint(text, strlen(text), print);
-    return print[0] | 1;
+    return (print[0] | 1) & ~LOT_IN_A_ROW;
 }
 
 /* The message as its row has it. */
@@ -85,7 +95,7 @@ static bool world_park(void *argument, struct message *message, int64_t delay_us
     struct world *world = argument;
     struct row row;
 
-    assert_true(world->rules.order != ORDER_LANE);
+    assert_true(world->rules.order != ORDER_LANE || follows);
     assert_false(message->token && message->place == PLACE_CLAIM);
     if (!follows) {
         assert_false(gate_probing(engine_gate(world->engine)));
@@ -121,8 +131,15 @@ static enum park_answer world_parked(void *argument, const struct message *messa
         world->park.has_it = message;
         return PARK_HAS_IT;
     }
-    return row.place.queue && lot_queues(world->park.lot, row.place.queue) ? PARK_HAS_EARLIER
+    return row.place.queue && lot_queues(world->park.lot, row.place.queue, false) ? PARK_HAS_EARLIER
                                                                            : PARK_HAS_NOTHING;
+}
+
+static bool world_park_precedes(void *argument, const struct lane *lane, bool waiting)
+{
+    const struct world *world = argument;
+
+    return lot_queues(world->park.lot, queue_of_lane(lane), waiting);
 }
 
 static void world_park_begins(void *argument, const struct message *message)
@@ -258,7 +275,7 @@ static size_t park_room(const struct world *world)
     size_t most = world->rules.buffer_messages / 2;
 
     if (engine_gate(world->engine)->state != GATE_CLOSED)
-        return engine_unjudged(world->engine) && !engine_needs_witness(world->engine) ? 0 : 1;
+        return engine_askable(world->engine) && !engine_needs_witness(world->engine) ? 0 : 1;
     if (world->park.out >= most || world->park.out_bytes >= world->rules.buffer_bytes / 2)
         return 0;
     return most - world->park.out < TAKE_MOST ? most - world->park.out : TAKE_MOST;
@@ -343,7 +360,7 @@ static size_t park_receives(const struct world *world)
     struct lot_state state;
 
     lot_state(world->park.lot, &state);
-    if (world->rules.order != ORDER_KEY || state.bytes <= most)
+    if (state.bytes <= most)
         return SIZE_MAX;
     return state.bytes / 2 <= most && engine_needs_witness(world->engine) ? 1 : 0;
 }
@@ -381,6 +398,8 @@ static void load_park(struct world *world)
 
         place.due_wall_us = 0;
         place.restored = true;
+        /* Done before its source delivers it again, and then a crash: nothing tells. */
+        park->rows[i].item->torn |= world->many > 0;
         /* One that was to be removed, and its message parked anew: either may be the first to end. */
         for (size_t j = 0; j < i; j++)
             park->rows[i].item->torn |= park->rows[j].item == park->rows[i].item;

@@ -48,15 +48,16 @@ static void choose_rules(struct world *world)
             .source = TOKEN_MESSAGE_ID,
             .on_missing = chance(world, 50) ? TOKEN_MISSING_POSITION : TOKEN_MISSING_DEAD_LETTER,
             .on_conflict = (enum token_conflict)up_to(world, 2)};
+    rules->retry.park_bytes = chance(world, 30) ? 8000 : 1 << 20;
     if (chance(world, 50)) {
         rules->retry.park_after_us = 1 + up_to(world, 20 * CLOCK_SECOND);
-        rules->retry.park_bytes = chance(world, 30) ? 8000 : 1 << 20;
         rules->retry.backoff_first_us = up_to(world, CLOCK_MINUTE);
         rules->retry.backoff_most_us = 10 * CLOCK_MINUTE;
     }
     world->by_message = chance(world, 20);
     world->stable = !world->by_message || chance(world, 50);
     world->silent_source = chance(world, 20);
+    world->many = chance(world, 30) ? 1 + (uint32_t)up_to(world, 2) : 0;
 }
 
 static void choose_world(struct world *world)

@@ -84,7 +84,7 @@ static void a_queue_keeps_its_order(void **state)
     add(lot, 4, 8, 0);
     add(lot, 5, 7, 200);
     add(lot, 6, 7, 0);
-    assert_true(lot_queues(lot, 7));
+    assert_true(lot_queues(lot, 7, false));
     assert_string_equal(take(lot, 60, 10), "4");
     assert_string_equal(take(lot, 100, 10), "1 2 3");
     lot_remove(lot, 1);
@@ -100,9 +100,35 @@ static void a_queue_keeps_its_order(void **state)
     assert_string_equal(take(lot, 200, 10), "5 6");
     lot_remove(lot, 5);
     lot_remove(lot, 6);
-    assert_false(lot_queues(lot, 7));
-    assert_true(lot_queues(lot, 8));
+    assert_false(lot_queues(lot, 7, false));
+    assert_true(lot_queues(lot, 8, false));
     lot_remove(lot, 4);
+    lot_free(lot);
+}
+
+/* Whoever has them keeps their order: they need not wait for one another. */
+static void those_in_a_row_leave_while_others_are_out(void **state)
+{
+    const uint64_t queue = LOT_IN_A_ROW | 7;
+    struct lot *lot = lot_new();
+
+    add(lot, 1, queue, 0);
+    add(lot, 2, queue, 0);
+    add(lot, 3, queue, 500);
+    add(lot, 4, queue, 0);
+    assert_string_equal(take(lot, 100, 1), "1");
+    assert_string_equal(take(lot, 100, 9), "2");
+    assert_true(lot_queues(lot, queue, true));
+    assert_string_equal(take(lot, 100, 9), ""); /* the third is not due */
+    assert_int_equal(state_of(lot).due_wall_us, 500);
+    lot_back(lot, 2, -1);
+    assert_string_equal(take(lot, 500, 9), "2 3 4");
+    assert_true(lot_queues(lot, queue, false));
+    assert_false(lot_queues(lot, queue, true));
+    for (int64_t number = 1; number <= 4; number++)
+        lot_remove(lot, number);
+    assert_false(lot_queues(lot, queue, false));
+    assert_true(lot_is_empty(lot));
     lot_free(lot);
 }
 
@@ -112,7 +138,7 @@ static void a_reserved_place_holds_its_queue_up(void **state)
 
     assert_true(reserve(lot, 1, 7));
     add(lot, 2, 7, 0);
-    assert_true(lot_queues(lot, 7));
+    assert_true(lot_queues(lot, 7, false));
     assert_string_equal(take(lot, 10, 10), "");
     lot_written(lot, 1, 5);
     assert_string_equal(take(lot, 10, 10), "1 2");
@@ -266,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_due_comes_out_by_its_time),
         cmocka_unit_test(a_queue_keeps_its_order),
+        cmocka_unit_test(those_in_a_row_leave_while_others_are_out),
         cmocka_unit_test(a_reserved_place_holds_its_queue_up),
         cmocka_unit_test(bytes_are_bounded),
         cmocka_unit_test(tokens_are_known_once_they_are_written),
