@@ -109,6 +109,35 @@ static void report_timeout(const struct sluice_check *check, const struct rabbit
            (long long)(give_back_us / RABBIT_SECOND));
 }
 
+/* Whether a queue counts at all is told to nobody over AMQP. */
+static void report_limit(const struct sluice_check *check, const struct rabbit_link *link)
+{
+    const struct rabbit_config *config = link->config;
+    int64_t limit = link->delivery_limit, danger = rabbit_danger(limit);
+
+    if (config->begin || (config->declare && strcmp(config->declare, "quorum") != 0))
+        return;
+    if (limit == RABBIT_NO_LIMIT && config->knows_limit)
+        return;
+    if (limit == RABBIT_NO_LIMIT)
+        report(check, true,
+               "%s has no delivery limit of its own; where an argument or a policy gives a quorum queue one, say "
+               "so with source.rabbitmq.delivery_limit, so that no message is dropped by it",
+               link->product);
+    else if (limit < 2)
+        report(check, true,
+               "with a delivery limit of %lld a stop or a crash of sluice can make the broker drop messages of a "
+               "quorum queue before they are kept elsewhere: raise it to 3 or more there "
+               "(x-delivery-limit, policy delivery-limit) and in source.rabbitmq.delivery_limit",
+               (long long)limit);
+    else
+        report(check, true,
+               "a quorum queue's message is dropped after %lld deliveries that failed%s: it is parked here "
+               "when it was delivered %lld time%s before",
+               (long long)limit, config->knows_limit ? "" : " (what RabbitMQ 4 does unless told otherwise)",
+               (long long)danger, danger == 1 ? "" : "s");
+}
+
 /* The place in the words of a publication, see rabbit_publication_new. */
 static void aim(struct rabbit_config *config, const char *destination)
 {
@@ -152,8 +181,10 @@ static void *run(void *argument)
         result |= check_queue(check, link, i, &broken);
     if (link->connection && config->exchange && !broken)
         result |= check_exchange(check, link, &broken);
-    if (!result && !work->publishing)
+    if (!result && !work->publishing) {
+        report_limit(check, link);
         report_timeout(check, config);
+    }
     link_disconnect(link, !broken);
     rabbit_link_free(link);
     work->result = result ? -1 : 0;

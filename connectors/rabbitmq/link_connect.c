@@ -239,6 +239,36 @@ static void explain_login(struct rabbit_link *link, const struct rabbit_host *ho
              host->port, refusal.text, config->tls ? "" : "out");
 }
 
+static void copy_property(const amqp_table_t *properties, const char *name, char *text, size_t room)
+{
+    *text = '\0';
+    for (int i = 0; i < properties->num_entries; i++) {
+        const amqp_table_entry_t *entry = &properties->entries[i];
+
+        if (entry->key.len == strlen(name) && !memcmp(entry->key.bytes, name, entry->key.len) &&
+            entry->value.kind == AMQP_FIELD_KIND_UTF8)
+            link_copy_text(entry->value.value.bytes, text, room);
+    }
+}
+
+/* What a policy or the queue's own arguments say is told to nobody over AMQP. */
+static void note_product(struct rabbit_link *link, amqp_connection_state_t connection)
+{
+    const amqp_table_t *properties = amqp_get_server_properties(connection);
+    char product[24], version[16];
+
+    copy_property(properties, "product", product, sizeof product);
+    copy_property(properties, "version", version, sizeof version);
+    snprintf(link->product, sizeof link->product, "%s%s%s", *product ? product : "the broker",
+             *version ? " " : "", version);
+    if (link->config->knows_limit)
+        link->delivery_limit = link->config->delivery_limit;
+    else if (!strcmp(product, "RabbitMQ") && strtol(version, NULL, 10) >= 4)
+        link->delivery_limit = RABBIT_DEFAULT_LIMIT;
+    else
+        link->delivery_limit = RABBIT_NO_LIMIT;
+}
+
 /* librabbitmq writes without a time limit, and looks for heartbeats only when it reads: the kernel ends
  * what a broker that stands still does not take. */
 static void limit_writing(amqp_connection_state_t connection)
@@ -267,6 +297,7 @@ static int connect_to(struct rabbit_link *link, const struct rabbit_host *host,
         reply = log_in(link, connection);
         if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
             limit_writing(connection);
+            note_product(link, connection);
             link->connection = connection;
             return 0;
         }

@@ -46,6 +46,7 @@ static int begin_delivery(struct rabbit_link *link, struct rabbit_channel *chann
         .session = link->session,
         .tag = deliver->delivery_tag,
         .generation = channel->generation,
+        .danger = link->config->begin ? -1 : rabbit_danger(link->delivery_limit),
         .redelivered = deliver->redelivered,
         .is_stream = link->config->begin != RABBIT_NO_STREAM,
         .exchange = {exchange.len, channel->exchange},

@@ -111,6 +111,8 @@ struct rabbit_link {
     struct rabbit_channel *channels;    /* one for each queue */
     uint64_t generation;
     size_t host; /* tried next */
+    int64_t delivery_limit; /* of its quorum queues, as far as it is known; RABBIT_NO_LIMIT */
+    char product[48];       /* what the broker calls itself, with its version */
     int64_t retry_us;
     int64_t connected_us;
     int64_t handed_us;               /* when messages were last handed over */

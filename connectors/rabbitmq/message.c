@@ -187,16 +187,28 @@ bool rabbit_stream_offset(const amqp_basic_properties_t *properties, uint64_t *r
     return false;
 }
 
-static void read_headers(struct rabbit_message *message, const amqp_table_t *headers)
+int64_t rabbit_danger(int64_t limit)
+{
+    int64_t left = limit / 4 > 2 ? limit / 4 : 2;
+
+    if (limit <= 0)
+        return limit < 0 ? -1 : 0;
+    return limit > left ? limit - left : 1;
+}
+
+/* Only quorum queues count, and they alone have a limit. */
+static void read_headers(struct rabbit_message *message, const amqp_table_t *headers, int64_t danger)
 {
     for (int i = 0; i < headers->num_entries; i++) {
         const amqp_table_entry_t *entry = &headers->entries[i];
 
         if (entry->value.kind != AMQP_FIELD_KIND_I64)
             continue;
-        if (is_text(entry->key, "x-delivery-count") && entry->value.value.i64 > 0 &&
-            entry->value.value.i64 < UINT32_MAX)
-            message->delivery_count = (uint32_t)entry->value.value.i64;
+        if (!is_text(entry->key, "x-delivery-count") || entry->value.value.i64 < 0 ||
+            entry->value.value.i64 >= UINT32_MAX)
+            continue;
+        message->delivery_count = (uint32_t)entry->value.value.i64;
+        message->endangered = danger >= 0 && entry->value.value.i64 >= danger;
     }
 }
 
@@ -286,7 +298,7 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
         message->timestamp_ms =
             message->has_timestamp ? (int64_t)properties->timestamp * 1000 : 0;
         if (properties->_flags & AMQP_BASIC_HEADERS_FLAG)
-            read_headers(message, &properties->headers);
+            read_headers(message, &properties->headers, origin->danger);
     }
     text_fini(&builder.text);
     if (builder.parts != builder.first)

@@ -57,6 +57,10 @@ const struct sluice_option rabbit_options[] = {
      .maximum = INT64_C(1000) * 86400 * RABBIT_SECOND, .flags = SLUICE_OPTION_CONSUME,
      .help = "The broker's consumer_timeout: messages held nearly as long are given back and "
              "consumed anew; 0 where the broker has none."},
+    {.name = "delivery_limit", .type = SLUICE_INT, .minimum = RABBIT_NO_LIMIT, .maximum = 1000000,
+     .flags = SLUICE_OPTION_CONSUME,
+     .help = "The queues' delivery limit: messages delivered nearly as often are parked as they come; -1 for none "
+             "(default: x-delivery-limit of arguments, else 20 with RabbitMQ 4 and later, none before)."},
     {.name = "tls.enabled", .type = SLUICE_BOOL, .default_text = "false",
      .help = "Whether to use TLS; any other tls option switches it on."},
     {.name = "tls.ca_file", .type = SLUICE_STRING, .flags = SLUICE_OPTION_FILE,
@@ -332,6 +336,26 @@ static void read_declare(struct reader *reader)
     }
 }
 
+static void read_limit(struct reader *reader)
+{
+    static const char name[] = "x-delivery-limit";
+    struct rabbit_config *config = reader->config;
+
+    for (int i = 0; i < config->arguments.num_entries; i++) {
+        const amqp_table_entry_t *entry = &config->arguments.entries[i];
+
+        if (entry->key.len != strlen(name) || memcmp(entry->key.bytes, name, strlen(name)) != 0 ||
+            entry->value.kind != AMQP_FIELD_KIND_I64)
+            continue;
+        config->knows_limit = true;
+        config->delivery_limit = entry->value.value.i64;
+    }
+    if (!reader->api->values->is_set(reader->values, "delivery_limit"))
+        return;
+    config->knows_limit = true;
+    config->delivery_limit = number_of(reader, "delivery_limit");
+}
+
 static void free_arguments(amqp_table_t *arguments)
 {
     for (int i = 0; i < arguments->num_entries; i++) {
@@ -418,6 +442,7 @@ struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
     if (config->consumer_timeout_us && config->consumer_timeout_us < 2 * RABBIT_SECOND)
         refuse(&reader, "consumer_timeout", "expected at least 2s, or 0 for none");
     read_declare(&reader);
+    read_limit(&reader);
     if (!publishing)
         read_stream(&reader);
     config->prefetch = (unsigned)number_of(&reader, "prefetch");

@@ -360,6 +360,7 @@ static void convert(const struct rabbit_lane *lane, bool is_stream, struct rabbi
         .timestamp_kind = from->has_timestamp ? SLUICE_TIMESTAMP_CREATED : SLUICE_TIMESTAMP_NONE,
         .delivery_count = from->delivery_count,
         .has_headers = from->header_count > 0,
+        .endangered = from->endangered,
     };
 }
 

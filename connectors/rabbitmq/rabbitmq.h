@@ -50,6 +50,9 @@ enum rabbit_begin {
     RABBIT_BEGIN_NUMBER
 };
 
+#define RABBIT_NO_LIMIT      (-1)
+#define RABBIT_DEFAULT_LIMIT 20 /* deliveries after the first, of RabbitMQ 4 where nothing else is said */
+
 /* What the options come to. Owned by whoever made it. */
 struct rabbit_config {
     struct rabbit_host *hosts;
@@ -69,6 +72,8 @@ struct rabbit_config {
     int64_t connect_timeout_us;
     int64_t consumer_timeout_us; /* how long the broker lets a message be unacknowledged; 0: for ever */
     unsigned prefetch;           /* 0: as the host's first room says */
+    bool knows_limit;            /* else the broker's version tells it */
+    int64_t delivery_limit;      /* RABBIT_NO_LIMIT: quorum queues have none */
     bool has_priority;
     int priority;
     char *exchange, *routing_key; /* to publish to; NULL: to the first queue */
@@ -95,6 +100,7 @@ struct rabbit_message {
     uint32_t delivery_count;
     bool has_timestamp;
     bool is_from_stream;
+    bool endangered;     /* see rabbit_danger */
     struct sluice_bytes payload, message_id;
     struct sluice_bytes identity; /* no other delivery has it; none in a stream */
     struct sluice_header *headers;
@@ -106,6 +112,7 @@ struct rabbit_origin {
     const char *queue, *vhost;
     const char *session; /* names the connection */
     uint64_t tag, generation;
+    int64_t danger; /* earlier deliveries that endanger it; -1: none do */
     bool redelivered;
     bool is_stream;
     amqp_bytes_t exchange, routing_key;
@@ -115,6 +122,10 @@ struct rabbit_origin {
 struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
                                           const amqp_basic_properties_t *properties,
                                           size_t body_size);
+/* How many earlier deliveries endanger a message where the broker drops it after `limit` of them. A quarter of
+ * them, and two at least, are left for crashes until it is kept elsewhere; of few there is less to leave. -1: no
+ * number does. */
+int64_t rabbit_danger(int64_t limit);
 /* False: it does not come from a stream. */
 bool rabbit_stream_offset(const amqp_basic_properties_t *properties, uint64_t *ret_offset);
 
