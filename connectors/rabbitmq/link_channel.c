@@ -170,7 +170,8 @@ void channel_opened(struct rabbit_link *link, struct rabbit_channel *channel)
     channel->giving_back = channel->overflowing = false;
     channel->asked_depth = channel->in_delivery = channel->seems_stream = false;
     channel->singles_us = channel->retry_us = 0;
-    channel->left = false;
+    channel->left = channel->delivered = false;
+    channel->moved_us = rabbit_now();
     channel->problem = 0;
     channel->tries = 0;
     channel->tags = (struct rabbit_tags){0};
@@ -292,11 +293,12 @@ void channel_give_back(struct rabbit_link *link, struct rabbit_channel *channel)
 
 /* ---- acknowledging ---- */
 
-static int acknowledge(struct rabbit_link *link, const struct rabbit_channel *channel, uint64_t tag,
+static int acknowledge(struct rabbit_link *link, struct rabbit_channel *channel, uint64_t tag,
                        bool multiple)
 {
     amqp_basic_ack_t ack = {.delivery_tag = tag, .multiple = multiple};
 
+    channel->moved_us = rabbit_now();
     return channel_request(link, channel, AMQP_BASIC_ACK_METHOD, &ack);
 }
 

@@ -25,6 +25,7 @@
 #define CHANNELS_MOST 2047
 #define FRAME_MOST    131072
 #define CLOSE_US      (RABBIT_SECOND)
+#define LOOK_FIRST_US (2 * RABBIT_SECOND) /* until then a stream of which little is left is read to its end */
 #define GOOD_US       (10 * RABBIT_SECOND) /* a connection that lasted so long is no failed try */
 
 /* Why a broker cannot be used. */
@@ -316,7 +317,7 @@ static void begin_session(struct rabbit_link *link)
     snprintf(link->session, sizeof link->session, "%016" PRIx64, number);
     link->next_number = 1;
     link->depth_us = 0;
-    link->look = (struct rabbit_look){0};
+    link->look = (struct rabbit_look){.due_us = rabbit_now() + LOOK_FIRST_US};
     link->connected_us = rabbit_now();
     for (size_t i = 0; i < link->config->queue_count; i++)
         if (!link->channels[i].tries)

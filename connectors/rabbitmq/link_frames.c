@@ -128,7 +128,10 @@ static int end_delivery(struct rabbit_link *link, struct rabbit_channel *channel
         channel->begun_behind++;
         return channel_open_again(link, channel);
     }
-    if (rabbit_tags_add(&channel->tags, message->tag, message->offset, rabbit_now())) {
+    channel->moved_us = rabbit_now();
+    channel->newest = message->offset;
+    channel->delivered = true;
+    if (rabbit_tags_add(&channel->tags, message->tag, message->offset, channel->moved_us)) {
         free(message);
         return fail(link, "the broker skipped a delivery tag");
     }

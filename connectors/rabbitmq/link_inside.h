@@ -46,6 +46,9 @@ struct rabbit_channel {
     bool resumed;          /* a stream goes on with `begin`, and nothing of it came yet */
     uint64_t begin;
     int64_t first_us;      /* while so: when to ask again for what did not come; 0: nothing must */
+    uint64_t newest;       /* of a stream: what was delivered last, if `delivered` */
+    bool delivered;
+    int64_t moved_us;      /* when that was, or when what was acknowledged made room for more */
     unsigned begun_behind, begun_silent; /* tries in a row that did not begin at `begin` */
     uint64_t probe_tag, probe_newest;
     struct rabbit_tags tags;
@@ -83,6 +86,7 @@ struct rabbit_look {
     int64_t due_us;        /* while it rests: of the next one */
     int64_t answer_us;     /* else: when the broker must have answered */
     uint64_t tag, newest;  /* of the message that came last, if `any` did */
+    uint64_t bytes;        /* that came in all */
     bool consumes, any;
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Where streams end, for their lag. The broker tells it in no other way than by delivering: now and then
- * the last chunk is read by a consumer of its own, on a channel that stays open for that, and thrown away.
+ * Where streams end, for their lag. The broker tells it in no other way than by delivering. A stream that
+ * delivers nothing more though it may ends behind what came last. Of any other the last chunk is read now and
+ * then by a consumer of its own, on a channel that stays open for that, and thrown away. A chunk has a broker's
+ * thousands of messages, of any size, and is sent as a whole: after a large one the next look is later.
  * All of the chunk comes before the answer to what is asked once it began to come. Of an empty stream nothing
  * does. */
 #include "link_inside.h"
@@ -8,6 +10,8 @@
 #define TAG       "sluice-look"
 #define EVERY_US  (30 * RABBIT_SECOND) /* each stream */
 #define ANSWER_US (10 * RABBIT_SECOND)
+#define QUIET_US  (RABBIT_SECOND) /* what may be delivered has come by then */
+#define RATE      (64u << 10) /* bytes a second that all looks may cost */
 #define NUMBERS_LEFT 100
 #define CHUNK_US  (2 * RABBIT_SECOND) /* its first message has come by then, if there is one */
 
@@ -22,8 +26,27 @@ static int request(struct rabbit_link *link, amqp_method_number_t id, void *meth
 
 static void rest(struct rabbit_link *link)
 {
+    int64_t pause_us = EVERY_US / (int64_t)link->config->queue_count;
+    int64_t cost_us = (int64_t)(link->look.bytes * (uint64_t)RABBIT_SECOND / RATE);
+
     link->look.step = RABBIT_LOOK_RESTS;
-    link->look.due_us = rabbit_now() + EVERY_US / (int64_t)link->config->queue_count;
+    link->look.due_us = rabbit_now() + (cost_us > pause_us ? cost_us : pause_us);
+    link->look.bytes = 0;
+}
+
+/* What came last is the newest: more would have come, as there is room. */
+static bool is_at_end(const struct rabbit_channel *channel)
+{
+    return !channel->overflowing && channel->tags.next - channel->tags.oldest < channel->prefetch &&
+           rabbit_now() - channel->moved_us >= QUIET_US;
+}
+
+static void note_end(struct rabbit_link *link, const struct rabbit_channel *channel, uint64_t newest)
+{
+    pthread_mutex_lock(&link->lock);
+    if (channel->phase == RABBIT_OPEN && channel->lane && newest < INT64_MAX)
+        channel->lane->depth = (int64_t)newest + 1;
+    pthread_mutex_unlock(&link->lock);
 }
 
 /* ---- beginning ---- */
@@ -49,11 +72,18 @@ static int begin(struct rabbit_link *link)
 {
     amqp_channel_open_t open = {.out_of_band = amqp_empty_bytes};
     struct rabbit_look *look = &link->look;
+    const struct rabbit_channel *channel;
 
     look->queue = (look->queue + 1) % link->config->queue_count;
+    channel = &link->channels[look->queue];
     rest(link);
-    if (link->channels[look->queue].phase != RABBIT_OPEN) {
+    if (channel->phase != RABBIT_OPEN) {
         look->due_us = rabbit_now() + RABBIT_SECOND;
+        return 0;
+    }
+    if (is_at_end(channel) && (channel->delivered || rabbit_link_depth(link, channel->lane) >= 0)) {
+        if (channel->delivered)
+            note_end(link, channel, channel->newest);
         return 0;
     }
     look->answer_us = rabbit_now() + ANSWER_US;
@@ -70,15 +100,12 @@ static int begin(struct rabbit_link *link)
 static int end(struct rabbit_link *link)
 {
     struct rabbit_look *look = &link->look;
-    const struct rabbit_channel *channel = &link->channels[look->queue];
     amqp_basic_ack_t ack = {.delivery_tag = look->tag, .multiple = 1};
     amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(TAG)};
 
-    pthread_mutex_lock(&link->lock);
     /* Where nothing came, the stream has nothing, or the broker is slow. */
-    if (channel->phase == RABBIT_OPEN && channel->lane && look->any && look->newest < INT64_MAX)
-        channel->lane->depth = (int64_t)look->newest + 1;
-    pthread_mutex_unlock(&link->lock);
+    if (look->any)
+        note_end(link, &link->channels[look->queue], look->newest);
     look->step = RABBIT_LOOK_ENDS;
     look->answer_us = rabbit_now() + ANSWER_US;
     if (look->any && request(link, AMQP_BASIC_ACK_METHOD, &ack))
@@ -119,13 +146,14 @@ int look_due(struct rabbit_link *link, int64_t *ret_at_us)
 
 /* ---- what comes ---- */
 
-static int on_header(struct rabbit_link *link, const amqp_basic_properties_t *properties)
+static int on_header(struct rabbit_link *link, const amqp_basic_properties_t *properties, uint64_t size)
 {
     struct rabbit_look *look = &link->look;
     amqp_queue_declare_t declare = {
         .queue = amqp_cstring_bytes(link->config->queues[look->queue]), .passive = 1};
     bool first = !look->any;
 
+    look->bytes += size < INT32_MAX ? size : INT32_MAX; /* whatever it says, no sum of them is too much */
     if (!rabbit_stream_offset(properties, &look->newest))
         return 0;
     look->any = true;
@@ -173,6 +201,6 @@ int look_on_frame(struct rabbit_link *link, const amqp_frame_t *frame)
         return on_method(link, &frame->payload.method);
     if (frame->frame_type == AMQP_FRAME_HEADER && link->look.step == RABBIT_LOOK_READS &&
         frame->payload.properties.class_id == AMQP_BASIC_CLASS)
-        return on_header(link, frame->payload.properties.decoded);
+        return on_header(link, frame->payload.properties.decoded, frame->payload.properties.body_size);
     return 0;
 }

@@ -1,5 +1,6 @@
 """RabbitMQ's streams: the broker forgets nothing and remembers no reader, so sluice keeps the place."""
 
+import contextlib
 import datetime
 import json
 
@@ -8,6 +9,7 @@ import pytest
 from lib.function import OK, Answer
 from lib.machine import LONG
 from lib.plugin import ids, merge, numbered
+from lib.proxy import Proxy
 from lib.rabbitmq import STREAM
 from lib.sluice import run_cli
 from lib.waiting import stays, until
@@ -132,6 +134,42 @@ def test_lag_grows(rabbit, stream, function, sluice, stream_mapping):
         until(lambda: lag_of(sluice) == 200 + 100 * count, 60, "more of it")  # noqa: B023
     function.behave = lambda _: OK
     until(lambda: lag_of(sluice) == 0, 60, "no lag")
+
+
+@pytest.fixture
+def wire(rabbit):
+    """A way to the broker that counts what it sends."""
+    with contextlib.closing(Proxy(rabbit.ports["AMQP"])) as proxy:
+        proxy.address = lambda: f"127.0.0.1:{proxy.port}"
+        yield proxy
+
+
+def large(count, size=200_000):
+    return [{"value": json.dumps({"id": f"m-{number}", "pad": "x" * size})} for number in range(count)]
+
+
+def test_lag_costs_nothing_where_all_was_read(rabbit, stream, function, sluice, stream_mapping, wire):
+    rabbit.produce(stream, large(50))
+    sluice.mapping("m", stream_mapping(stream, server=wire))
+    for turn in range(2):
+        sluice.start()
+        function.wait_done(ids(50), 30)
+        until(lambda: lag_of(sluice) == 0, 20, "no lag")
+        sluice.terminate()
+        # A start reads the last chunk once, to see where the stream ends before it goes on.
+        assert wire.sent < (turn + 1.3) * 50 * 200_000
+        assert function.invocations and set(function.seen.values()) == {1}
+
+
+@pytest.mark.skipif(not LONG, reason="30 s between looks: SLUICE_LONG=1")
+def test_lag_of_large_chunks_is_looked_at_more_seldom(rabbit, stream, function, sluice, stream_mapping, wire):
+    rabbit.produce(stream, large(50))
+    function.behave = lambda _: Answer(503)
+    sluice.mapping("m", stream_mapping(stream, server=wire, source={"rabbitmq": {"prefetch": 1}}))
+    sluice.start()
+    until(lambda: lag_of(sluice) == 50, 20, "the lag")
+    sent = wire.sent
+    stays(lambda: wire.sent < sent + 1_000_000, 45, "no other look")
 
 
 def test_lag_of_a_stream_that_is_empty(rabbit, stream, function, sluice, stream_mapping):

@@ -17,6 +17,7 @@ class Proxy:
         self.changes = Changes()
         self.connections = 0   # accepted so far
         self.broken = 0        # by `cut_after`
+        self.sent = 0          # bytes that came from the server
         self._left = None      # bytes from the server until all is cut; None: never
         self._pairs = []
         self._listener = None
@@ -77,6 +78,7 @@ class Proxy:
     def _take(self, data):
         """How much of it may pass, and whether all breaks after it."""
         with self.changes:
+            self.sent += len(data)
             if self._left is None:
                 return data, False
             passes = data[:self._left]
