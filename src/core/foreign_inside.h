@@ -42,6 +42,15 @@ enum dead_letter_class foreign_class(struct sluice_bytes name);
 bool foreign_record_read(struct foreign *foreign, const struct sluice_bytes *payload,
                          const struct sluice_bytes *id);
 
+/* foreign_word.c: the headers that a payload tells which stands for a letter kept elsewhere (letter_word_write).
+ * False where it is none. `*ret_memory` is the caller's, and has them. */
+bool foreign_word_read(const struct sluice_bytes *payload, struct foreign_headers *ret_headers,
+                       void **ret_memory);
+
+#define FOREIGN_OWN "sluice-"
+/* The names of our own headers behind that; NULL behind the last. */
+const char *foreign_own_name(size_t index);
+
 /* foreign_aws.c: false where the payload is no record of AWS's. */
 bool foreign_aws_read(struct foreign *foreign, const struct sluice_bytes *payload);
 

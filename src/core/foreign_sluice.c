@@ -6,13 +6,18 @@
 #include "base/memory.h"
 #include "core/foreign_inside.h"
 
-#define OWN "sluice-"
+#define OWN FOREIGN_OWN
 
 /* Names of the story, behind `sluice-`. Other headers that begin so are the message's. */
 static const char *const names[] = {
     "id",       "mapping",  "revision",  "class",         "error",        "status",
     "attempts", "token",    "connector", "source",        "partition",    "position",
     "response", "timestamp", "key",      "first-failure", "last-failure", "payload-kept"};
+
+const char *foreign_own_name(size_t index)
+{
+    return index < sizeof names / sizeof names[0] ? names[index] : NULL;
+}
 
 static bool is_own(struct sluice_bytes name)
 {
@@ -55,19 +60,13 @@ enum dead_letter_class foreign_class(struct sluice_bytes name)
     return DEAD_FOREIGN;
 }
 
-bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *headers,
-                         const struct sluice_message *message)
+/* What the headers say. */
+static void read_story(struct foreign *foreign, const struct foreign_headers *headers)
 {
     struct sluice_bytes kept = foreign_find(headers, OWN "payload-kept", true);
     struct sluice_bytes class = foreign_find(headers, OWN "class", true);
-    struct sluice_bytes id = foreign_find(headers, OWN "id", true);
     uint64_t number;
 
-    /* The message itself may be such a record, of a letter that had come from elsewhere. */
-    if (foreign_record_read(foreign, &message->payload, id.data ? &id : NULL))
-        return true;
-    if (!class.data || !foreign_find(headers, OWN "mapping", true).data)
-        return false;
     foreign->by = "sluice";
     foreign->class = foreign_class(class);
     foreign_take_place(foreign, headers, OWN "source", OWN "partition", OWN "position");
@@ -86,7 +85,33 @@ bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *
         foreign_say(foreign, "; its payload is kept on host ", kept);
         foreign_say(foreign, " as ", foreign_find(headers, OWN "id", true));
     }
-    if (!kept.data)
-        take_message(foreign, headers, message);
+}
+
+static bool is_story(const struct foreign_headers *headers)
+{
+    return foreign_find(headers, OWN "class", true).data &&
+           foreign_find(headers, OWN "mapping", true).data;
+}
+
+bool foreign_sluice_read(struct foreign *foreign, const struct foreign_headers *headers,
+                         const struct sluice_message *message)
+{
+    struct sluice_bytes id = foreign_find(headers, OWN "id", true);
+    struct foreign_headers word;
+
+    /* The message itself may be such a record, of a letter that had come from elsewhere. */
+    if (foreign_record_read(foreign, &message->payload, id.data ? &id : NULL))
+        return true;
+    if (is_story(headers)) {
+        read_story(foreign, headers);
+        if (!foreign_find(headers, OWN "payload-kept", true).data)
+            take_message(foreign, headers, message);
+        return true;
+    }
+    if (!foreign_word_read(&message->payload, &word, &foreign->memory))
+        return false;
+    read_story(foreign, &word);
+    foreign->key = foreign_find(&word, OWN "key", true);
+    foreign->has_message = true; /* what is left of it */
     return true;
 }

@@ -85,7 +85,7 @@ static void add_batch(struct buffer *out, const struct dead_letter *letter,
 
 /* ---- the letter as it was ---- */
 
-static void add_bytes(struct buffer *out, const struct sluice_bytes *bytes)
+void letter_add_bytes(struct buffer *out, const struct sluice_bytes *bytes)
 {
     if (!bytes->data || !memchr(bytes->data, '\0', bytes->size)) {
         envelope_add_text_or_base64(out, bytes);
@@ -118,9 +118,9 @@ static void add_headers(struct buffer *out, const struct dead_letter *letter)
     buffer_add_text(out, ",\"headers\":[");
     for (size_t i = 0; i < letter->header_count; i++) {
         buffer_add_text(out, i ? ",{\"name\":" : "{\"name\":");
-        add_bytes(out, &letter->headers[i].name);
+        letter_add_bytes(out, &letter->headers[i].name);
         buffer_add_text(out, ",\"value\":");
-        add_bytes(out, &letter->headers[i].value);
+        letter_add_bytes(out, &letter->headers[i].value);
         buffer_add_text(out, "}");
     }
     buffer_add_text(out, "]");
@@ -138,7 +138,7 @@ static void add_letter(struct buffer *out, const struct dead_letter *letter)
     add_member(out, ",\"error\":", letter->reason);
     buffer_format(out, ",\"status\":%" PRIu32 ",\"attempts\":%" PRIu32 ",\"token\":", letter->status,
                   letter->attempt_count);
-    add_bytes(out, &token);
+    letter_add_bytes(out, &token);
     add_member(out, ",\"connector\":", letter->connector);
     add_member(out, ",\"source\":", letter->source);
     if (letter->partition >= 0)
@@ -150,11 +150,11 @@ static void add_letter(struct buffer *out, const struct dead_letter *letter)
                       letter->timestamp_kind == SLUICE_TIMESTAMP_APPENDED ? "appended" : "created");
     add_member(out, ",\"lastFailure\":", letter_time(letter->last_wall_us, time));
     buffer_add_text(out, ",\"response\":");
-    add_bytes(out, &letter->response);
+    letter_add_bytes(out, &letter->response);
     buffer_add_text(out, ",\"messageId\":");
-    add_bytes(out, &letter->message_id);
+    letter_add_bytes(out, &letter->message_id);
     buffer_add_text(out, ",\"key\":");
-    add_bytes(out, &letter->key);
+    letter_add_bytes(out, &letter->key);
     add_headers(out, letter);
     buffer_add_text(out, "}");
 }
@@ -166,7 +166,7 @@ static void add_own(struct buffer *out, const struct dead_letter *letter,
     add_letter(out, letter);
     if (!event_has_payload(letter, place)) {
         buffer_add_text(out, ",\"payload\":");
-        add_bytes(out, &letter->payload);
+        letter_add_bytes(out, &letter->payload);
     }
     buffer_add_text(out, "},");
 }

@@ -296,6 +296,24 @@ void letter_story_write(struct letter_story *story, const struct dead_letter *le
     }
 }
 
+void letter_word_write(struct buffer *out, const struct letter_story *story)
+{
+    const char *before = "{\"";
+
+    for (size_t i = 0; i < story->count; i++) {
+        const struct sluice_header *header = &story->headers[i];
+
+        if (!is_own(header->name))
+            continue;
+        buffer_add_text(out, before);
+        buffer_add(out, header->name.data, header->name.size);
+        buffer_add_text(out, "\":");
+        letter_add_bytes(out, &header->value);
+        before = ",\"";
+    }
+    buffer_add_text(out, "}");
+}
+
 void letter_story_fini(struct letter_story *story)
 {
     free(story->headers);

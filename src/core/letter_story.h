@@ -27,6 +27,7 @@ enum letter_format {
 struct letter_place {
     const char *connector; /* `kafka`: decides how others' names are written */
     bool keeps_keys;       /* else the key becomes the header sluice-key */
+    bool lacks_headers;    /* what tells where a letter is kept is in the payload */
     unsigned styles;
     const char *source_connector; /* what the message came from: the kind of source */
     const char *servers;          /* of the source, as configured */
@@ -58,6 +59,14 @@ void letter_story_fini(struct letter_story *story);
  * sluice's. */
 void letter_aws_write(struct buffer *out, const struct dead_letter *letter,
                       const struct letter_place *place);
+
+/* Appends the word of a letter that is kept elsewhere (`kept_at` of letter_story_write), for a place that knows
+ * no headers: our own headers of the story as members of an object, in the same order, T as in letter_aws.c:
+ *   {"sluice-id":"01M8H13YK4JFMZ4TSX2JQNBHQY","sluice-mapping":"orders",...,"sluice-payload-kept":"host-1"}
+ * foreign_word.c reads it. */
+void letter_word_write(struct buffer *out, const struct letter_story *story);
+/* Appends T. */
+void letter_add_bytes(struct buffer *out, const struct sluice_bytes *bytes);
 
 #define LETTER_TIME 32
 /* 2026-01-31T08:00:00.000Z */

@@ -257,6 +257,8 @@ static void describe_place(struct publisher *publisher)
     publisher->place = (struct letter_place){
         .connector = publisher->connector->name,
         .keeps_keys = publisher->connector->capabilities & SLUICE_HAS_KEY,
+        .lacks_headers = mapping_capabilities(publisher->to->connector, publisher->to->values) &
+                         SLUICE_LACKS_HEADERS,
         .styles = publisher->to->styles,
         .source_connector = mapping_kind(mapping),
         .servers = publisher->servers,

@@ -110,12 +110,15 @@ static void name_letter(struct publisher *publisher, struct dead_letter *letter)
 
 static struct sluice_bytes body_of(struct publisher *publisher, struct parcel *parcel)
 {
-    if (parcel->kept)
+    if (parcel->kept && !publisher->place.lacks_headers)
         return (struct sluice_bytes){"", 0};
-    if (publisher->to->format == LETTER_MESSAGE)
+    if (!parcel->kept && publisher->to->format == LETTER_MESSAGE)
         return parcel->letter->payload;
     buffer_init(&parcel->body, BODY_MOST);
-    letter_aws_write(&parcel->body, parcel->letter, &publisher->place);
+    if (parcel->kept)
+        letter_word_write(&parcel->body, &parcel->story);
+    else
+        letter_aws_write(&parcel->body, parcel->letter, &publisher->place);
     return (struct sluice_bytes){parcel->body.data, parcel->body.size};
 }
 
@@ -205,7 +208,7 @@ void publisher_kept(struct publisher *publisher, int64_t now_us)
     parcel->kept = true;
     publisher->present.kept++;
     tell_kept(publisher, parcel, parcel->why,
-              "it is kept in the state directory; a letter without payload tells where");
+              "it is kept in the state directory; a letter in its place tells where");
     free(parcel->why);
     parcel->why = NULL;
 }

@@ -681,7 +681,32 @@ def test_what_is_too_large_for_an_http_api_is_kept_here(cluster, function, sluic
     assert sluice.find_events("dead_letter_kept")
     bodies = [str(message.body) for message in kind.queue.messages]
     assert len(bodies) == 2 and sum("m-2" in body for body in bodies) == 1  # and word of the one kept
+    if name == "cloudflare":  # which knows no headers
+        word, = [json.loads(message.body) for message in kind.queue.messages if "m-2" not in str(message.body)]
+        assert word["sluice-id"] == kept["id"] and word["sluice-payload-kept"]
+        assert word["sluice-mapping"] == "m" and word["sluice-position"] == "1" and "500" in word["sluice-error"]
     kind.server.check()
+
+
+def test_word_of_what_is_kept_is_understood(cluster, function, sluice, mapping_for, make_kind):
+    """Also where it comes without headers: it is no message."""
+    kind, topic = make_kind("cloudflare"), cluster.topic(1)
+    kind.server.most = 5000
+    function.behave = poison(["m-1"])
+    cluster.produce(topic, [{"value": '{"id": "m-0"}'},
+                            {"key": "k", "value": json.dumps({"id": "m-1", "pad": "x" * 8000})},
+                            {"value": '{"id": "m-2"}'}])
+    sluice.mapping("m", mapping_for(topic, batch={"size": 1}, dead_letter={"to": as_place(kind),
+                                                                          "format": "aws"}))
+    sluice.mapping("c", {**http_mapping(kind, function), "receive": "dead_letters"})
+    sluice.start()
+    letters = {letter["mapping"]: letter for letter in sluice.wait_dead(2)}
+    kept, word = letters["m"], letters["c"]
+    assert "; its payload is kept on host " in word["reason"] and word["reason"].endswith(f" as {kept['id']}")
+    for name in ("class", "status", "source", "partition", "position", "token"):
+        assert word[name] == kept[name], name
+    whole = sluice.dlq("show", word["id"])
+    assert whole["payload"] is None and whole["key"] == "k" and whole["headers"] == []
 
 
 @pytest.mark.parametrize("answer", [b"\xff" * 3000, "x".encode() + "ü".encode() * 2000], ids=["binary", "text"])

@@ -459,6 +459,77 @@ static void a_payload_that_was_too_large(void **state)
     foreign_fini(&foreign);
 }
 
+#define WORD                                                                                        \
+    "\"sluice-id\":\"01M8H13YK4JFMZ4TSX2JQNBHQY\", \"sluice-mapping\":\"orders\","                     \
+    "\"sluice-class\":\"age\",\"sluice-error\":\"too \\\"old\\\"\",\"sluice-source\":\"q\",\"sluice-position\":\"7\","  \
+    "\"sluice-token\":{\"base64\":\"AP8=\"},\"sluice-key\":\"k\",\"sluice-payload-kept\":\"host-1\""
+
+static struct foreign read_payload(const char *text)
+{
+    struct foreign foreign;
+
+    foreign_read(&(struct sluice_message){.payload = {text, strlen(text)}}, NULL, 0, &foreign);
+    return foreign;
+}
+
+/* What a place without headers has instead of a letter that is too large for it. */
+static void word_of_a_letter_kept_elsewhere(void **state)
+{
+    struct foreign foreign = read_payload("{" WORD "}");
+
+    assert_string_equal(foreign.by, "sluice");
+    assert_int_equal(foreign.class, DEAD_AGE);
+    assert_string_equal(foreign.reason, "too \"old\"; its payload is kept on host host-1 as "
+                                        "01M8H13YK4JFMZ4TSX2JQNBHQY");
+    assert_int_equal(foreign.position, 7);
+    assert_memory_equal(foreign.source.data, "q", 1);
+    assert_int_equal(foreign.token.size, 2);
+    assert_memory_equal(foreign.token.data, "\0\xff", 2);
+    assert_memory_equal(foreign.key.data, "k", 1);
+    /* It is no message's payload. */
+    assert_true(foreign.has_message);
+    assert_null(foreign.payload.data);
+    assert_int_equal(foreign.header_count, 0);
+    foreign_fini(&foreign);
+}
+
+static void a_message_that_is_like_such_word(void **state)
+{
+    static const char *const texts[] = {
+        "{" WORD ",\"id\":7}", "{" WORD ",\"sluice-own\":\"x\"}", "{" WORD ",\"sluice-status\":500}",
+        "[{" WORD "}]", "{" WORD, "\"sluice-payload-kept\"", "{\"sluice-payload-kept\":\"host-1\"}",
+        "{" WORD ",\"sluice-token\":{\"base64\":\"?\"}}", "{\"sluice-id\":{" WORD "}}"};
+
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct foreign foreign = read_payload(texts[i]);
+
+        assert_null(foreign.by);
+        foreign_fini(&foreign);
+    }
+}
+
+/* Cut off, or with one byte changed, at every place: no read past the end (under a sanitizer). */
+static void such_word_that_is_damaged(void **state)
+{
+    static const char whole[] = "{" WORD "}";
+
+    for (size_t i = 0; i < sizeof whole - 1; i++) {
+        char *text = malloc(i + 1), *changed = malloc(sizeof whole);
+        struct foreign foreign;
+
+        memcpy(text, whole, i);
+        foreign_read(&(struct sluice_message){.payload = {text, i}}, NULL, 0, &foreign);
+        assert_null(foreign.by);
+        foreign_fini(&foreign);
+        memcpy(changed, whole, sizeof whole);
+        changed[i] ^= 0x11;
+        foreign_read(&(struct sluice_message){.payload = {changed, sizeof whole - 1}}, NULL, 0, &foreign);
+        foreign_fini(&foreign);
+        free(text);
+        free(changed);
+    }
+}
+
 /* Cut off, or with one byte changed, at every place: no read past the end (under a sanitizer), and a
  * message only where all of it is there. */
 static void a_record_that_is_damaged(void **state)
@@ -571,6 +642,9 @@ int main(void)
         cmocka_unit_test(a_record_that_was_written_anew),
         cmocka_unit_test(a_record_of_another_letter_is_a_message),
         cmocka_unit_test(a_payload_that_was_too_large),
+        cmocka_unit_test(word_of_a_letter_kept_elsewhere),
+        cmocka_unit_test(a_message_that_is_like_such_word),
+        cmocka_unit_test(such_word_that_is_damaged),
         cmocka_unit_test(a_record_that_is_damaged),
         cmocka_unit_test(sqs),
         cmocka_unit_test(nonsense_is_not_told),

@@ -147,6 +147,34 @@ static void test_a_pointer(void **state)
     letter_story_fini(&story);
 }
 
+static void test_a_pointer_without_headers(void **state)
+{
+    struct dead_letter letter = letter_of(DEAD_ATTEMPTS);
+    struct letter_place place = kafka;
+    struct letter_story story;
+    struct buffer out;
+
+    place.styles = LETTER_CLOUDEVENTS;
+    place.lacks_headers = true;
+    letter_story_write(&story, &letter, &place, "host-1");
+    buffer_init(&out, 1 << 20);
+    letter_word_write(&out, &story);
+    buffer_add(&out, "", 1);
+    assert_string_equal(
+        out.data,
+        "{\"sluice-id\":\"01KAS7M3Q2ABCDEFGHJKMNPQRS\",\"sluice-mapping\":\"orders\","
+        "\"sluice-revision\":\"0123\",\"sluice-class\":\"attempts\","
+        "\"sluice-error\":\"500: \\\"no such customer\\\"\",\"sluice-status\":\"500\","
+        "\"sluice-attempts\":\"5\",\"sluice-token\":\"orders/3/4711\",\"sluice-connector\":\"kafka\","
+        "\"sluice-source\":\"orders\",\"sluice-partition\":\"3\",\"sluice-position\":\"4711\","
+        "\"sluice-timestamp\":\"2023-11-14T22:13:20.000Z\","
+        "\"sluice-first-failure\":\"2023-11-14T22:15:00.000Z\","
+        "\"sluice-last-failure\":\"2023-11-14T22:16:40.007Z\",\"sluice-response\":\"oops\","
+        "\"sluice-key\":{\"base64\":\"awB5\"},\"sluice-payload-kept\":\"host-1\"}");
+    buffer_fini(&out);
+    letter_story_fini(&story);
+}
+
 static void test_names_of_others(void **state)
 {
     struct dead_letter letter = letter_of(DEAD_ATTEMPTS);
@@ -269,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_our_own_names),
         cmocka_unit_test(test_without_keys_and_without_an_answer),
         cmocka_unit_test(test_a_pointer),
+        cmocka_unit_test(test_a_pointer_without_headers),
         cmocka_unit_test(test_names_of_others),
         cmocka_unit_test(test_what_was_there_stays),
         cmocka_unit_test(test_the_record_of_aws),
