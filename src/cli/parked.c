@@ -192,7 +192,8 @@ static const struct arguments_usage bury_usage = {
         "Has the running service make dead letters of the parked messages of mappings, whatever their\n"
         "retry waits for; also of a mapping that is not there any more. They are of class buried, and can\n"
         "be replayed like any other. Where the mapping's dead letters go elsewhere (dead_letter.to) they\n"
-        "go there, and stay parked until they are confirmed; exits with 69 while that place is away.",
+        "go there, and stay parked until they are confirmed; exits with 69 while that place is away.\n"
+        "What cannot be read from the store stays parked too; the exit code is 74 then.",
     .options = bury_options,
     .examples = "  sluice parked bury orders --yes",
 };
@@ -200,6 +201,8 @@ static const struct arguments_usage bury_usage = {
 struct outcome {
     long long count, waiting;
     char reason[400]; /* why they wait; "" */
+    long long unreadable;
+    char error[512]; /* why they cannot be read */
 };
 
 /* Gives the order once. `ret_outcome` adds up. */
@@ -208,7 +211,7 @@ static int ask_once(const struct control_place *place, const char *order, const 
 {
     char *name = memory_format("parked %s", order);
     json_t *answer = NULL;
-    const char *reason;
+    const char *reason, *error;
     int code = control_ask(name, place, "POST", path, NULL, &answer);
 
     if (code == EX_OK) {
@@ -216,6 +219,9 @@ static int ask_once(const struct control_place *place, const char *order, const 
         ret_outcome->count += json_integer_value(json_object_get(answer, "count"));
         ret_outcome->waiting = json_integer_value(json_object_get(answer, "waiting"));
         snprintf(ret_outcome->reason, sizeof ret_outcome->reason, "%s", reason ? reason : "");
+        ret_outcome->unreadable = json_integer_value(json_object_get(answer, "unreadable"));
+        error = json_string_value(json_object_get(answer, "error"));
+        snprintf(ret_outcome->error, sizeof ret_outcome->error, "%s", error ? error : "");
     }
     json_decref(answer);
     free(name);
@@ -247,16 +253,21 @@ static int order_one(const struct control_place *place, const char *mapping, con
 static int report(const char *mapping, const struct outcome *outcome, bool json, bool buries)
 {
     if (json && buries)
-        dlq_json_print(json_pack("{s:s, s:I, s:I, s:o}", "mapping", mapping, "count",
+        dlq_json_print(json_pack("{s:s, s:I, s:I, s:o, s:I, s:o}", "mapping", mapping, "count",
                                  (json_int_t)outcome->count, "waiting", (json_int_t)outcome->waiting,
-                                 "reason", json_value_text(outcome->reason)));
+                                 "reason", json_value_text(outcome->reason), "unreadable",
+                                 (json_int_t)outcome->unreadable, "error",
+                                 json_value_text(outcome->error)));
     else if (json)
         dlq_json_print(
             json_pack("{s:s, s:I}", "mapping", mapping, "count", (json_int_t)outcome->count));
     else
         printf("%s: %lld %s\n", mapping, outcome->count, buries ? "buried" : "due now");
+    if (outcome->unreadable)
+        fprintf(stderr, "sluice parked bury: %s: %lld stay%s parked, as the store cannot be read: %s\n",
+                mapping, outcome->unreadable, outcome->unreadable == 1 ? "s" : "", outcome->error);
     if (!outcome->waiting)
-        return EX_OK;
+        return outcome->unreadable ? EX_IOERR : EX_OK;
     fprintf(stderr,
             "sluice parked bury: %s: %lld wait for their place (%s); they are buried when it takes them, "
             "and stay parked until then; what else is parked, by another `sluice parked bury`\n",

@@ -255,13 +255,21 @@ static void bury_elsewhere(void *argument, const struct supervisor_view *view)
     publisher_read_status(publisher, &order->place);
 }
 
+static json_t *burial_json(uint64_t count, uint64_t waiting, const char *reason, uint64_t unreadable,
+                           const struct fault *fault)
+{
+    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "count", (json_int_t)count, "waiting",
+                     (json_int_t)waiting, "reason", json_value_text(waiting ? reason : ""), "unreadable",
+                     (json_int_t)unreadable, "error", json_value_text(unreadable ? fault->text : ""));
+}
+
 static void bury_parked(void *argument, const struct router_call *call,
                         struct router_answer *answer)
 {
     struct operate *operate = argument;
     struct bury_order order = {.mapping = call->parameters[0]};
     struct fault fault = {.text = ""};
-    size_t count = 0;
+    struct park_burial here;
 
     supervisor_look(operate->supervisor, bury_elsewhere, &order);
     if (order.drained)
@@ -270,13 +278,13 @@ static void bury_parked(void *argument, const struct router_call *call,
                       "%s`, and `sluice pause` where it is not to go on",
                       order.mapping, order.mapping);
     else if (!order.elsewhere &&
-             park_bury(supervisor_park(operate->supervisor), order.mapping, &count, &fault) != 0)
+             park_bury(supervisor_park(operate->supervisor), order.mapping, &here, &fault) != 0)
         router_refuse(answer, 503, "%s", fault.text);
+    else if (order.elsewhere)
+        answer->body = burial_json(order.burial.count, order.burial.waiting, order.place.text,
+                                   order.burial.unreadable, &order.burial.fault);
     else
-        answer->body = json_pack(
-            "{s:I, s:I, s:o}", "count", (json_int_t)(order.elsewhere ? order.burial.count : count),
-            "waiting", (json_int_t)order.burial.waiting, "reason",
-            json_value_text(order.burial.waiting ? order.place.text : ""));
+        answer->body = burial_json(here.count, 0, "", here.unreadable, &here.fault);
 }
 
 void operate_add_routes(struct operate *operate, struct router *router)

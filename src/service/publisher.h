@@ -51,9 +51,11 @@ void publisher_free(struct publisher *publisher);
 struct publisher_burial {
     uint64_t count;   /* buried since it was last asked */
     uint64_t waiting; /* to be confirmed by the place, or just about to be sent */
+    uint64_t unreadable; /* all that is left, and stays */
+    struct fault fault;  /* why, and the cure */
 };
 /* Makes dead letters, at the place, of what is parked of its mapping, PARK_BURY_MOST at most: to be called
- * again and again until both numbers are 0. It must have a park. Any thread; never blocks. */
+ * again and again until the first two numbers are 0. It must have a park. Any thread; never blocks. */
 void publisher_bury(struct publisher *publisher, struct publisher_burial *ret_burial);
 /* Any thread. */
 void publisher_read_status(struct publisher *publisher, struct publisher_status *ret_status);

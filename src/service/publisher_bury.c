@@ -45,12 +45,12 @@ static int read_row(void *argument, const struct parked *parked)
 
 /* One that is gone leaves no trace; one that cannot be read is left where it is. */
 static void read_rows(struct publisher *publisher, struct parked_store *store, const int64_t *numbers,
-                      size_t count, struct burial *burial)
+                      size_t count, struct park_unreadable *unreadable, struct fault *fault)
 {
-    struct fault fault;
+    struct burial *burial = publisher->burial;
 
     for (size_t i = 0; i < count; i++) {
-        int found = parked_store_read(store, numbers[i], read_row, burial, &fault);
+        int found = parked_store_read(store, numbers[i], read_row, burial, fault);
 
         if (found > 0)
             continue;
@@ -58,9 +58,41 @@ static void read_rows(struct publisher *publisher, struct parked_store *store, c
             lot_remove(publisher->lot, numbers[i]);
             continue;
         }
-        publisher_note_error(publisher, fault.text);
-        lot_back(publisher->lot, numbers[i], clock_wall() + READ_LATER_US);
+        park_unreadable_add(unreadable, numbers[i]);
     }
+}
+
+static void tell_unreadable(struct publisher *publisher, uint64_t count, const struct fault *fault)
+{
+    publisher_note_error(publisher, fault->text);
+    pthread_mutex_lock(&publisher->status_lock);
+    publisher->unreadable = count;
+    publisher->unreadable_fault = *fault;
+    pthread_mutex_unlock(&publisher->status_lock);
+}
+
+/* Takes on until something can be read, so that what cannot be does not stand before it. */
+static void take_rows(struct publisher *publisher, struct parked_store *store)
+{
+    struct park_unreadable unreadable = {NULL, 0, 0};
+    int64_t numbers[PARK_BURY_MOST];
+    struct fault fault;
+    size_t count;
+
+    while (!publisher->burial->count &&
+           (count = lot_take(publisher->lot, INT64_MAX, PARK_BURY_MOST, BYTES_MOST, numbers)))
+        read_rows(publisher, store, numbers, count, &unreadable, &fault);
+    if (!publisher->burial->count && unreadable.count)
+        tell_unreadable(publisher, unreadable.count, &fault);
+    park_unreadable_back(&unreadable, publisher->lot, clock_wall() + READ_LATER_US);
+}
+
+static uint64_t waiting_in(struct lot *lot)
+{
+    struct lot_state state;
+
+    lot_state(lot, &state);
+    return state.count;
 }
 
 static void free_burial(struct publisher *publisher)
@@ -79,17 +111,14 @@ static void begin(struct publisher *publisher, int64_t now_us)
     struct burial *burial = memory_zero(1, sizeof *burial);
     struct fault fault = {.text = ""};
     struct parked_store *store = parked_store_open(park_directory(publisher->park), false, &fault);
-    int64_t numbers[PARK_BURY_MOST];
-    size_t count = 0;
 
     /* Before they are out: whoever sees none waiting sees that some are on their way. */
     atomic_store(&publisher->burying, 1);
     publisher->burial = burial;
     if (store)
-        count = lot_take(publisher->lot, INT64_MAX, PARK_BURY_MOST, BYTES_MOST, numbers);
+        take_rows(publisher, store);
     else if (fault.text[0])
-        publisher_note_error(publisher, fault.text);
-    read_rows(publisher, store, numbers, count, burial);
+        tell_unreadable(publisher, waiting_in(publisher->lot), &fault);
     parked_store_close(store);
     if (!burial->count) {
         free_burial(publisher);
@@ -178,6 +207,18 @@ void publisher_bury_turn(struct publisher *publisher, int64_t now_us)
 
 /* ---- the order ---- */
 
+/* Who is told of them asks no more. */
+static void take_unreadable(struct publisher *publisher, struct publisher_burial *ret_burial)
+{
+    pthread_mutex_lock(&publisher->status_lock);
+    ret_burial->unreadable = publisher->unreadable;
+    ret_burial->fault = publisher->unreadable_fault;
+    publisher->unreadable = 0;
+    pthread_mutex_unlock(&publisher->status_lock);
+    if (ret_burial->unreadable)
+        atomic_store(&publisher->bury_asked, false);
+}
+
 void publisher_bury(struct publisher *publisher, struct publisher_burial *ret_burial)
 {
     struct lot_state waiting;
@@ -186,7 +227,10 @@ void publisher_bury(struct publisher *publisher, struct publisher_burial *ret_bu
     lot_state(publisher->lot, &waiting);
     ret_burial->waiting = atomic_load(&publisher->burying);
     ret_burial->count = atomic_exchange(&publisher->buried, 0);
-    if (ret_burial->waiting || !waiting.waits)
+    ret_burial->unreadable = 0;
+    if (!ret_burial->waiting)
+        take_unreadable(publisher, ret_burial);
+    if (ret_burial->waiting || ret_burial->unreadable || !waiting.waits)
         return;
     ret_burial->waiting = waiting.count < PARK_BURY_MOST ? waiting.count : PARK_BURY_MOST;
     atomic_store(&publisher->bury_asked, true);

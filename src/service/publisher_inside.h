@@ -83,6 +83,8 @@ struct publisher {
     bool running;
     pthread_mutex_t status_lock;
     struct publisher_status status; /* shared, under the lock */
+    uint64_t unreadable; /* so: of what was to be buried, all that is left; not yet told */
+    struct fault unreadable_fault;
     struct publisher_status present;
 };
 

@@ -125,7 +125,7 @@ def test_all_routes_are_in_it_and_answer_as_it_says(document, cluster, function,
     assert api.ask("POST", "/v1/mappings/orders/parked/retry") == {"count": 0}
     api.ask("POST", "/v1/mappings/none/parked/retry", status=404)
     assert api.ask("POST", "/v1/mappings/orders/parked/bury") == {
-        "count": 0, "waiting": 0, "reason": None}
+        "count": 0, "waiting": 0, "reason": None, "unreadable": 0, "error": None}
     for wish in ("pause", "resume"):
         api.ask("POST", f"/v1/mappings/orders/{wish}")
         api.ask("GET", "/v1/status")

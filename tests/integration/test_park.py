@@ -5,6 +5,8 @@ import json
 import sqlite3
 import threading
 
+import pytest
+
 from lib.function import OK, Answer
 from lib.plugin import group_of, ids, numbered
 from lib.sluice import PROGRAM, run_cli
@@ -157,6 +159,35 @@ def test_one_that_cannot_be_read_holds_up_no_other(cluster, function, sluice, ma
     function.wait_done(["m-1"], 20)
     sluice.wait_for_event("parked_unreadable")
     wait_parked(sluice, 1)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_bury_tells_what_cannot_be_read(cluster, function, sluice, mapping_for, elsewhere):
+    """It is not one that waits for its place, and holds up no other."""
+    topic, letters = cluster.topic(1), cluster.topic(1)
+    Failing(function, ["m-0", "m-1"], after=3600)
+    cluster.produce(topic, [{"value": json.dumps({"id": "m-0", "pad": "x" * 60000})}])
+    sluice.mapping("m", mapping_for(topic, PARK, **({"dead_letter": {"to": letters}} if elsewhere else {})))
+    sluice.start()
+    wait_parked(sluice, 1)
+    cluster.produce(topic, [{"value": json.dumps({"id": "m-1"})}])
+    wait_parked(sluice, 2)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    assert sluice.terminate() == 0
+    damage(sluice.state / "parked.sqlite", b"x")
+    sluice.start()
+    wait_parked(sluice, 2)
+    done = bury(sluice)
+    assert done.returncode == 74 and done.stdout == "m: 1 buried\n", done
+    assert "1 stays parked, as the store cannot be read: " in done.stderr
+    assert "the file is damaged" in done.stderr and ".recover" in done.stderr and "place" not in done.stderr
+    buried = cluster.letters(letters) if elsewhere else sluice.dead()
+    assert len(buried) == 1
+    done = bury(sluice, "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 74 and (answer["count"], answer["waiting"], answer["unreadable"]) == (0, 0, 1)
+    assert "damaged" in answer["error"] and answer["reason"] is None
+    assert parked(sluice)["count"] == 1
 
 
 # ---- order ----
