@@ -1,61 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * A damaged file of dead letters: what is still there is read, and what is not is told. */
 #define _GNU_SOURCE
-#include "io/dead_letter_store.h"
+#include "dead_letter_fixture.h"
 
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
 #include <sqlite3.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "base/clock.h"
-
-#define T0 (INT64_C(1700000000) * CLOCK_SECOND)
 #define LETTERS 1000
 
-struct fixture {
-    char directory[64];
-    struct dead_letter_store *store;
-    struct fault fault;
-};
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    return remove(path);
-}
-
-static void open_store(struct fixture *fixture, enum dead_letter_access access)
-{
-    fixture->store = dead_letter_store_sqlite_open(fixture->directory, access, &fixture->fault);
-    if (!fixture->store)
-        fail_msg("%s", fixture->fault.text);
-}
-
-static void close_store(struct fixture *fixture)
-{
-    fixture->store->ops->close(fixture->store);
-    fixture->store = NULL;
-}
-
 /* A closed file of letters, one a second. */
-static int setup(void **state)
+static int setup_letters(void **state)
 {
     static struct dead_letter letters[LETTERS];
     static const char payload[250];
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture;
 
-    strcpy(fixture->directory, "/tmp/test-dead-letters-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
+    setup(state);
+    fixture = *state;
     for (int i = 0; i < LETTERS; i++)
         letters[i] = (struct dead_letter){.mapping = "orders",
                                           .lane = "orders/3",
@@ -67,21 +29,8 @@ static int setup(void **state)
                                           .class = DEAD_ATTEMPTS,
                                           .reason = "HTTP 500: order 17 failed",
                                           .dead_wall_us = T0 + i * CLOCK_SECOND};
-    open_store(fixture, DEAD_LETTER_WRITE);
-    assert_int_equal(fixture->store->ops->add(fixture->store, letters, LETTERS, &fixture->fault), 0);
+    add_n(fixture, letters, LETTERS);
     close_store(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    if (fixture->store)
-        close_store(fixture);
-    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fixture);
     return 0;
 }
 
@@ -91,20 +40,6 @@ static const char *data_path(const struct fixture *fixture)
 
     snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
     return path;
-}
-
-struct seen {
-    size_t count;
-    uint64_t positions[LETTERS];
-};
-
-static int see(void *argument, const struct dead_letter *one)
-{
-    struct seen *seen = argument;
-
-    assert_true(seen->count < LETTERS);
-    seen->positions[seen->count++] = one->position;
-    return 0;
 }
 
 static void damage_inside_is_told(void **state)
@@ -194,8 +129,8 @@ static void what_is_not_damaged_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(damage_inside_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_not_damaged_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_inside_is_told, setup_letters, teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_damaged_is_read, setup_letters, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,89 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "io/dead_letter_store.h"
+#include "dead_letter_fixture.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <sqlite3.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "base/clock.h"
 #include "io/dead_letter_store_fold.h"
 #include "io/dead_letter_store_id.h"
 
-#define T0  (INT64_C(1700000000) * CLOCK_SECOND)
 #define MIB ((size_t)1 << 20)
-
-struct fixture {
-    char directory[64];
-    struct dead_letter_store *store;
-    struct fault fault;
-};
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    return remove(path);
-}
-
-static void open_store(struct fixture *fixture, enum dead_letter_access access)
-{
-    fixture->store = dead_letter_store_sqlite_open(fixture->directory, access, &fixture->fault);
-    if (!fixture->store)
-        fail_msg("%s", fixture->fault.text);
-}
-
-static void close_store(struct fixture *fixture)
-{
-    if (fixture->store)
-        fixture->store->ops->close(fixture->store);
-    fixture->store = NULL;
-}
-
-static int setup_directory(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    strcpy(fixture->directory, "/tmp/test-dead-letters-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    *state = fixture;
-    return 0;
-}
-
-static int setup(void **state)
-{
-    setup_directory(state);
-    open_store(*state, DEAD_LETTER_WRITE);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    close_store(fixture);
-    chmod(fixture->directory, 0700);
-    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fixture);
-    return 0;
-}
 
 static const struct dead_letter_attempt two_attempts[2] = {
     {T0 - 20, 1500, 500, 100, "failed", "boom \"quoted\" \\ \001 \xff caf\xc3\xa9"},
@@ -125,32 +59,10 @@ static struct dead_letter letter(const char *mapping, uint64_t position, int64_t
     return letter;
 }
 
-static void add_n(struct fixture *fixture, struct dead_letter *letters, size_t count)
-{
-    if (fixture->store->ops->add(fixture->store, letters, count, &fixture->fault) != 0)
-        fail_msg("%s", fixture->fault.text);
-}
-
 static struct dead_letter add(struct fixture *fixture, struct dead_letter one)
 {
     add_n(fixture, &one, 1);
     return one;
-}
-
-#define SEEN 2048
-struct seen {
-    size_t count;
-    uint64_t positions[SEEN];
-    size_t stop_after;
-};
-
-static int see(void *argument, const struct dead_letter *one)
-{
-    struct seen *seen = argument;
-
-    assert_true(seen->count < SEEN);
-    seen->positions[seen->count++] = one->position;
-    return seen->stop_after && seen->count >= seen->stop_after;
 }
 
 static struct seen list(struct fixture *fixture, struct dead_letter_query query)
