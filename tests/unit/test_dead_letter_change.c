@@ -1,67 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * What is done to dead letters: chosen by filters, removed, edited, imported, replayed, logged. */
 #define _GNU_SOURCE
-#include "io/dead_letter_store.h"
+#include "dead_letter_fixture.h"
 
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
 #include <sqlite3.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
-
-#define T0 (INT64_C(1700000000) * CLOCK_SECOND)
-
-struct fixture {
-    char directory[64];
-    struct dead_letter_store *store;
-    struct fault fault;
-};
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    return remove(path);
-}
-
-static void open_store(struct fixture *fixture)
-{
-    fixture->store =
-        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_WRITE, &fixture->fault);
-    if (!fixture->store)
-        fail_msg("%s", fixture->fault.text);
-}
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    strcpy(fixture->directory, "/tmp/test-dead-letters-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    open_store(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    if (fixture->store)
-        fixture->store->ops->close(fixture->store);
-    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fixture);
-    return 0;
-}
 
 static const struct dead_letter_attempt attempts[2] = {{T0 - 20, 1500, 500, 100, "failed", "first"},
                                                        {T0 - 10, 2500, 0, 1, "failed", "second"}};
@@ -87,12 +32,6 @@ static struct dead_letter letter(uint64_t position)
                                 .first_wall_us = T0 - 20,
                                 .last_wall_us = T0 - 10,
                                 .dead_wall_us = T0 + (int64_t)position};
-}
-
-static void add(struct fixture *fixture, struct dead_letter *letters, size_t count)
-{
-    if (fixture->store->ops->add(fixture->store, letters, count, &fixture->fault) != 0)
-        fail_msg("%s", fixture->fault.text);
 }
 
 static int ignore(void *argument, const struct dead_letter *one)
@@ -146,7 +85,7 @@ static void filters_choose(void **state)
     letters[3].reason = "connection reset";
     letters[4].replay_count = 1;
     letters[4].class = DEAD_POISON;
-    add(fixture, letters, 5);
+    add_n(fixture, letters, 5);
     assert_string_equal(CHOSEN(0), "4 3 2 1 0");
     assert_string_equal(CHOSEN(.sort = DEAD_LETTER_OLDEST), "0 1 2 3 4");
     assert_string_equal(CHOSEN(.sort = DEAD_LETTER_OLDEST, .limit = 2), "0 1");
@@ -183,7 +122,7 @@ static void many_kinds_are_one_list(void **state)
         snprintf(reasons[i], sizeof reasons[i], "broken %c%c", 'a' + i % 26, 'a' + i / 26);
         letters[i].reason = reasons[i];
     }
-    add(fixture, letters, 100);
+    add_n(fixture, letters, 100);
     for (unsigned i = 1; i < 100; i += 2)
         sprintf(expected + strlen(expected), "%s%u", *expected ? " " : "", i);
     assert_string_equal(CHOSEN(.mapping = "orders", .sort = DEAD_LETTER_OLDEST), expected);
@@ -223,7 +162,7 @@ static void groups_by_key_and_over_time(void **state)
     }
     letters[5].key.data = NULL;
     letters[0].reason = "gone";
-    add(fixture, letters, 6);
+    add_n(fixture, letters, 6);
     fixture->store->ops->group(fixture->store, &all, "key", join_group, text, &fixture->fault);
     assert_string_equal(text, "a:4 -:1 b:1");
     *text = '\0';
@@ -267,7 +206,7 @@ static void removes_and_counts_what_it_removed(void **state)
         letters[i] = letter(i);
     letters[3].mapping = "payments";
     letters[3].key.data = NULL;
-    add(fixture, letters, 4);
+    add_n(fixture, letters, 4);
     assert_int_equal(usage(fixture, NULL).bytes, 3 * 9 + 7);
     assert_int_equal(usage(fixture, "orders").count, 3);
     for (unsigned i = 0; i < 4; i++)
@@ -307,7 +246,7 @@ static void removes_of_many_kinds(void **state)
         letters[i].status = 400 + i % KINDS;
         letters[i].dead_wall_us = T0 + i * CLOCK_MINUTE;
     }
-    add(fixture, letters, LETTERS);
+    add_n(fixture, letters, LETTERS);
     for (unsigned i = 0; i < LETTERS / 2; i++)
         numbers[i] = letters[i / KINDS * 2 * KINDS + i % KINDS].dead_wall_us;
     assert_int_equal(fixture->store->ops->remove(fixture->store, numbers, NULL, LETTERS / 2, NULL,
@@ -343,7 +282,7 @@ static void removes_runs(void **state)
             letters[i].status = 400 + (i * 7919 + try) % (try % 2 ? 90 : 3);
             letters[i].dead_wall_us = T0 + i * 10 * CLOCK_MINUTE;
         }
-        add(fixture, letters, LETTERS);
+        add_n(fixture, letters, LETTERS);
         for (unsigned i = 0; i < LETTERS; i++) {
             bool stays = (size_t)rand_r(&seed) % 100 < sparse * (try % 3) || i == 500;
 
@@ -431,7 +370,7 @@ static void an_edit_keeps_the_original(void **state)
     struct dead_letter one = letter(1), same = letter(1);
     struct dead_letter_act act = {.action = "edit", .login = "me"};
 
-    add(fixture, &one, 1);
+    add_n(fixture, &one, 1);
     assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
                                                (struct sluice_bytes){"{\"a\":22}", 8}, &act,
                                                &fixture->fault),
@@ -449,7 +388,7 @@ static void an_edit_keeps_the_original(void **state)
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 2|", 19);
     assert_int_equal(usage(fixture, NULL).bytes, 4);
     /* The message comes again from its source: the edit stays. */
-    add(fixture, &same, 1);
+    add_n(fixture, &same, 1);
     assert_string_equal(CHOSEN(0), "1");
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|", 3);
 }
@@ -460,7 +399,7 @@ static void one_that_died_again_goes_back_to_its_row(void **state)
     struct fixture *fixture = *state;
     struct dead_letter one = letter(1), replay = letter(77), gone = letter(78);
 
-    add(fixture, &one, 1);
+    add_n(fixture, &one, 1);
     fixture->store->ops->force(fixture->store, &one.dead_wall_us, 1, &fixture->fault);
     assert_non_null(strstr(story(fixture, one.dead_wall_us), "forced 1|"));
     replay.replay = true;
@@ -471,7 +410,7 @@ static void one_that_died_again_goes_back_to_its_row(void **state)
     replay.reason = "HTTP 422: still wrong";
     gone.replay = true;
     strcpy(gone.id, "01KAS7M3Q20000000000000000");
-    add(fixture, (struct dead_letter[]){replay, gone}, 2);
+    add_n(fixture, (struct dead_letter[]){replay, gone}, 2);
     assert_string_equal(CHOSEN(0), "1");
     assert_string_equal(CHOSEN(.status = 422), "1");
     assert_string_equal(CHOSEN(.status = 500), "");
@@ -487,7 +426,7 @@ static void imports_once(void **state)
     struct fixture *fixture = *state;
     struct dead_letter one = letter(1), other = letter(2), copy;
 
-    add(fixture, &one, 1);
+    add_n(fixture, &one, 1);
     copy = one;
     copy.reason = "another story";
     strcpy(other.id, "01HF7YAT0002QWERTYQWERTYQW");
@@ -517,7 +456,7 @@ static void places_are_sorted_by_lane_and_position(void **state)
     for (unsigned i = 0; i < 4; i++)
         letters[i].dead_wall_us = T0 + i;
     letters[1].lane = "orders/4";
-    add(fixture, letters, 4);
+    add_n(fixture, letters, 4);
     assert_int_equal(fixture->store->ops->select(fixture->store, &query, &places, &count,
                                                  &fixture->fault),
                      0);
@@ -615,7 +554,7 @@ static void bring_up_to_date(struct fixture *fixture, int version)
     letters[0].message_wall_us = T0;
     if (version < 3)
         letters[0].message_id = (struct sluice_bytes){"lost in that version", 20};
-    add(fixture, letters, 2);
+    add_n(fixture, letters, 2);
     fixture->store->ops->close(fixture->store);
     make_older(fixture, version);
     fixture->store =
@@ -653,7 +592,7 @@ static void an_older_file_is_brought_up_to_date(void **state)
 
     bring_up_to_date(fixture, 1);
     fixture->store->ops->close(fixture->store);
-    open_store(fixture);
+    open_store(fixture, DEAD_LETTER_WRITE);
     assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
                                                (struct sluice_bytes){"{}", 2}, NULL,
                                                &fixture->fault),
@@ -760,7 +699,7 @@ static void another_connection_keeps_the_locks(void **state)
     struct fixture *fixture = *state;
     struct dead_letter one = letter(1);
 
-    add(fixture, &one, 1);
+    add_n(fixture, &one, 1);
     assert_true(is_locked_for_others(fixture));
     for (int access = DEAD_LETTER_READ; access <= DEAD_LETTER_WRITE_SOON; access++) {
         struct dead_letter_store *other = dead_letter_store_sqlite_open(
