@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "service/supervisor.h"
+#include "service/supervisor_inside.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -10,39 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "service/running.h"
 
 #define START_RETRY_US (5 * CLOCK_SECOND)
-
-/* A mapping by its name, whatever becomes of it. */
-struct slot {
-    struct running *now;  /* as it runs, or would but for the operator's wish; never NULL */
-    struct running *next; /* takes its place once that has ended */
-    bool removed;         /* goes once `now` has ended */
-    enum supervisor_wish wish;
-    int64_t wish_since_wall_us;
-    int64_t start_us; /* when to start `now`; 0: it was started */
-};
-
-#define AT_ONCE 1 /* as a time to start at */
-
-struct supervisor {
-    struct configuration *configuration; /* the latest, held */
-    char *state_directory;               /* of the first: a reload does not move the stores */
-    struct token_store *tokens;
-    struct dead_letter_store *letters;
-    struct park *park;
-    struct recorder *recorder;
-    struct configuration *first; /* held: its settings are the tracer's */
-    struct tracer *tracer;       /* NULL: off */
-    struct books *books;
-    struct allowance allowance;
-    struct running_context context;
-    bool stopping;
-    pthread_mutex_t mutex; /* guards the slots and what they point to; the main thread reads freely */
-    struct slot *slots;    /* sorted by name */
-    size_t slot_count;
-};
+#define AT_ONCE        1 /* as a time to start at */
 
 static int open_stores(struct supervisor *supervisor, struct fault *fault)
 {
@@ -73,14 +43,14 @@ static int open_stores(struct supervisor *supervisor, struct fault *fault)
     return 0;
 }
 
-static const struct mapping *mapping_of(const struct slot *slot)
+const struct mapping *supervisor_mapping_of(const struct slot *slot)
 {
     return slot->next ? slot->next->mapping : slot->now->mapping;
 }
 
 static const char *name_of(const struct slot *slot)
 {
-    return mapping_of(slot)->name;
+    return supervisor_mapping_of(slot)->name;
 }
 
 struct supervisor *supervisor_new(struct configuration *configuration, struct fault *fault)
@@ -151,7 +121,7 @@ static int prepare(struct supervisor *supervisor, struct configuration *configur
         bool found;
         const struct slot *slot = &supervisor->slots[find_slot(supervisor, mapping->name, &found)];
 
-        if (found && !slot->removed && mapping_same(mapping_of(slot), mapping))
+        if (found && !slot->removed && mapping_same(supervisor_mapping_of(slot), mapping))
             continue;
         fresh[i] = running_new(configuration, mapping, found ? slot->now->claims : NULL,
                                &supervisor->context);
@@ -560,76 +530,4 @@ void supervisor_let_go(struct supervisor_hold *hold)
     free(hold->mappings);
     free(hold->held);
     free(hold);
-}
-
-/* ---- looking in ---- */
-
-static enum supervisor_phase phase_of(const struct supervisor *supervisor, const struct slot *slot)
-{
-    if (supervisor->stopping)
-        return SUPERVISOR_STOPPING;
-    if (slot->removed)
-        return SUPERVISOR_REMOVING;
-    if (slot->next)
-        return SUPERVISOR_RESTARTING;
-    if (slot->wish == SUPERVISOR_DRAIN)
-        return slot->now->pollers ? SUPERVISOR_DRAINING : SUPERVISOR_DRAINED;
-    return slot->wish == SUPERVISOR_PAUSE ? SUPERVISOR_PAUSED : SUPERVISOR_RUNNING;
-}
-
-void supervisor_look(struct supervisor *supervisor, supervisor_view_fn look, void *argument)
-{
-    pthread_mutex_lock(&supervisor->mutex);
-    for (size_t i = 0; i < supervisor->slot_count; i++) {
-        const struct slot *slot = &supervisor->slots[i];
-        struct supervisor_view view = {
-            .mapping = mapping_of(slot),
-            .phase = phase_of(supervisor, slot),
-            .cap = slot->now->cap,
-            .wish_since_wall_us = slot->wish == SUPERVISOR_RUN ? 0 : slot->wish_since_wall_us,
-            .running = slot->now,
-        };
-
-        running_status(slot->now, &view.status);
-        lot_state(park_lot(supervisor->park, view.mapping->name), &view.parked);
-        look(argument, &view);
-    }
-    pthread_mutex_unlock(&supervisor->mutex);
-}
-
-struct park *supervisor_park(struct supervisor *supervisor)
-{
-    return supervisor->park;
-}
-
-void supervisor_recorder_stats(struct supervisor *supervisor, struct recorder_stats *ret_stats)
-{
-    recorder_stats(supervisor->recorder, ret_stats);
-}
-
-void supervisor_prices(struct supervisor *supervisor, struct prices *ret_prices)
-{
-    pthread_mutex_lock(&supervisor->mutex);
-    *ret_prices = supervisor->configuration->service.prices;
-    pthread_mutex_unlock(&supervisor->mutex);
-}
-
-void supervisor_tracer_stats(struct supervisor *supervisor, struct tracer_stats *ret_stats)
-{
-    *ret_stats = tracer_stats(supervisor->tracer);
-}
-
-struct allowance *supervisor_allowance(struct supervisor *supervisor)
-{
-    return &supervisor->allowance;
-}
-
-struct books *supervisor_books(const struct supervisor *supervisor)
-{
-    return supervisor->books;
-}
-
-const char *supervisor_state_directory(const struct supervisor *supervisor)
-{
-    return supervisor->state_directory;
 }
