@@ -61,6 +61,32 @@ struct engine {
     struct engine_counts counts;
 };
 
+/* Takes a message out of those of its lane. */
+static inline void engine_unlink_live(struct message *message)
+{
+    struct lane *lane = message->lane;
+
+    if (message->live_previous)
+        message->live_previous->live_next = message->live_next;
+    else
+        lane->live = message->live_next;
+    if (message->live_next)
+        message->live_next->live_previous = message->live_previous;
+    else
+        lane->oldest = message->live_previous;
+}
+
+/* It has a verdict now, or is another's. */
+static inline void engine_leave_unjudged(struct engine *engine, struct message *message)
+{
+    engine->unjudged--;
+    if (!message->first_failed_us)
+        engine->untried--;
+    if (message->suspect_since_us)
+        engine->accused--;
+    message->suspect_since_us = 0;
+}
+
 /* engine.c */
 void engine_finish(struct engine *engine, struct message *message, enum verdict verdict);
 void engine_bury(struct engine *engine, struct message *message, enum dead_letter_class class,
@@ -69,10 +95,12 @@ void engine_bury(struct engine *engine, struct message *message, enum dead_lette
 void engine_unclaim(struct engine *engine, struct message *message);
 void engine_release(struct engine *engine, struct message *message);
 void engine_discard(struct engine *engine, struct message *message);
-void engine_check_drained(struct engine *engine, struct lane *lane);
 /* A message as it comes in, in no strand yet. */
 struct message *engine_take_in(struct engine *engine, const struct sluice_message *source,
                                int64_t now_us);
+
+/* engine_lane.c */
+void engine_check_drained(struct engine *engine, struct lane *lane);
 
 /* engine_park.c */
 /* Parks those of a batch that may be, where their next try is `delay_us` away, with all that follow
