@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The RabbitMQ connector: descriptor, and the host's side of an instance. */
-#include "rabbitmq.h"
+#include "instance.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,25 +18,6 @@
 #define DELIVER_MOST  512
 #define SETTLE_MOST   128 /* handed over in one go */
 #define BYTES_LEAST   ((size_t)1 << 20) /* fetched ahead, however little room the host has */
-
-struct rabbit {
-    struct sluice_host *host;
-    const struct sluice_host_api *api;
-    const struct sluice_values *values;
-    struct rabbit_config *config; /* until the link has it */
-    char *name;
-    bool publishes_only;
-    struct rabbit_publisher *publisher; /* NULL: none yet */
-    char **queues; /* names, for lanes */
-    unsigned prefetch;
-    struct rabbit_link *link;
-    int fd; /* eventfd */
-    struct rabbit_lane *lanes;
-    bool streams; /* that is what the queues are */
-    bool started; /* the link's thread */
-    bool stopping, finishing, ended, stopped;
-    int64_t stop_deadline_us;
-};
 
 int64_t rabbit_now(void)
 {
@@ -147,150 +128,6 @@ static int rabbit_descriptor(void *instance)
     return ((struct rabbit *)instance)->fd;
 }
 
-/* ---- lanes ---- */
-
-/* A stream is begun where the host has recorded that it goes on. */
-static void begin_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    struct rabbit_settlement wish = {.generation = lane->generation, .action = RABBIT_BEGIN};
-    char text[RABBIT_TEXT];
-    int known = rabbit->api->lane_position(rabbit->host, lane->cookie, &wish.tag);
-
-    if (known < 0) {
-        snprintf(text, sizeof text,
-                 "where stream %s goes on cannot be read from the store; it is tried again",
-                 rabbit->queues[lane->queue]);
-        rabbit->api->state(rabbit->host, SLUICE_STATE_FAILED, text);
-        return;
-    }
-    if (known)
-        wish.action = RABBIT_BEGIN_AT;
-    lane->placed = known;
-    lane->settled = wish.tag;
-    lane->begun = true;
-    lane->recorded = known;
-    rabbit_link_settle(rabbit->link, &wish, 1);
-}
-
-static void begin_lanes(struct rabbit *rabbit)
-{
-    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
-        if (!lane->begun)
-            begin_lane(rabbit, lane);
-}
-
-/* Whether messages of a stream may go to the host: only when it has recorded where they begin. Decided
- * anew after a crash, `next` would skip what came in between. */
-static bool is_recorded(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    uint64_t position;
-
-    if (!rabbit->streams || lane->recorded || !lane->ready.first)
-        return true;
-    if (!lane->told)
-        rabbit->api->settled(rabbit->host, lane->cookie, lane->ready.first->offset);
-    lane->told = true;
-    lane->recorded = rabbit->api->lane_position(rabbit->host, lane->cookie, &position) > 0;
-    return lane->recorded;
-}
-
-static void open_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    const char *queue = rabbit->queues[lane->queue];
-    const struct sluice_lane info = {
-        .name = queue, .source = queue, .partition = -1, .cookie = lane};
-
-    lane->known = true;
-    lane->next = rabbit->lanes;
-    rabbit->lanes = lane;
-    lane->cookie = rabbit->api->lane_opened(rabbit->host, &info);
-}
-
-static void lose_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    struct rabbit_lane **at = &rabbit->lanes;
-
-    while (*at && *at != lane)
-        at = &(*at)->next;
-    if (*at) {
-        *at = lane->next;
-        rabbit->api->lane_lost(rabbit->host, lane->cookie);
-    }
-    rabbit_list_free(&lane->fetched);
-    rabbit_list_free(&lane->ready);
-    free(lane);
-}
-
-static void give_back(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    const struct rabbit_settlement wish = {.generation = lane->generation,
-                                           .action = RABBIT_GIVE_BACK};
-
-    rabbit_link_settle(rabbit->link, &wish, 1);
-}
-
-static void close_lane(struct rabbit *rabbit, struct rabbit_lane *lane)
-{
-    if (lane->closing || !lane->known)
-        return;
-    lane->closing = true;
-    rabbit->api->lane_closing(rabbit->host, lane->cookie);
-}
-
-static void rabbit_lane_drained(void *instance, void *lane_pointer)
-{
-    struct rabbit *rabbit = instance;
-    struct rabbit_lane *lane = lane_pointer;
-
-    lane->drained = true;
-    /* With a stop all go together. */
-    if (!rabbit->stopping)
-        give_back(rabbit, lane);
-}
-
-static void rabbit_pause_lane(void *instance, void *lane, bool paused)
-{
-    struct rabbit *rabbit = instance;
-
-    ((struct rabbit_lane *)lane)->paused = paused;
-    if (!paused && rabbit->fd >= 0)
-        eventfd_write(rabbit->fd, 1);
-}
-
-static int64_t behind(uint64_t end, uint64_t settled)
-{
-    return end > settled ? (int64_t)(end - settled) : 0;
-}
-
-static void rabbit_lag(void *instance, void *lane_pointer, struct sluice_lag *ret_lag)
-{
-    struct rabbit *rabbit = instance;
-    const struct rabbit_lane *lane = lane_pointer;
-    int64_t depth = rabbit_link_depth(rabbit->link, lane);
-
-    *ret_lag = (struct sluice_lag){-1, -1};
-    if (depth < 0 || (rabbit->streams && !lane->placed))
-        return;
-    if (rabbit->streams)
-        ret_lag->messages = behind((uint64_t)depth > lane->seen ? (uint64_t)depth : lane->seen, lane->settled);
-    else
-        ret_lag->messages = depth + (int64_t)(lane->ready.count + lane->held);
-}
-
-static void rabbit_source_lag(void *instance, struct sluice_lag *ret_lag)
-{
-    struct rabbit *rabbit = instance;
-
-    *ret_lag = (struct sluice_lag){-1, -1};
-    for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next) {
-        struct sluice_lag lag;
-
-        rabbit_lag(rabbit, lane, &lag);
-        if (lag.messages >= 0)
-            ret_lag->messages = (ret_lag->messages < 0 ? 0 : ret_lag->messages) + lag.messages;
-    }
-}
-
 /* ---- events ---- */
 
 static void on_event(struct rabbit *rabbit, const struct rabbit_event *event)
@@ -306,13 +143,13 @@ static void on_event(struct rabbit *rabbit, const struct rabbit_event *event)
     case RABBIT_LANE_OPENED:
         /* At a stop, and within close, the host hears of no new ones; they are lost soon. */
         if (!rabbit->stopping)
-            open_lane(rabbit, event->lane);
+            lanes_open(rabbit, event->lane);
         break;
     case RABBIT_LANE_CLOSING:
-        close_lane(rabbit, event->lane);
+        lanes_close(rabbit, event->lane);
         break;
     case RABBIT_LANE_LOST:
-        lose_lane(rabbit, event->lane);
+        lanes_lose(rabbit, event->lane);
         break;
     case RABBIT_ENDED:
         rabbit->ended = true;
@@ -380,7 +217,7 @@ static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t
     struct sluice_message batch[DELIVER_MOST];
     size_t count = 0;
 
-    if (lane->paused || lane->closing || !is_recorded(rabbit, lane))
+    if (lane->paused || lane->closing || !lanes_is_recorded(rabbit, lane))
         return false;
     while (lane->ready.first && count < most && count < DELIVER_MOST && *messages && *bytes) {
         struct rabbit_message *message = take_ready(lane);
@@ -491,7 +328,7 @@ static void continue_stop(struct rabbit *rabbit)
     if (rabbit->stopped)
         return;
     for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
-        close_lane(rabbit, lane);
+        lanes_close(rabbit, lane);
     for (struct rabbit_lane *lane = rabbit->lanes; lane; lane = lane->next)
         drained = drained && lane->drained;
     if (rabbit->started && !rabbit->finishing &&
@@ -523,7 +360,7 @@ static int64_t rabbit_receive(void *instance, const struct sluice_room *room)
                                rabbit->publishes_only && !rabbit->stopping);
     if (!rabbit->stopping && rabbit->link) {
         if (rabbit->streams)
-            begin_lanes(rabbit);
+            lanes_begin(rabbit);
         rabbit_link_fetch(rabbit->link, rabbit->lanes);
         if (room->messages && room->bytes)
             more = deliver(rabbit, room);
@@ -618,11 +455,11 @@ static const struct sluice_connector rabbit_connector = {
     .settle = rabbit_settle,
     .release = rabbit_release,
     .headers = rabbit_headers,
-    .pause_lane = rabbit_pause_lane,
-    .lane_drained = rabbit_lane_drained,
+    .pause_lane = lanes_pause,
+    .lane_drained = lanes_drained,
     .publish = rabbit_publish,
-    .lag = rabbit_lag,
-    .source_lag = rabbit_source_lag,
+    .lag = lanes_lag,
+    .source_lag = lanes_source_lag,
     .stop = rabbit_stop,
     .close = rabbit_close,
     .check = rabbit_try,
