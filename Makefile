@@ -125,7 +125,7 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a | $(test_plugins)
 
 # Contract tests see the public headers and tests/contract. test_NAME also gets NAME_*.c and the
 # libraries of the connector NAME.
-contract_common := $(filter-out $(contracts),$(wildcard $(addsuffix .c,$(addprefix tests/contract/,cases fake_api fake_host runner))))
+contract_common := $(filter-out $(contracts),$(wildcard $(addsuffix .c,$(addprefix tests/contract/,cases cases_place fake_api fake_host runner))))
 contract_plugins := $(patsubst tests/contract/plugins/%.c,$(B)/tests/plugins/contract/sluice-%.so,$(wildcard tests/contract/plugins/*.c))
 $(contract_plugins): $(B)/tests/plugins/contract/sluice-%.so: tests/contract/plugins/%.c $(wildcard include/sluice/*.h) $(B)/flags
 	@mkdir -p $(@D)

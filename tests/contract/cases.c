@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "cases.h"
+#include "cases_inside.h"
 
 #include <poll.h>
 #include <unistd.h>
-
-#define DEADLINE_US (5 * HOST_SECOND)
 
 const struct source_kind *the_kind;
 
@@ -17,7 +15,7 @@ struct sluice_host *case_host(struct source *source)
     return host;
 }
 
-static struct sluice_bytes text(const char *text)
+struct sluice_bytes case_text(const char *text)
 {
     return (struct sluice_bytes){text, strlen(text)};
 }
@@ -31,9 +29,9 @@ void case_produce(struct source *source, unsigned lane, const char *prefix, unsi
 
         for (unsigned i = 0; i < some; i++) {
             snprintf(names[i], sizeof names[i], "%s-%u", prefix, begin + i);
-            records[i] = (struct record){.payload = text(names[i])};
+            records[i] = (struct record){.payload = case_text(names[i])};
             if (!the_kind->keyless)
-                records[i].key = text(names[i]);
+                records[i].key = case_text(names[i]);
         }
         the_kind->produce(source, lane, records, some);
     }
@@ -90,15 +88,13 @@ void case_wait_unsettled(struct source *source, struct sluice_host *host, size_t
     cases_wait_unsettled(source, &host, 1, count);
 }
 
-static void finish(struct source *source, struct sluice_host *host)
+void case_finish(struct source *source, struct sluice_host *host)
 {
     host_free(host);
     the_kind->stop(source);
 }
 
-/* Leaves out what the source cannot carry, which is not the connector's to change. What has no keys has no
- * tombstones either. */
-static void fit(const struct sluice_host *host, struct record *records, size_t count)
+void case_fit(const struct sluice_host *host, struct record *records, size_t count)
 {
     bool keyless = the_kind->keyless || !(host_can(host) & SLUICE_HAS_KEY);
 
@@ -109,7 +105,7 @@ static void fit(const struct sluice_host *host, struct record *records, size_t c
                 records[i].payload = (struct sluice_bytes){"", 0};
         }
         if (the_kind->no_empty && records[i].payload.data && !records[i].payload.size)
-            records[i].payload = text("not empty");
+            records[i].payload = case_text("not empty");
     }
 }
 
@@ -162,17 +158,17 @@ static void test_bytes_arrive_unchanged(void **state)
     static char large[1 << 20];
     static const char every[] = "\0\1\2\r\n\"\\\x7f\x80\xff\xfe {}";
     struct sluice_header headers[] = {
-        {text("a"), text("1")}, {text("a"), text("2")}, {text("b"), {every, sizeof every}},
-        {text("empty"), {"", 0}}};
+        {case_text("a"), case_text("1")}, {case_text("a"), case_text("2")}, {case_text("b"), {every, sizeof every}},
+        {case_text("empty"), {"", 0}}};
     struct record records[] = {
-        {.key = text("k"), .payload = text("plain")},
+        {.key = case_text("k"), .payload = case_text("plain")},
         {.key = {"", 0}, .payload = {"", 0}},
-        {.key = {NULL, 0}, .payload = text("no key")},
-        {.key = text("tombstone"), .payload = {NULL, 0}},
+        {.key = {NULL, 0}, .payload = case_text("no key")},
+        {.key = case_text("tombstone"), .payload = {NULL, 0}},
         {.key = {NULL, 0}, .payload = {NULL, 0}},
         {.key = {every, sizeof every}, .payload = {every, sizeof every}},
-        {.key = text("large"), .payload = {large, sizeof large}},
-        {.key = text("headers"), .payload = text("h"), .headers = headers, .header_count = 4},
+        {.key = case_text("large"), .payload = {large, sizeof large}},
+        {.key = case_text("headers"), .payload = case_text("h"), .headers = headers, .header_count = 4},
     };
     size_t count = sizeof records / sizeof records[0];
     struct source *source = the_kind->start();
@@ -180,11 +176,11 @@ static void test_bytes_arrive_unchanged(void **state)
 
     for (size_t i = 0; i < sizeof large; i++)
         large[i] = (char)(i * 2654435761u >> 24);
-    fit(host, records, count);
+    case_fit(host, records, count);
     if (the_kind->headers_are_text)
-        headers[2].value = text("grün");
+        headers[2].value = case_text("grün");
     if (!the_kind->headers_repeat)
-        headers[1].name = text("another");
+        headers[1].name = case_text("another");
     the_kind->produce(source, 0, records, count);
     host_run(host, "sluice-contract-0@here");
     host_wait_messages(host, count);
@@ -195,7 +191,7 @@ static void test_bytes_arrive_unchanged(void **state)
             fail_msg("message %zu arrived otherwise than it was sent", i);
         }
     }
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static void test_all_arrive_once_and_in_order(void **state)
@@ -217,7 +213,7 @@ static void test_all_arrive_once_and_in_order(void **state)
     assert_int_equal(host->message_count, 500 * the_kind->lanes);
     each_seen(host, "l0", 0, 500, 1);
     assert_int_equal(host->state, SLUICE_STATE_RUNNING);
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static size_t memory_kb(void)
@@ -262,7 +258,7 @@ static void test_no_room_keeps_the_session_and_the_memory(void **state)
     host->room = (struct sluice_room){HOST_FOREVER, HOST_FOREVER};
     host_wait_messages(host, 1001);
     assert_int_equal(host->lane_count, lanes);
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static void test_a_paused_lane_waits_and_loses_nothing(void **state)
@@ -273,7 +269,7 @@ static void test_a_paused_lane_waits_and_loses_nothing(void **state)
     size_t seen;
 
     if (!(host_can(host) & SLUICE_CAN_PAUSE_LANE)) {
-        finish(source, host);
+        case_finish(source, host);
         return;
     }
     case_produce(source, 0, "a", 10);
@@ -293,7 +289,7 @@ static void test_a_paused_lane_waits_and_loses_nothing(void **state)
     host->connector->pause_lane(host->instance, lane->cookie, false);
     host_wait_messages(host, seen + 100 + (the_kind->lanes > 1 ? 100 : 0));
     each_seen(host, "b", 0, 100, 1);
-    finish(source, host);
+    case_finish(source, host);
 }
 
 /* ---- settling ---- */
@@ -312,7 +308,7 @@ static void test_unsettled_comes_again_and_settled_does_not(void **state)
         for (size_t i = 0; i < 4; i++)
             assert_int_equal(host_settle(host, i), 0);
     case_wait_unsettled(source, host, 6);
-    host_stop(host, DEADLINE_US);
+    host_stop(host, CASE_DEADLINE_US);
     assert_int_equal(the_kind->unsettled(source), 6);
     host_free(host);
 
@@ -322,7 +318,7 @@ static void test_unsettled_comes_again_and_settled_does_not(void **state)
     each_seen(next, "m", 4, 10, 1);
     host_settle_all(next);
     case_wait_unsettled(source, next, 0);
-    finish(source, next);
+    case_finish(source, next);
 }
 
 static bool told_all(void *argument)
@@ -349,7 +345,7 @@ static void test_settled_is_told_when_it_is_durable(void **state)
         hosts_until(&host, 1, told_all, host, 5 * HOST_SECOND, "settled to be told");
         assert_int_equal(the_kind->unsettled(source), 0);
     }
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static void test_stop_settles_what_was_told(void **state)
@@ -361,10 +357,10 @@ static void test_stop_settles_what_was_told(void **state)
     host_run(host, "sluice-contract-0@here");
     host_wait_messages(host, 100);
     host_settle_all(host);
-    host_stop(host, DEADLINE_US);
+    host_stop(host, CASE_DEADLINE_US);
     assert_int_equal(host_open_lanes(host), 0);
     cases_wait_unsettled(source, &host, 0, 0); /* nobody turns the host any more */
-    finish(source, host);
+    case_finish(source, host);
 }
 
 /* What is done behind a gap is acknowledged alone, in any order; the gap alone comes again. */
@@ -375,7 +371,7 @@ static void test_settled_in_any_order(void **state)
 
     if (host_can(host) & SLUICE_CAN_SETTLE_UP_TO) {
         host_free(next);
-        finish(source, host);
+        case_finish(source, host);
         return;
     }
     case_produce(source, 0, "m", 20);
@@ -392,7 +388,7 @@ static void test_settled_in_any_order(void **state)
     assert_int_equal(case_seen(next, "m-11"), 1);
     host_settle_all(next);
     case_wait_unsettled(source, next, 0);
-    finish(source, next);
+    case_finish(source, next);
 }
 
 /* ---- a life that goes wrong ---- */
@@ -410,7 +406,7 @@ static void test_close_in_any_state(void **state)
     case_produce(source, 0, "m", 100);
     host_run(holding, "sluice-contract-0@here");
     host_wait_messages(holding, 100);
-    finish(source, holding); /* with all messages held: lost, then released */
+    case_finish(source, holding); /* with all messages held: lost, then released */
 }
 
 static void test_a_server_that_goes_and_comes_back(void **state)
@@ -432,7 +428,7 @@ static void test_a_server_that_goes_and_comes_back(void **state)
     host_wait_state(host, SLUICE_STATE_RUNNING);
     host_settle_all(host);
     case_wait_unsettled(source, host, 0);
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static void test_a_server_that_is_not_there_at_the_start(void **state)
@@ -447,7 +443,7 @@ static void test_a_server_that_is_not_there_at_the_start(void **state)
     the_kind->up(source);
     host_wait_messages(host, 10);
     host_wait_state(host, SLUICE_STATE_RUNNING);
-    finish(source, host);
+    case_finish(source, host);
 }
 
 static void test_stop_and_close_are_bounded_without_a_server(void **state)
@@ -470,263 +466,6 @@ static void test_stop_and_close_are_bounded_without_a_server(void **state)
     assert_in_range(host_now() - begin_us, 0, host_patience(8 * HOST_SECOND));
     the_kind->up(source);
     the_kind->stop(source);
-}
-
-/* ---- publishing ---- */
-
-struct letters {
-    struct sluice_host *host;
-    unsigned count;
-};
-
-static bool answered(void *argument)
-{
-    struct letters *letters = argument;
-
-    return letters->host->published + letters->host->unpublished >= letters->count;
-}
-
-static void publish(struct sluice_host *host, const char *destination, const struct record *record)
-{
-    struct sluice_publication publication = {
-        .destination = destination,
-        .key = record->key,
-        .payload = record->payload,
-        .headers = record->headers,
-        .header_count = record->header_count,
-        .cookie = host,
-    };
-
-    int64_t until_us = host_now() + host_patience(10 * HOST_SECOND);
-
-    while (host->connector->publish(host->instance, &publication)) {
-        if (host_now() >= until_us)
-            fail_msg("the publication is not taken");
-        hosts_turn(&host, 1, 20000);
-    }
-}
-
-bool case_publish(struct sluice_host *host, const char *destination, const struct record *record)
-{
-    unsigned confirmed = host->published, never = host->unpublishable;
-
-    /* As the service does: a busy broker may not let a publisher in at its first try. */
-    for (int tries = 0; tries < 3 && host->published == confirmed && host->unpublishable == never; tries++) {
-        struct letters letters = {host, host->published + host->unpublished + 1};
-
-        publish(host, destination, record);
-        hosts_until(&host, 1, answered, &letters, 40 * HOST_SECOND, "the answer to a publication");
-    }
-    return host->published > confirmed;
-}
-
-static void test_published_is_confirmed_and_unchanged(void **state)
-{
-    static const char binary[] = "\0\xff\n";
-    struct sluice_header headers[] = {{text("a"), text("1")}, {text("a"), {binary, 3}}};
-    struct record sent[] = {
-        {.key = text("k"), .payload = text("v"), .headers = headers, .header_count = 2},
-        {.key = {NULL, 0}, .payload = {binary, 3}},
-        {.key = {"", 0}, .payload = {"", 0}},
-        {.key = text("tombstone"), .payload = {NULL, 0}},
-    };
-    struct source *source = the_kind->start();
-    struct sluice_host *host = case_host(source);
-    struct letters letters = {host, 4};
-    bool arrived[4] = {false};
-    size_t found;
-
-    if (!the_kind->headers_repeat)
-        headers[1].name = text("b");
-    if (the_kind->headers_are_text)
-        headers[1].value = text("grün");
-    if (!(host_can(host) & SLUICE_CAN_PUBLISH)) {
-        assert_null(host->connector->publish);
-        finish(source, host);
-        return;
-    }
-    host_run(host, "sluice-contract-0@here");
-    for (size_t i = 0; i < 4; i++) {
-        fit(host, &sent[i], 1);
-        publish(host, the_kind->destination, &sent[i]);
-    }
-    assert_int_equal(host->published, 0);
-    hosts_until(&host, 1, answered, &letters, 10 * HOST_SECOND, "confirmations");
-    assert_int_equal(host->published, 4);
-    for (size_t i = 0; i < 4; i++) {
-        struct record read;
-
-        assert_true(the_kind->read(source, the_kind->destination, &read));
-        /* In any order: several may be under way. */
-        for (found = 0; found < 4 && (arrived[found] || !record_same(&read, &sent[found])); found++) {}
-        if (found == 4)
-            fail_msg("what arrived as number %zu is none of those sent", i);
-        arrived[found] = true;
-        record_free(&read);
-    }
-    finish(source, host);
-}
-
-static void test_a_publication_that_cannot_be_is_told(void **state)
-{
-    struct source *source = the_kind->start();
-    struct sluice_host *host = case_host(source);
-    struct record record = {.key = text("k"), .payload = text("v")};
-
-    if (host_can(host) & SLUICE_CAN_PUBLISH) {
-        host_run(host, "sluice-contract-0@here");
-        if (the_kind->refuse)
-            the_kind->refuse(source);
-        assert_false(case_publish(host, the_kind->no_destination, &record));
-        if (!strstr(host->publish_error, the_kind->no_destination))
-            fail_msg("found \"%s\", expected the destination in it", host->publish_error);
-    }
-    finish(source, host);
-}
-
-/* Each publication is answered once, at the latest when the instance is closed. */
-static void test_publications_under_way_at_the_end_are_answered(void **state)
-{
-    struct source *source = the_kind->start();
-    struct sluice_host *host = case_host(source);
-    struct record record = {.key = text("k"), .payload = text("v")};
-
-    if (host_can(host) & SLUICE_CAN_PUBLISH) {
-        host_run(host, "sluice-contract-0@here");
-        for (int i = 0; i < 10; i++)
-            publish(host, the_kind->destination, &record);
-        host_stop(host, DEADLINE_US);
-        assert_int_equal(host->published, 10);
-        assert_int_equal(host->unpublished, 0);
-    }
-    finish(source, host);
-}
-
-/* It joins nothing and takes nothing. */
-static void test_an_instance_that_only_publishes(void **state)
-{
-    struct source *source = the_kind->start();
-    struct sluice_host *host = case_host(source);
-    struct record record = {.payload = text("v")}, read;
-
-    if (!host->connector->open_publisher) {
-        finish(source, host);
-        return;
-    }
-    case_produce(source, 0, "m", 5);
-    host->publishes = true;
-    host_run(host, "sluice-contract-letters@here");
-    assert_true(case_publish(host, the_kind->destination, &record));
-    assert_true(the_kind->read(source, the_kind->destination, &read));
-    assert_true(record_same(&read, &record));
-    record_free(&read);
-    host_wait_state(host, SLUICE_STATE_RUNNING);
-    the_kind->down(source);
-    if (the_kind->silent)
-        assert_false(case_publish(host, the_kind->destination, &record));
-    host_wait_state(host, SLUICE_STATE_UNREACHABLE);
-    the_kind->up(source);
-    assert_true(case_publish(host, the_kind->destination, &record));
-    host_wait_state(host, SLUICE_STATE_RUNNING);
-    assert_int_equal(host->lane_count, 0);
-    host_stop(host, DEADLINE_US);
-    assert_int_equal(the_kind->unsettled(source), 5);
-    finish(source, host);
-}
-
-/* ---- browsing ---- */
-
-struct browsed {
-    unsigned count, failed;
-    unsigned first, last; /* numbers of messages */
-    uint64_t position;
-    bool in_order;
-    unsigned most; /* ends after so many; 0: never */
-};
-
-static int see_browsed(void *cookie, const struct sluice_lane *lane, const struct sluice_message *message,
-                       const struct sluice_header *headers, size_t header_count)
-{
-    struct browsed *browsed = cookie;
-    char payload[32];
-    unsigned number;
-
-    (void)headers;
-    (void)header_count;
-    assert_true(lane->name && *lane->name && lane->source);
-    snprintf(payload, sizeof payload, "%.*s", (int)message->payload.size,
-             (const char *)message->payload.data);
-    assert_int_equal(sscanf(payload, "m-%u", &number), 1);
-    browsed->in_order = (browsed->in_order || !browsed->count) &&
-                        (!browsed->count || (number == browsed->last + 1 &&
-                                             message->position > browsed->position));
-    if (!browsed->count++)
-        browsed->first = number;
-    browsed->last = number;
-    browsed->position = message->position;
-    return browsed->count == browsed->most;
-}
-
-static void browse_failed(void *cookie, const char *text)
-{
-    assert_true(*text);
-    ((struct browsed *)cookie)->failed++;
-}
-
-static int browse(struct sluice_host *host, uint64_t newest, unsigned most, struct browsed *ret_browsed)
-{
-    const struct sluice_browse asked = {.deadline_us = host_patience(10 * HOST_SECOND),
-                                        .newest = newest,
-                                        .cookie = ret_browsed,
-                                        .see = see_browsed,
-                                        .fail = browse_failed};
-    int result;
-
-    *ret_browsed = (struct browsed){.most = most};
-    assert_int_equal(host_open(host), 0);
-    result = host->connector->browse(host->instance, &asked);
-    host->connector->close(host->instance);
-    host->instance = NULL;
-    return result;
-}
-
-static void test_what_is_browsed_stays(void **state)
-{
-    struct source *source = the_kind->start();
-    struct sluice_host *looks = case_host(source), *host = case_host(source);
-    struct browsed browsed;
-
-    if (!(looks->connector->capabilities & SLUICE_CAN_BROWSE)) {
-        host_free(looks);
-        finish(source, host);
-        return;
-    }
-    assert_int_equal(browse(looks, 0, 0, &browsed), 0);
-    assert_int_equal(browsed.count, 0);
-    case_produce(source, 0, "m", 20);
-    assert_int_equal(browse(looks, 0, 0, &browsed), 0);
-    assert_int_equal(browsed.count, 20);
-    assert_true(browsed.in_order && browsed.first == 0);
-    assert_int_equal(browse(looks, 3, 0, &browsed), 0);
-    assert_int_equal(browsed.count, 3);
-    assert_int_equal(browsed.last, 19);
-    assert_int_equal(browse(looks, 0, 5, &browsed), 0);
-    assert_int_equal(browsed.last, 4);
-    assert_int_equal(the_kind->unsettled(source), 20);
-    host_run(host, "sluice-contract-0@here");
-    host_wait_messages(host, 20);
-    assert_int_equal(browse(looks, 0, 0, &browsed), 0); /* beside whoever receives */
-    assert_int_equal(browsed.count, 20);
-    host_settle_all(host);
-    host_stop(host, DEADLINE_US);
-    assert_int_equal(browse(looks, 0, 0, &browsed), 0); /* settled is not gone, where it can be browsed */
-    assert_int_equal(browsed.failed, 0);
-    the_kind->down(source);
-    assert_int_not_equal(browse(looks, 0, 0, &browsed), 0);
-    assert_true(browsed.failed > 0);
-    host_free(looks);
-    the_kind->up(source);
-    finish(source, host);
 }
 
 /* ---- capabilities ---- */
@@ -753,7 +492,7 @@ static void test_capabilities_are_true(void **state)
         if (can & SLUICE_IS_ORDERED)
             assert_string_equal(record->payload.data, expected);
     }
-    host_stop(first, DEADLINE_US);
+    host_stop(first, CASE_DEADLINE_US);
     host_run(second, "sluice-contract-0@here");
     host_wait_messages(second, 20);
     for (size_t i = 0; i < 20 && can & SLUICE_HAS_STABLE_IDENTITY; i++) {
@@ -763,10 +502,9 @@ static void test_capabilities_are_true(void **state)
         assert_true(record_same(&second->messages[i].record, &first->messages[i].record));
     }
     host_free(first);
-    finish(source, second);
+    case_finish(source, second);
 }
 
-#define CASE(case_) {.name = #case_, .run = test_##case_}
 static const struct contract_case common[] = {
     CASE(bytes_arrive_unchanged),
     CASE(all_arrive_once_and_in_order),
@@ -780,11 +518,6 @@ static const struct contract_case common[] = {
     CASE(a_server_that_goes_and_comes_back),
     CASE(a_server_that_is_not_there_at_the_start),
     CASE(stop_and_close_are_bounded_without_a_server),
-    CASE(published_is_confirmed_and_unchanged),
-    CASE(a_publication_that_cannot_be_is_told),
-    CASE(publications_under_way_at_the_end_are_answered),
-    CASE(an_instance_that_only_publishes),
-    CASE(what_is_browsed_stays),
     CASE(capabilities_are_true),
 };
 
@@ -794,28 +527,40 @@ static int choose_kind(void **state)
     return 0;
 }
 
+struct table {
+    struct contract_case cases[64];
+    char names[64][100];
+    size_t count;
+};
+
+static void add_cases(struct table *table, const struct source_kind *kind,
+                      const struct contract_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++, table->count++) {
+        struct contract_case *added = &table->cases[table->count];
+        char *name = table->names[table->count];
+
+        if (table->count == 64)
+            abort();
+        snprintf(name, sizeof table->names[0], "%s%s", kind->prefix ? kind->prefix : "", cases[i].name);
+        *added = cases[i];
+        added->name = name;
+        added->begin = choose_kind;
+        added->argument = kind;
+    }
+}
+
 int cases_main_of(int argc, char **argv, const struct source_kind *const *kinds, size_t kind_count,
                   const struct contract_case *more, size_t count)
 {
-    static char names[64][100];
-    struct contract_case cases[64];
-    size_t all = 0;
+    static struct table table;
 
-    for (size_t kind = 0; kind < kind_count; kind++) {
-        size_t common_count = sizeof common / sizeof common[0], own = kind ? 0 : count;
-
-        if (all + common_count + own > 64)
-            abort();
-        for (size_t i = 0; i < common_count + own; i++, all++) {
-            cases[all] = i < common_count ? common[i] : more[i - common_count];
-            snprintf(names[all], sizeof names[all], "%s%s", kinds[kind]->prefix ? kinds[kind]->prefix : "",
-                     cases[all].name);
-            cases[all].name = names[all];
-            cases[all].begin = choose_kind;
-            cases[all].argument = kinds[kind];
-        }
+    for (size_t i = 0; i < kind_count; i++) {
+        add_cases(&table, kinds[i], common, sizeof common / sizeof common[0]);
+        add_cases(&table, kinds[i], cases_of_place, cases_of_place_count);
+        add_cases(&table, kinds[i], more, i ? 0 : count);
     }
-    return runner_main(argc, argv, cases, all);
+    return runner_main(argc, argv, table.cases, table.count);
 }
 
 int cases_main(int argc, char **argv, const struct source_kind *kind,
