@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What is wrong, and the exact lines that say so. Part of test_config.c. */
+ * What is wrong, and the exact lines that say so. Part of test_config_mistakes.c. */
 
 /* `found` in the good mapping is replaced by `put`. */
 static const struct mistake {
