@@ -141,4 +141,18 @@ static void __attribute__((unused)) say_ok(struct peer *peer)
     }
 }
 
+static void __attribute__((unused)) wait_for_end(struct peer *peer)
+{
+    char byte;
+
+    while (peer_read(peer, &byte, 1) > 0)
+        ;
+}
+
+static void __attribute__((unused)) say_nothing(struct peer *peer)
+{
+    peer_receive(peer);
+    wait_for_end(peer);
+}
+
 #endif
