@@ -516,7 +516,7 @@ static void messages_are_read_in_the_order_of_their_numbers(void **state)
 
     for (unsigned i = 0; i < 100; i++)
         letters[i] = letter(i);
-    add(fixture, letters, 100);
+    add_n(fixture, letters, 100);
     assert_int_equal(ops->remove(fixture->store, &numbers[2], NULL, 1, NULL, &fixture->fault), 1);
     assert_int_equal(ops->read_messages(fixture->store, numbers, 9, note_position, text,
                                         &fixture->fault),
@@ -616,7 +616,7 @@ static void tokens_are_found_in_all_parts(void **state)
             snprintf(tokens[i], sizeof tokens[i], "t%u", (done + i) % 20000);
             letters[i].token = tokens[i];
         }
-        add(fixture, letters, BATCH);
+        add_n(fixture, letters, BATCH);
     }
     assert_string_equal(CHOSEN(.token = "t7", .sort = DEAD_LETTER_OLDEST), "7 20007 40007");
     assert_string_equal(CHOSEN(.token = "t19999", .mapping = "orders"), "59999 39999 19999");
@@ -658,10 +658,10 @@ static void what_is_discarded_leaves_the_file(void **state)
         letters[i] = letter(i);
         letters[i].payload = (struct sluice_bytes){"a payload to be found", 21};
     }
-    add(fixture, letters, 300);
+    add_n(fixture, letters, 300);
     fixture->store->ops->close(fixture->store);
     assert_true(file_has(fixture, "a payload to be found"));
-    open_store(fixture);
+    open_store(fixture, DEAD_LETTER_WRITE);
     for (unsigned i = 0; i < 150; i++)
         assert_int_equal(fixture->store->ops->remove(fixture->store, &letters[i].dead_wall_us, NULL,
                                                      1, NULL, &fixture->fault),
