@@ -78,6 +78,11 @@ struct dead_letter {
     uint32_t edit_count;
     uint32_t forced; /* not 0: its token is `token~forced`, see dead_letter_token */
     struct sluice_bytes original; /* payload before the first edit; absent where edit_count is 0 */
+    /* Where a mapping that collects found it, if that place keeps it: the lane there (NULL: it does not, or
+     * the letter is no such), position and time of writing. For the store alone, which does not tell it. */
+    const char *found_lane;
+    uint64_t found_position;
+    int64_t found_wall_us;
 };
 
 /* The token that a replay sends: the message's own, or where a new one was forced, that with `~` and

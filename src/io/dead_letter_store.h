@@ -66,6 +66,24 @@ struct dead_letter_act {
 /* Sorts by lane and position. */
 void dead_letter_places_sort(struct dead_letter_place *places, size_t count);
 
+enum dead_letter_fate {
+    DEAD_LETTER_HERE = 1, /* in the store */
+    DEAD_LETTER_DONE,     /* its replay is done, or it was published back */
+    DEAD_LETTER_DISCARDED,
+    DEAD_LETTER_EXPIRED   /* by dead_letter.keep or the limits */
+};
+
+/* What became of a letter that was collected from a place that keeps it. */
+struct dead_letter_collected {
+    enum dead_letter_fate fate;
+    char id[27];              /* HERE; else "" */
+    uint32_t replay_count;    /* HERE: replays in which it died again, */
+    int64_t replayed_wall_us; /* and the last of them, 0: none */
+    int64_t ended_wall_us;    /* not HERE */
+};
+
+#define DEAD_LETTER_COLLECTED_MOST 1000000 /* newest ones that are remembered */
+
 struct dead_letter_usage {
     uint64_t count, bytes; /* bytes of keys, payloads and headers */
 };
@@ -81,8 +99,8 @@ struct dead_letter_store_ops {
      * crash between writing and settling brings the message again. Another message at the same
      * position, as after a queue was made anew, is a letter of its own. A letter with `replay` goes
      * back to the row of its `id`: its attempts are added to those there, its replays are counted
-     * up; where somebody removed the row meanwhile, nothing is written. 0, or -1 with a fault and
-     * nothing written; ids may have been filled in. */
+     * up; where somebody removed the row meanwhile, nothing is written. One with `found_lane` is remembered
+     * for `collected`. 0, or -1 with a fault and nothing written; ids may have been filled in. */
     int (*add)(struct dead_letter_store *store, struct dead_letter *letters, size_t count,
                struct fault *fault);
     /* Newest first unless sorted otherwise. `each` returns non-zero to stop. Letters are borrowed
@@ -117,6 +135,11 @@ struct dead_letter_store_ops {
                  void *argument, struct fault *fault);
     int (*count)(struct dead_letter_store *store, const struct dead_letter_query *query,
                  uint64_t *ret_count, struct fault *fault);
+    /* What became of the letter at a place, as collected by any mapping; of several the one that ended
+     * last. 1, or 0 where it was not collected (or too long ago), or -1 with a fault. */
+    int (*collected)(struct dead_letter_store *store, const char *connector, const char *lane,
+                     uint64_t position, int64_t written_wall_us,
+                     struct dead_letter_collected *ret_collected, struct fault *fault);
     /* How much there is of a mapping (NULL: of all). */
     int (*usage)(struct dead_letter_store *store, const char *mapping,
                  struct dead_letter_usage *ret_usage, struct fault *fault);

@@ -145,6 +145,20 @@ static const char *const sql[STATEMENTS] = {
         " body.headers, body.key, body.payload, body.message_id, body.identity FROM letter"
         " CROSS JOIN body ON body.number = letter.number WHERE letter.number BETWEEN ?1 AND ?2",
     [STATEMENT_BEGIN_READ] = "BEGIN",
+    [STATEMENT_FIND_PLACE] = "SELECT number FROM place WHERE mapping = ?1 AND lane = ?2 AND"
+                             " connector = ?3",
+    [STATEMENT_ADD_PLACE] = "INSERT INTO place (mapping, lane, connector) VALUES (?1, ?2, ?3)",
+    [STATEMENT_COLLECT] = "INSERT OR REPLACE INTO collected (place, position, written_wall_us, letter)"
+                          " VALUES (?1, ?2, ?3, ?4)",
+    [STATEMENT_TRIM_COLLECTED] = "DELETE FROM collected WHERE number <= ?1",
+    [STATEMENT_COLLECTED_ENDS] = "UPDATE collected SET letter = NULL, how = ?3, ended_wall_us = ?4"
+                                 " WHERE letter BETWEEN ?1 AND ?2",
+    [STATEMENT_COLLECTED] =
+        "SELECT collected.how, collected.ended_wall_us, letter.id, letter.replay_count,"
+        " letter.replayed_wall_us FROM place JOIN collected ON collected.place = place.number"
+        " AND collected.position = ?3 LEFT JOIN letter ON letter.number = collected.letter"
+        " WHERE place.lane = ?1 AND place.connector = ?2 AND collected.written_wall_us = ?4"
+        " ORDER BY collected.ended_wall_us DESC LIMIT 1",
     [STATEMENT_ID] = "SELECT id FROM letter WHERE number = ?1",
 };
 
@@ -401,6 +415,7 @@ static const struct dead_letter_store_ops ops = {
     .count = dead_letter_sqlite_count,
     .usage = dead_letter_sqlite_usage,
     .expire = dead_letter_sqlite_expire,
+    .collected = dead_letter_sqlite_collected,
     .remove = dead_letter_sqlite_remove,
     .edit = dead_letter_sqlite_edit,
     .import = dead_letter_sqlite_import,

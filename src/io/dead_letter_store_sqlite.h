@@ -19,7 +19,7 @@
 #include "base/buffer.h"
 #include "io/dead_letter_store.h"
 
-#define DEAD_LETTER_FORMAT 4 /* of the file */
+#define DEAD_LETTER_FORMAT 5 /* of the file */
 #define DEAD_LETTER_HOUR (INT64_C(3600) * 1000000)
 /* Pages in the journal, of 4 KiB, before a commit takes them over into the file. Many: then what one batch
  * after the other changes, as the indexes' pages, is taken over once. */
@@ -73,6 +73,12 @@ enum dead_letter_statement {
     STATEMENT_MESSAGES,
     STATEMENT_BEGIN_READ,
     STATEMENT_ID,
+    STATEMENT_FIND_PLACE,
+    STATEMENT_ADD_PLACE,
+    STATEMENT_COLLECT,
+    STATEMENT_TRIM_COLLECTED,
+    STATEMENT_COLLECTED_ENDS,
+    STATEMENT_COLLECTED,
     STATEMENTS
 };
 
@@ -157,6 +163,8 @@ int dead_letter_sqlite_add(struct dead_letter_store *base, struct dead_letter *l
                            size_t count, struct fault *fault);
 int64_t dead_letter_sqlite_import(struct dead_letter_store *base, struct dead_letter *letters,
                                   size_t count, struct dead_letter_act *act, struct fault *fault);
+/* The number of the place where it was found; -1 with SQLite's error set. */
+int64_t dead_letter_sqlite_place(struct dead_letter_sqlite *store, const struct dead_letter *letter);
 /* Lane and kind of a letter; `mapping` not 0: the number of its mapping. 0, or -1 with SQLite's error
  * set. */
 int dead_letter_sqlite_classify(struct dead_letter_sqlite *store, const struct dead_letter *letter,
@@ -184,6 +192,21 @@ int dead_letter_sqlite_tally_take(struct dead_letter_sqlite *store, int64_t kind
 int dead_letter_sqlite_add_replayed(struct dead_letter_sqlite *store,
                                     struct dead_letter_tallies *tallies,
                                     struct dead_letter *letter);
+
+/* dead_letter_store_sqlite_collected.c: what became of letters that a place keeps. Within a transaction:
+ * 0, or -1 with SQLite's error set. */
+
+/* The letter of that number has a `found_lane`. */
+int dead_letter_sqlite_collect(struct dead_letter_sqlite *store, const struct dead_letter *letter,
+                               int64_t number);
+/* Letters of these numbers are removed. */
+int dead_letter_sqlite_collected_ends(struct dead_letter_sqlite *store, int64_t first, int64_t last,
+                                      enum dead_letter_fate fate, int64_t wall_us);
+/* What `act` (NULL: nobody's) does to letters that it removes. */
+enum dead_letter_fate dead_letter_sqlite_fate(const struct dead_letter_act *act);
+int dead_letter_sqlite_collected(struct dead_letter_store *base, const char *connector,
+                                 const char *lane, uint64_t position, int64_t written_wall_us,
+                                 struct dead_letter_collected *ret_collected, struct fault *fault);
 
 /* dead_letter_store_sqlite_expire.c */
 int64_t dead_letter_sqlite_expire(struct dead_letter_store *base, const char *mapping,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
@@ -154,10 +155,10 @@ static bool take_out(struct dead_letter_tallies *taken, const struct chosen *cho
 
 /* One by one: they lie far from each other, or in no order. */
 static int64_t remove_each(struct dead_letter_sqlite *store, const int64_t *numbers,
-                           const uint32_t *edits, size_t count)
+                           const uint32_t *edits, size_t count, enum dead_letter_fate fate)
 {
     struct dead_letter_tallies taken = {.count = 0};
-    int64_t removed = 0;
+    int64_t removed = 0, now_us = clock_wall();
 
     for (size_t i = 0; i < count; i++) {
         int64_t hour = numbers[i] / DEAD_LETTER_HOUR;
@@ -172,7 +173,8 @@ static int64_t remove_each(struct dead_letter_sqlite *store, const int64_t *numb
             (flush_taken(store, &taken) != 0 || !take_out(&taken, &chosen, hour)))
             return -1;
         if (dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &numbers[i], 1) != 0 ||
-            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &numbers[i], 1) != 0)
+            dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &numbers[i], 1) != 0 ||
+            dead_letter_sqlite_collected_ends(store, numbers[i], numbers[i], fate, now_us) != 0)
             return -1;
         removed++;
     }
@@ -238,27 +240,28 @@ static int find_runs(struct dead_letter_sqlite *store, const int64_t *numbers, c
     return code == SQLITE_DONE || code == SQLITE_ROW ? 0 : -1;
 }
 
-static int remove_run(struct dead_letter_sqlite *store, const struct run *run)
+static int remove_run(struct dead_letter_sqlite *store, const struct run *run,
+                      enum dead_letter_fate fate, int64_t now_us)
 {
     const int64_t ends[] = {run->first, run->last};
     bool one = run->first == run->last;
+    int count = one ? 1 : 2;
 
-    return dead_letter_sqlite_run_with(
-               store, one ? STATEMENT_DELETE_LETTER : STATEMENT_DELETE_LETTERS, ends, one ? 1 : 2) !=
-                   0 ||
-                   dead_letter_sqlite_run_with(
-                       store, one ? STATEMENT_DELETE_BODY : STATEMENT_DELETE_BODIES, ends,
-                       one ? 1 : 2) != 0
-               ? -1
-               : 0;
+    if (dead_letter_sqlite_run_with(store, one ? STATEMENT_DELETE_LETTER : STATEMENT_DELETE_LETTERS,
+                                    ends, count) != 0 ||
+        dead_letter_sqlite_run_with(store, one ? STATEMENT_DELETE_BODY : STATEMENT_DELETE_BODIES, ends,
+                                    count) != 0)
+        return -1;
+    return dead_letter_sqlite_collected_ends(store, run->first, run->last, fate, now_us);
 }
 
 /* Numbers grow. How many were removed of the first *ret_used, or -1. */
 static int64_t remove_runs(struct dead_letter_sqlite *store, const int64_t *numbers,
-                           const uint32_t *edits, size_t count, size_t *ret_used)
+                           const uint32_t *edits, size_t count, enum dead_letter_fate fate,
+                           size_t *ret_used)
 {
     struct run *runs = memory_new(count * sizeof *runs);
-    int64_t removed = 0;
+    int64_t removed = 0, now_us = clock_wall();
     bool sparse = false;
     int result = 0;
 
@@ -270,7 +273,7 @@ static int64_t remove_runs(struct dead_letter_sqlite *store, const int64_t *numb
         result = find_runs(store, numbers + *ret_used, edits ? edits + *ret_used : NULL,
                            count - *ret_used, &taken, &window);
         for (size_t i = 0; result == 0 && i < window.run_count; i++)
-            result = remove_run(store, &runs[i]);
+            result = remove_run(store, &runs[i], fate, now_us);
         if (result == 0)
             result = flush_taken(store, &taken);
         removed += window.removed;
@@ -290,16 +293,16 @@ static bool grow(const int64_t *numbers, size_t count)
 }
 
 static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbers,
-                          const uint32_t *edits, size_t count)
+                          const uint32_t *edits, size_t count, enum dead_letter_fate fate)
 {
     int64_t removed = 0, more;
     size_t used = 0;
 
     if (count >= RUN_LEAST && grow(numbers, count))
-        removed = remove_runs(store, numbers, edits, count, &used);
+        removed = remove_runs(store, numbers, edits, count, fate, &used);
     if (removed < 0)
         return -1;
-    more = remove_each(store, numbers + used, edits ? edits + used : NULL, count - used);
+    more = remove_each(store, numbers + used, edits ? edits + used : NULL, count - used, fate);
     return more < 0 ? -1 : removed + more;
 }
 
@@ -315,7 +318,7 @@ int64_t dead_letter_sqlite_remove(struct dead_letter_store *base, const int64_t 
         before = *act;
     if (dead_letter_sqlite_begin(store, fault) != 0)
         return -1;
-    removed = remove_all(store, numbers, edits, count);
+    removed = remove_all(store, numbers, edits, count, dead_letter_sqlite_fate(act));
     if (removed >= 0 && act)
         act->count += (uint64_t)removed;
     return end(store, removed >= 0 && dead_letter_sqlite_write_act(store, act) == 0,

@@ -12,6 +12,17 @@
     "  count INTEGER NOT NULL, failed INTEGER NOT NULL);"
 #define TOKEN_INDEX "CREATE INDEX letter_token ON letter (part, token);"
 
+/* Letters that were collected from a place that keeps them, and what became of each. letter: its number,
+ * NULL once it is not here any more. how: 2 and up of enum dead_letter_fate. */
+#define COLLECTED_TABLES                                                                           \
+    "CREATE TABLE place (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, lane TEXT NOT "     \
+    "NULL, connector TEXT NOT NULL, UNIQUE (lane, connector, mapping));"                           \
+    "CREATE TABLE collected (number INTEGER PRIMARY KEY, place INTEGER NOT NULL,"                  \
+    "  position INTEGER NOT NULL, written_wall_us INTEGER NOT NULL, letter INTEGER,"               \
+    "  how INTEGER NOT NULL DEFAULT 1, ended_wall_us INTEGER NOT NULL DEFAULT 0,"                  \
+    "  UNIQUE (place, position));"                                                                 \
+    "CREATE INDEX collected_letter ON collected (letter) WHERE letter IS NOT NULL;"
+
 static const char schema[] =
     "CREATE TABLE mapping (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
     "CREATE TABLE lane (number INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, name TEXT NOT NULL,"
@@ -41,7 +52,7 @@ static const char schema[] =
     "CREATE TABLE tally (kind INTEGER NOT NULL, hour INTEGER NOT NULL, count INTEGER NOT NULL,"
     "  first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (kind, hour)) WITHOUT ROWID;"
-    LOG_TABLE
+    LOG_TABLE COLLECTED_TABLES
     "CREATE VIEW letters AS SELECT letter.id, datetime(letter.number / 1000000, 'unixepoch') AS "
     "died,"
     "  mapping.name AS mapping, lane.name AS lane, letter.position, kind.class, kind.status,"
@@ -50,7 +61,7 @@ static const char schema[] =
     "  JOIN kind ON kind.number = letter.kind JOIN mapping ON mapping.number = kind.mapping"
     "  JOIN error ON error.number = kind.error JOIN body ON body.number = letter.number;"
     "PRAGMA application_id = 1936483427;"
-    "PRAGMA user_version = 4;";
+    "PRAGMA user_version = 5;";
 
 /* From each version to the next. */
 static const char *const upgrades[DEAD_LETTER_FORMAT] = {
@@ -75,6 +86,7 @@ static const char *const upgrades[DEAD_LETTER_FORMAT] = {
     /* Letters that are there stay in one part: to write each anew would take long. */
     [3] = "ALTER TABLE letter ADD COLUMN part INTEGER NOT NULL DEFAULT 0;"
           "DROP INDEX letter_token;" TOKEN_INDEX "PRAGMA user_version = 4;",
+    [4] = COLLECTED_TABLES "PRAGMA user_version = 5;",
 };
 
 int dead_letter_sqlite_version(struct dead_letter_sqlite *store, struct fault *fault)

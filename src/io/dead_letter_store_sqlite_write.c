@@ -139,16 +139,34 @@ static int64_t error_of(struct dead_letter_sqlite *store, const char *reason)
     return number_of(store, &wanted);
 }
 
+static int64_t mapping_of(struct dead_letter_sqlite *store, const struct dead_letter *letter)
+{
+    return number_of(store, &(struct wanted){.find = STATEMENT_FIND_MAPPING,
+                                             .add = STATEMENT_ADD_MAPPING,
+                                             .texts = {letter->mapping},
+                                             .text_count = 1});
+}
+
+int64_t dead_letter_sqlite_place(struct dead_letter_sqlite *store, const struct dead_letter *letter)
+{
+    int64_t mapping = mapping_of(store, letter);
+
+    return mapping < 0 ? -1
+                       : number_of(store, &(struct wanted){.find = STATEMENT_FIND_PLACE,
+                                                           .add = STATEMENT_ADD_PLACE,
+                                                           .before = mapping,
+                                                           .texts = {letter->found_lane,
+                                                                     letter->connector},
+                                                           .text_count = 2});
+}
+
 int dead_letter_sqlite_classify(struct dead_letter_sqlite *store, const struct dead_letter *letter,
                                 int64_t mapping, int64_t *ret_lane, int64_t *ret_kind)
 {
     int64_t error;
 
     if (!mapping)
-        mapping = number_of(store, &(struct wanted){.find = STATEMENT_FIND_MAPPING,
-                                                    .add = STATEMENT_ADD_MAPPING,
-                                                    .texts = {letter->mapping},
-                                                    .text_count = 1});
+        mapping = mapping_of(store, letter);
     if (mapping < 0)
         return -1;
     *ret_lane = number_of(store, &(struct wanted){.find = STATEMENT_FIND_LANE,
@@ -389,10 +407,13 @@ static int add_letter(struct dead_letter_sqlite *store, struct writing *writing,
     sqlite3_bind_int64(statement, 21, writing->part);
     if (dead_letter_sqlite_finish(statement) != SQLITE_OK)
         return -1;
-    if (!sqlite3_changes(store->db))
-        return writing->import
-                   ? 0
-                   : update_letter(store, &writing->tallies, letter, lane, kind, fingerprint);
+    if (!sqlite3_changes(store->db)) {
+        if (writing->import)
+            return 0;
+        return update_letter(store, &writing->tallies, letter, lane, kind, fingerprint) == 0
+                   ? dead_letter_sqlite_collect(store, letter, letter->dead_wall_us)
+                   : -1;
+    }
     writing->added++;
     letter->dead_wall_us = number;
     writing->last = number;
@@ -400,7 +421,9 @@ static int add_letter(struct dead_letter_sqlite *store, struct writing *writing,
         writing->newest = number;
     if (dead_letter_sqlite_tally_add(store, &writing->tallies, kind, number, bytes_in(letter)) != 0)
         return -1;
-    return write_body(store, letter, number, true);
+    return write_body(store, letter, number, true) == 0
+               ? dead_letter_sqlite_collect(store, letter, number)
+               : -1;
 }
 
 static int add_all(struct dead_letter_sqlite *store, struct dead_letter *letters, size_t count)

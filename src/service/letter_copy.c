@@ -58,6 +58,7 @@ static void write(struct writer *writer, const struct dead_letter *letter)
     kept.lane = keep_text(writer, letter->lane);
     kept.source = keep_text(writer, letter->source);
     kept.reason = keep_text(writer, letter->reason);
+    kept.found_lane = keep_text(writer, letter->found_lane);
     kept.token = keep_token(writer, letter);
     kept.message_id = keep_bytes(writer, letter->message_id);
     kept.identity = keep_bytes(writer, letter->identity);

@@ -60,6 +60,14 @@ static void set_place(struct dead_letter *letter, const struct foreign *foreign)
         letter->position = foreign->position;
 }
 
+/* A log keeps what was collected: who looks there may ask what became of it. */
+static void set_found(struct dead_letter *letter, const struct sluice_message *message)
+{
+    letter->found_lane = memory_text(letter->lane);
+    letter->found_position = message->position;
+    letter->found_wall_us = message->timestamp_ms * CLOCK_MS;
+}
+
 static void take_token(struct dead_letter *letter, struct sluice_bytes token)
 {
     set_text(&letter->token, token);
@@ -100,6 +108,8 @@ void poller_collect(struct poller *poller, const struct message *message,
     told = foreign.token.data && foreign.token.size;
     has_place = foreign.source.data && foreign.has_position;
     letter->class = foreign.class;
+    if (poller->mapping->capabilities & SLUICE_CAN_SETTLE_UP_TO)
+        set_found(letter, &message->source);
     set_place(letter, &foreign);
     if (foreign.timestamp_kind != SLUICE_TIMESTAMP_NONE || foreign.is_whole) {
         letter->message_wall_us = foreign.timestamp_ms * CLOCK_MS;

@@ -254,6 +254,7 @@ void poller_free_letter(struct dead_letter *letter)
     }
     free((void *)(uintptr_t)letter->headers);
     free((void *)(uintptr_t)letter->lane);
+    free((void *)(uintptr_t)letter->found_lane);
     free((void *)(uintptr_t)letter->source);
     free((void *)(uintptr_t)letter->token);
     free((void *)(uintptr_t)letter->message_id.data);

@@ -471,6 +471,8 @@ static void places_are_sorted_by_lane_and_position(void **state)
 /* Turns a closed file into one as an older version wrote it. */
 static void make_older(const struct fixture *fixture, int version)
 {
+    static const char *const fourth[] = {"DROP TABLE place", "DROP TABLE collected",
+                                         "PRAGMA user_version = 4", NULL};
     static const char *const third[] = {
         "DROP INDEX letter_token", "ALTER TABLE letter DROP COLUMN part",
         "CREATE INDEX letter_token ON letter (token)", "PRAGMA user_version = 3", NULL};
@@ -485,14 +487,14 @@ static void make_older(const struct fixture *fixture, int version)
         "ALTER TABLE body DROP COLUMN original", "ALTER TABLE tally DROP COLUMN bytes",
         "PRAGMA user_version = 1", NULL};
     static const char *const none[] = {NULL};
-    const char *const *const steps[] = {third, version < 3 ? second : none,
-                                        version < 2 ? first : none};
+    const char *const *const steps[] = {fourth, version < 4 ? third : none,
+                                        version < 3 ? second : none, version < 2 ? first : none};
     char path[128];
     sqlite3 *db;
 
     snprintf(path, sizeof path, "%s/dead-letters.sqlite", fixture->directory);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    for (size_t step = 0; step < 3; step++)
+    for (size_t step = 0; step < 4; step++)
         for (const char *const *sql = steps[step]; *sql; sql++)
             if (sqlite3_exec(db, *sql, NULL, NULL, NULL) != SQLITE_OK)
                 fail_msg("%s: %s", *sql, sqlite3_errmsg(db));
@@ -578,6 +580,11 @@ static void bring_up_to_date(struct fixture *fixture, int version)
 static void a_file_of_format_3_is_brought_up_to_date(void **state)
 {
     bring_up_to_date(*state, 3);
+}
+
+static void a_file_of_format_4_is_brought_up_to_date(void **state)
+{
+    bring_up_to_date(*state, 4);
 }
 
 static void a_file_of_format_2_is_brought_up_to_date(void **state)
@@ -732,6 +739,7 @@ int main(void)
         TEST(what_is_discarded_leaves_the_file),
         TEST(tokens_are_found_in_all_parts),
         TEST(a_file_of_format_3_is_brought_up_to_date),
+        TEST(a_file_of_format_4_is_brought_up_to_date),
         TEST(a_file_of_format_2_is_brought_up_to_date),
         TEST(an_older_file_is_brought_up_to_date),
         TEST(another_connection_keeps_the_locks),

@@ -432,9 +432,9 @@ static void a_newer_version_is_refused(void **state)
     struct fixture *fixture = *state;
 
     close_store(fixture);
-    execute(fixture, "PRAGMA user_version = 5");
-    refused(fixture, DEAD_LETTER_READ, "format 5", "install");
-    refused(fixture, DEAD_LETTER_WRITE, "format 5", "install");
+    execute(fixture, "PRAGMA user_version = 6");
+    refused(fixture, DEAD_LETTER_READ, "format 6", "install");
+    refused(fixture, DEAD_LETTER_WRITE, "format 6", "install");
 }
 
 /* As a writer leaves it for a moment, or for good when it is killed then. */

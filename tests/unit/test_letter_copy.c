@@ -37,6 +37,7 @@ static void all_of_it_is_its_own(void **state)
         .id = "ID", .mapping = lend(&at, "m", 2), .revision = lend(&at, "r", 2),
         .connector = lend(&at, "kafka", 6), .lane = lend(&at, "t/3", 4), .source = lend(&at, "t", 2),
         .token = lend(&at, "to\0ken", 7), .token_size = 6, .reason = lend(&at, "why", 4),
+        .found_lane = lend(&at, "dead/0", 7), .found_position = 7,
         .key = lend_bytes(&at, "k", 1), .payload = lend_bytes(&at, "pay", 3),
         .response = lend_bytes(&at, "answer", 6), .message_id = {"", 0}, .headers = headers,
         .header_count = 2, .attempts = attempts, .attempts_kept = 2, .attempt_count = 7,
@@ -54,6 +55,8 @@ static void all_of_it_is_its_own(void **state)
     assert_string_equal(copy->lane, "t/3");
     assert_string_equal(copy->source, "t");
     assert_string_equal(copy->reason, "why");
+    assert_string_equal(copy->found_lane, "dead/0");
+    assert_int_equal(copy->found_position, 7);
     assert_memory_equal(copy->token, "to\0ken", 7);
     assert_int_equal(copy->token_size, 6);
     assert_memory_equal(copy->key.data, "k", 1);
