@@ -108,7 +108,29 @@ void browse_letter_fini(struct browse_letter *letter)
 static const char *const untold[] = {"attempts",      "replay_count", "last_replay",   "edit_count", "forced",
                                      "first_attempt", "last_attempt", "delivery_count", "identity"};
 
-json_t *browse_letter_json(const struct browse_letter *letter)
+const char *browse_letter_fate(const struct dead_letter_collected *collected)
+{
+    static const char *const names[] = {[DEAD_LETTER_HERE] = "here",
+                                        [DEAD_LETTER_DONE] = "replayed",
+                                        [DEAD_LETTER_DISCARDED] = "discarded",
+                                        [DEAD_LETTER_EXPIRED] = "expired"};
+
+    return names[collected->fate];
+}
+
+static json_t *json_of_fate(const struct dead_letter_collected *collected)
+{
+    if (!collected)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "state", browse_letter_fate(collected), "id",
+                     json_value_text(collected->id[0] ? collected->id : NULL), "replay_count",
+                     json_integer(collected->replay_count), "last_replay",
+                     dlq_json_time(collected->replayed_wall_us), "ended",
+                     dlq_json_time(collected->ended_wall_us));
+}
+
+json_t *browse_letter_json(const struct browse_letter *letter,
+                           const struct dead_letter_collected *collected)
 {
     json_t *object = dlq_json_letter(&letter->letter, true);
 
@@ -123,6 +145,7 @@ json_t *browse_letter_json(const struct browse_letter *letter)
                                   "position", json_value_unsigned(letter->position), "written",
                                   dlq_json_time(letter->written_wall_us), "by",
                                   json_value_text(letter->by)));
+    json_object_set_new(object, "collected", json_of_fate(collected));
     return object;
 }
 
@@ -192,6 +215,22 @@ static bool passes_where(struct browse_filter *filter, const struct dead_letter 
     struct fault why;
 
     return filter_try(filter->where, &message, &filter->scratch, &why) == FILTER_YES;
+}
+
+bool browse_filter_passes_fate(const struct browse_filter *filter,
+                               const struct dead_letter_collected *collected)
+{
+    bool replayed =
+        collected && (collected->fate == DEAD_LETTER_DONE || collected->replay_count > 0);
+
+    switch (filter->query->replayed) {
+    case DEAD_LETTER_REPLAYED:
+        return replayed;
+    case DEAD_LETTER_NEVER_REPLAYED:
+        return !replayed;
+    default:
+        return true;
+    }
 }
 
 bool browse_filter_passes(struct browse_filter *filter, const struct dead_letter *letter)

@@ -28,14 +28,22 @@ void browse_letter_read(struct browse_letter *letter, const struct sluice_lane *
                         size_t header_count);
 void browse_letter_fini(struct browse_letter *letter);
 
-/* As dlq_json_letter has it, whole, and `place`: by whom, lane, position and time of where it is. */
-json_t *browse_letter_json(const struct browse_letter *letter);
+/* `here`, `replayed`, `discarded` or `expired`. */
+const char *browse_letter_fate(const struct dead_letter_collected *collected);
+
+/* As dlq_json_letter has it, whole; `place`: by whom, lane, position and time of where it is; and
+ * `collected`: what became of it here, null where NULL. */
+json_t *browse_letter_json(const struct browse_letter *letter,
+                           const struct dead_letter_collected *collected);
 
 struct browse_filter;
 
-/* The query is borrowed; its mapping, replays, id prefix, sort and limit are not looked at. NULL with a
+/* The query is borrowed; its mapping, id prefix, sort and limit are not looked at. NULL with a
  * fault. */
 struct browse_filter *browse_filter_new(const struct dead_letter_query *query, struct fault *fault);
+/* Whether its replays are as asked for. */
+bool browse_filter_passes_fate(const struct browse_filter *filter,
+                               const struct dead_letter_collected *collected);
 bool browse_filter_passes(struct browse_filter *filter, const struct dead_letter *letter);
 void browse_filter_free(struct browse_filter *filter); /* NULL is fine */
 

@@ -56,7 +56,8 @@ def test_letters_are_shown_with_their_story(cluster, function, sluice, mapping_f
     assert first["place"]["by"] == "sluice" and first["place"]["lane"].startswith(f"{place}/")
 
     text = browse(sluice).stdout.splitlines()
-    assert text[0].split() == ["POSITION", "AGE", "CLASS", "STATUS", "ORIGIN", "KEY", "REASON", "PAYLOAD"]
+    assert text[0].split() == ["POSITION", "AGE", "CLASS", "STATUS", "STATE", "ORIGIN", "KEY", "REASON",
+                               "PAYLOAD"]
     assert len(text) == 4 and f"{source}/0/4" in text[1] and '{"id": "m-4", "n": 4}' in text[1]
     assert "k\\x00\\xff" in text[3]
 
@@ -95,7 +96,6 @@ def test_filters(cluster, function, sluice, mapping_for):
     assert browse(sluice, "--status", "404").stdout == "No dead letters match.\n"
     assert "There are more" in browse(sluice, "--limit", "1").stderr
     browse(sluice, "--error", "(", code=64)
-    browse(sluice, "--replayed", code=64)
 
 
 def test_nobody_notices(cluster, function, sluice, mapping_for):
@@ -195,3 +195,32 @@ def test_holes_at_the_end_of_a_topic(cluster, sluice, mapping_for):
     done = run_cli("dlq", "browse", "m", "--config", sluice.config, "--json", timeout=20)
     assert done.returncode == 0, done
     assert [json.loads(line)["payload"] for line in done.stdout.splitlines()] == ["kept"]
+
+
+def test_what_became_of_letters_that_were_collected(cluster, function, sluice, mapping_for):
+    """The topic keeps them; the state directory tells which were replayed or discarded here."""
+    _, place = died(cluster, function, sluice, mapping_for)
+    assert [letter["collected"] for letter in found(sluice)] == [None] * 3
+    assert positions(sluice, "--replayed") == [] and positions(sluice, "--never-replayed") == [4, 2, 0]
+    sluice.mapping("c", {**mapping_for(place), "receive": "dead_letters", "retry": {"attempts": 1}})
+    assert sluice.control("POST", "/v1/reload")[0] == 200
+    ids = {letter["position"]: letter["id"] for letter in sluice.wait_dead(3)}
+    here = {letter["position"]: letter["collected"] for letter in found(sluice)}
+    assert {n: (one["state"], one["id"]) for n, one in here.items()} == \
+        {n: ("here", ids[n]) for n in (0, 2, 4)}
+
+    def act(what, position, code=0):
+        done = run_cli("dlq", what, ids[position], "--yes", *(
+            ["--state", sluice.state] if what == "discard" else ["--config", sluice.config]), timeout=60)
+        assert done.returncode == code, done
+    act("replay", 4, 2)  # 400 again
+    function.behave = lambda invocation: OK
+    act("replay", 2)
+    act("discard", 0)
+    became = {letter["position"]: letter["collected"] for letter in found(sluice)}
+    assert {n: one["state"] for n, one in became.items()} == {4: "here", 2: "replayed", 0: "discarded"}
+    assert became[4]["replay_count"] == 1 and became[4]["last_replay"] and not became[4]["ended"]
+    assert became[2]["ended"] and became[2]["id"] is None
+    assert positions(sluice, "--replayed") == [4, 2] and positions(sluice, "--never-replayed") == [0]
+    text = browse(sluice).stdout
+    assert "STATE" in text and "died again" in text and "replayed" in text and "discarded" in text

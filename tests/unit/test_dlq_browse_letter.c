@@ -60,7 +60,7 @@ static void a_letter_of_sluice(void **state)
     assert_true(read->dead_wall_us == INT64_C(1769846400) * CLOCK_SECOND);
     assert_string_equal(letter.lane, "dead/1");
     assert_int_equal(letter.position, 7);
-    json = browse_letter_json(&letter);
+    json = browse_letter_json(&letter, NULL);
     assert_string_equal(json_string_value(json_object_get(json, "payload")), "{\"n\": 3}");
     assert_null(json_object_get(json, "replay_count")); /* nobody can tell */
     assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "place"), "position")), 7);
@@ -77,11 +77,61 @@ static void a_message_that_tells_nothing(void **state)
     browse_letter_read(&letter, &lane, &(struct sluice_message){.position = 1}, NULL, 0);
     assert_string_equal(letter.letter.source, "");
     assert_null(letter.letter.payload.data);
-    json = browse_letter_json(&letter);
+    json = browse_letter_json(&letter, NULL);
     assert_true(json_is_null(json_object_get(json, "id")));
     assert_true(json_is_null(json_object_get(json, "mapping")));
     assert_true(json_is_null(json_object_get(json, "position")));
     assert_true(json_is_null(json_object_get(json, "payload")));
+    json_decref(json);
+    browse_letter_fini(&letter);
+}
+
+static bool passes_fate(const struct dead_letter_collected *collected,
+                        enum dead_letter_replayed replayed)
+{
+    struct dead_letter_query query = {.replayed = replayed};
+    struct fault fault;
+    struct browse_filter *filter = browse_filter_new(&query, &fault);
+    bool result = browse_filter_passes_fate(filter, collected);
+
+    browse_filter_free(filter);
+    return result;
+}
+
+static void what_became_of_it(void **state)
+{
+    const struct dead_letter_collected here = {.fate = DEAD_LETTER_HERE, .id = "01KAS7M3Q2"},
+                                       again = {.fate = DEAD_LETTER_HERE, .replay_count = 2},
+                                       done = {.fate = DEAD_LETTER_DONE, .ended_wall_us = 1000000},
+                                       gone = {.fate = DEAD_LETTER_DISCARDED};
+    struct browse_letter letter;
+    json_t *json, *fate;
+
+    (void)state;
+    for (int replayed = 0; replayed < 2; replayed++) {
+        enum dead_letter_replayed asked =
+            replayed ? DEAD_LETTER_REPLAYED : DEAD_LETTER_NEVER_REPLAYED;
+
+        assert_int_equal(passes_fate(NULL, asked), !replayed);
+        assert_int_equal(passes_fate(&here, asked), !replayed);
+        assert_int_equal(passes_fate(&again, asked), replayed);
+        assert_int_equal(passes_fate(&done, asked), replayed);
+        assert_int_equal(passes_fate(&gone, asked), !replayed);
+    }
+    assert_true(passes_fate(NULL, DEAD_LETTER_ANY) && passes_fate(&done, DEAD_LETTER_ANY));
+    browse_letter_read(&letter, &lane, &message, NULL, 0);
+    json = browse_letter_json(&letter, &done);
+    fate = json_object_get(json, "collected");
+    assert_string_equal(json_string_value(json_object_get(fate, "state")), "replayed");
+    assert_true(json_is_null(json_object_get(fate, "id")));
+    assert_string_equal(json_string_value(json_object_get(fate, "ended")),
+                        "1970-01-01T00:00:01.000000Z");
+    json_decref(json);
+    json = browse_letter_json(&letter, &here);
+    fate = json_object_get(json, "collected");
+    assert_string_equal(json_string_value(json_object_get(fate, "state")), "here");
+    assert_string_equal(json_string_value(json_object_get(fate, "id")), "01KAS7M3Q2");
+    assert_true(json_is_null(json_object_get(fate, "ended")));
     json_decref(json);
     browse_letter_fini(&letter);
 }
@@ -135,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_letter_of_sluice),
         cmocka_unit_test(a_message_that_tells_nothing),
+        cmocka_unit_test(what_became_of_it),
         cmocka_unit_test(what_is_chosen),
     };
 
