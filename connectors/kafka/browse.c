@@ -241,12 +241,21 @@ static rd_kafka_event_t *next_event(struct browsing *browsing)
     return kafka_visit_serve(&browsing->visit, KAFKA_NUDGE_US / 1000);
 }
 
+static bool is_stopped(const struct browsing *browsing)
+{
+    const struct sluice_browse *asked = browsing->asked;
+
+    return browsing->visit.kafka->api->abi_minor >= 2 && asked->stopped &&
+           asked->stopped(asked->cookie);
+}
+
 static void read_all(struct browsing *browsing)
 {
     while (browsing->left && !browsing->enough && kafka_now() < browsing->until_us) {
         rd_kafka_event_t *event = next_event(browsing);
         const rd_kafka_message_t *message;
 
+        browsing->enough = is_stopped(browsing);
         if (!event)
             continue;
         if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)

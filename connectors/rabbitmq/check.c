@@ -138,21 +138,6 @@ static void report_limit(const struct sluice_check *check, const struct rabbit_l
                (long long)danger, danger == 1 ? "" : "s");
 }
 
-/* The place in the words of a publication, see rabbit_publication_new. */
-static void aim(struct rabbit_config *config, const char *destination)
-{
-    const char *slash = strchr(destination, '/');
-
-    while (config->queue_count)
-        free(config->queues[--config->queue_count]);
-    free(config->exchange);
-    config->exchange = slash && slash > destination
-                           ? strndup(destination, (size_t)(slash - destination))
-                           : NULL;
-    if (!config->exchange)
-        config->queues[config->queue_count++] = strdup(slash ? slash + 1 : destination);
-}
-
 struct work {
     struct rabbit_config *config;
     const struct sluice_check *check;
@@ -173,7 +158,7 @@ static void *run(void *argument)
     if (config->connect_timeout_us > check->deadline_us)
         config->connect_timeout_us = check->deadline_us;
     if (work->destination)
-        aim(config, work->destination);
+        rabbit_config_aim(config, work->destination);
     link = rabbit_link_new(config, "sluice-check");
     result = link_connect(link);
     report_events(check, link);

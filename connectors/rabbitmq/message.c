@@ -305,3 +305,18 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
         free(builder.parts);
     return message;
 }
+
+void rabbit_message_convert(const struct rabbit_message *from, bool is_stream, struct sluice_message *to)
+{
+    *to = (struct sluice_message){
+        .position = is_stream ? from->offset : from->tag,
+        .payload = from->payload,
+        .identity = from->identity,
+        .message_id = from->message_id,
+        .timestamp_ms = from->timestamp_ms,
+        .timestamp_kind = from->has_timestamp ? SLUICE_TIMESTAMP_CREATED : SLUICE_TIMESTAMP_NONE,
+        .delivery_count = from->delivery_count,
+        .has_headers = from->header_count > 0,
+        .endangered = from->endangered,
+    };
+}

@@ -414,13 +414,13 @@ static void read_stream(struct reader *reader)
 uint32_t rabbit_capabilities(const struct sluice_values_api *api,
                              const struct sluice_values *values)
 {
-    const uint32_t always = SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_MESSAGE_ID |
+    const uint32_t always = SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_MESSAGE_ID |
                             SLUICE_IS_ORDERED;
 
     return always | (api->is_set(values, "stream_offset")
                          ? SLUICE_CAN_SETTLE_UP_TO | SLUICE_HAS_STABLE_IDENTITY |
                                SLUICE_NEEDS_POSITION
-                         : SLUICE_HAS_DELIVERY_COUNT);
+                         : SLUICE_HAS_DELIVERY_COUNT | SLUICE_BROWSE_LEAVES_TRACE);
 }
 
 struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
@@ -452,6 +452,20 @@ struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
         return config;
     rabbit_config_free(config);
     return NULL;
+}
+
+void rabbit_config_aim(struct rabbit_config *config, const char *destination)
+{
+    const char *slash = strchr(destination, '/');
+
+    while (config->queue_count)
+        free(config->queues[--config->queue_count]);
+    free(config->exchange);
+    config->exchange = slash && slash > destination
+                           ? strndup(destination, (size_t)(slash - destination))
+                           : NULL;
+    if (!config->exchange)
+        config->queues[config->queue_count++] = strdup(slash ? slash + 1 : destination);
 }
 
 static void wipe(char *secret)

@@ -183,24 +183,6 @@ static struct rabbit_message *take_ready(struct rabbit_lane *lane)
     return message;
 }
 
-static void convert(const struct rabbit_lane *lane, bool is_stream, struct rabbit_message *from,
-                    struct sluice_message *to)
-{
-    *to = (struct sluice_message){
-        .lane = lane->cookie,
-        .handle = from,
-        .position = is_stream ? from->offset : from->tag,
-        .payload = from->payload,
-        .identity = from->identity,
-        .message_id = from->message_id,
-        .timestamp_ms = from->timestamp_ms,
-        .timestamp_kind = from->has_timestamp ? SLUICE_TIMESTAMP_CREATED : SLUICE_TIMESTAMP_NONE,
-        .delivery_count = from->delivery_count,
-        .has_headers = from->header_count > 0,
-        .endangered = from->endangered,
-    };
-}
-
 /* The first one of a stream need not follow what was settled: retention, or a stream made anew. */
 static void note_place(struct rabbit_lane *lane, uint64_t offset)
 {
@@ -225,7 +207,9 @@ static bool deliver_lane(struct rabbit *rabbit, struct rabbit_lane *lane, size_t
 
         if (rabbit->streams)
             note_place(lane, message->offset);
-        convert(lane, rabbit->streams, message, &batch[count++]);
+        rabbit_message_convert(message, rabbit->streams, &batch[count]);
+        batch[count].lane = lane->cookie;
+        batch[count++].handle = message;
         --*messages;
         *bytes -= size < *bytes ? size : *bytes;
     }
@@ -428,6 +412,15 @@ static int rabbit_try(void *instance, const struct sluice_check *check)
                         rabbit->publishes_only && rabbit->api->abi_minor ? check->destination : NULL);
 }
 
+static int rabbit_browse(void *instance, const struct sluice_browse *browse)
+{
+    struct rabbit *rabbit = instance;
+    struct rabbit_config *config = rabbit->config;
+
+    rabbit->config = NULL;
+    return rabbit_browse_places(config, browse, rabbit->api->abi_minor >= 2);
+}
+
 static char description[80];
 
 /* With the version of the library that is there, which need not be that of the headers. */
@@ -441,9 +434,9 @@ static const struct sluice_connector rabbit_connector = {
     .struct_size = sizeof(struct sluice_connector),
     .abi_major = SLUICE_ABI_MAJOR,
     .abi_minor = SLUICE_ABI_MINOR,
-    .capabilities = SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |
-                    SLUICE_HAS_MESSAGE_ID | SLUICE_IS_ORDERED, /* of queues, see
-                                                                  rabbit_capabilities */
+    .capabilities = SLUICE_CAN_PUBLISH | SLUICE_CAN_BROWSE | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |
+                    SLUICE_HAS_MESSAGE_ID | SLUICE_IS_ORDERED |
+                    SLUICE_BROWSE_LEAVES_TRACE, /* of queues, see rabbit_capabilities */
     .name = "rabbitmq",
     .version = SLUICE_VERSION,
     .description = description,
@@ -465,6 +458,7 @@ static const struct sluice_connector rabbit_connector = {
     .check = rabbit_try,
     .open_publisher = rabbit_open_publisher,
     .capabilities_with = rabbit_capabilities,
+    .browse = rabbit_browse,
 };
 
 SLUICE_CONNECTOR(rabbit_connector)

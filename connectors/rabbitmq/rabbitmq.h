@@ -83,6 +83,8 @@ extern const struct sluice_option rabbit_options[];
 /* `publishing`: nothing is consumed. NULL: refused. */
 struct rabbit_config *rabbit_config_new(const struct sluice_host_api *api,
                                         const struct sluice_values *values, bool publishing);
+/* From now on the place is the one of a publication to `destination`, see rabbit_publication_new. */
+void rabbit_config_aim(struct rabbit_config *config, const char *destination);
 void rabbit_config_free(struct rabbit_config *config);
 uint32_t rabbit_capabilities(const struct sluice_values_api *api,
                              const struct sluice_values *values);
@@ -126,6 +128,8 @@ struct rabbit_message *rabbit_message_new(const struct rabbit_origin *origin,
  * them, and two at least, are left for crashes until it is kept elsewhere; of few there is less to leave. -1: no
  * number does. */
 int64_t rabbit_danger(int64_t limit);
+/* As the host has it, without lane and handle. */
+void rabbit_message_convert(const struct rabbit_message *from, bool is_stream, struct sluice_message *to);
 /* False: it does not come from a stream. */
 bool rabbit_stream_offset(const amqp_basic_properties_t *properties, uint64_t *ret_offset);
 
@@ -251,5 +255,10 @@ void rabbit_list_free(struct rabbit_list *list);
  * that is NULL. 0: all is well. */
 int rabbit_check(struct rabbit_config *config, const struct sluice_check *check, bool publishing,
                  const char *destination);
+
+/* ---- browse.c ---- */
+/* Takes the configuration over; see `browse` of struct sluice_connector. */
+int rabbit_browse_places(struct rabbit_config *config, const struct sluice_browse *browse,
+                         bool may_leave_trace);
 
 #endif

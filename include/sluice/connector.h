@@ -29,7 +29,9 @@
  *   1.0  first version
  *   1.1  `open_publisher`, `capabilities_with`, `source_lag` and `browse`; the host's `settle_failed`,
  *        `unpublishable` and `lane_position`; a message's `endangered`; SLUICE_NEEDS_POSITION and
- *        _LACKS_HEADERS; SLUICE_OPTION_CONSUME and _PUBLISH */
+ *        _LACKS_HEADERS; SLUICE_OPTION_CONSUME and _PUBLISH
+ *   1.2  `browse` of what leaves a trace: SLUICE_BROWSE_LEAVES_TRACE; `allow`, `stopped`, `note`, `most_messages`
+ *        and `most_bytes` of struct sluice_browse */
 #ifndef SLUICE_CONNECTOR_H
 #define SLUICE_CONNECTOR_H
 
@@ -45,7 +47,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 1
+#define SLUICE_ABI_MINOR 2
 #define SLUICE_ABI_MAGIC 0x65636c73u /* "slce" */
 
 /* ---- what a connector can do: bits of `capabilities` ---- */
@@ -72,6 +74,9 @@ extern "C" {
                                               SLUICE_CAN_SETTLE_UP_TO */
 #define SLUICE_LACKS_HEADERS       0x1000u /* 1.1. What it publishes arrives without headers: dead letters
                                               there tell their story in the payload, or not at all */
+#define SLUICE_BROWSE_LEAVES_TRACE 0x2000u /* 1.2. `browse` takes messages and gives them back, which the source
+                                              counts or others notice: only where `allow` says so. With
+                                              SLUICE_CAN_BROWSE */
 
 /* ---- states a connector reports, see `state` ---- */
 enum sluice_state {
@@ -227,6 +232,22 @@ struct sluice_browse {
                const struct sluice_header *headers, size_t header_count);
     /* Something cannot be read: what, and the cure. */
     void (*fail)(void *cookie, const char *text);
+
+    /* The rest is 1.2, read only where the host's `abi_minor` is 2 or more. */
+
+    /* Called before anything is taken from a source where a look leaves a trace, once for each queue: what
+     * will change for this very one, and who notices, in sentences. `may_lose`: a message may be dropped
+     * there, or moved elsewhere, as it is given back. 0: go on; else nothing is taken from it. NULL: only
+     * what leaves no trace may be read. */
+    int (*allow)(void *cookie, bool may_lose, const char *text);
+    /* Asked several times a second. True: give back what was taken, and end. NULL: never. */
+    bool (*stopped)(void *cookie);
+    /* Something to know about what was read, as how much was not. */
+    void (*note)(void *cookie, const char *text);
+    /* How much of a queue is taken at most, where that leaves a trace: all that was taken is given back
+     * together at the end. The last message may reach beyond the bytes. Not 0 */
+    uint64_t most_messages;
+    size_t most_bytes;
 };
 
 /* ---- the connector ---- */
@@ -316,9 +337,11 @@ struct sluice_connector {
     void (*source_lag)(void *instance, struct sluice_lag *ret_lag);
 
     /* 1.1. Reads what was there when it began, and changes nothing: nothing is taken, no delivery is counted,
-     * no place is remembered, and whoever receives there does not notice. May block up to the deadline.
-     * Called on an instance that was opened, to receive or only to publish, and not started. 0; -1 where
-     * `fail` was told. Only with SLUICE_CAN_BROWSE. */
+     * no place is remembered, and whoever receives there does not notice. With SLUICE_BROWSE_LEAVES_TRACE it
+     * may take messages, as `allow` permits, and gives all of them back before it returns; where the process
+     * is killed meanwhile the source has them back by itself. May block up to the deadline. Called on an
+     * instance that was opened, to receive or only to publish, and not started. 0; -1 where `fail` was told.
+     * Only with SLUICE_CAN_BROWSE. */
     int (*browse)(void *instance, const struct sluice_browse *browse);
 };
 

@@ -49,6 +49,7 @@ static const struct {
     {SLUICE_HAS_STABLE_IDENTITY, "stable-identity"},
     {SLUICE_NEEDS_POSITION, "needs-position"},
     {SLUICE_LACKS_HEADERS, "lacks-headers"},
+    {SLUICE_BROWSE_LEAVES_TRACE, "browse-leaves-trace"},
 };
 
 #define CAPABILITIES (sizeof capabilities / sizeof capabilities[0])

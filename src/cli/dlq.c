@@ -45,7 +45,7 @@ static const struct arguments_usage usage = {
         "  export   Write letters as JSON lines, with all that import needs\n"
         "  import   Add letters that were exported elsewhere\n"
         "  log      Tell who replayed, edited, discarded or imported letters\n"
-        "  browse   List letters where dead_letter.to has them go, without taking them",
+        "  browse   List letters where dead_letter.to has them go, leaving them there",
     .options = options,
     .examples = "  sluice dlq\n"
                 "  sluice dlq ls orders --since 2h\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * `sluice dlq browse`: letters where dead letters go, without taking them from there. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -14,6 +15,8 @@
 #include "service/trial.h"
 
 #define LIMIT_USUAL   50
+#define LOOK_MOST     10000 /* messages of a queue that are taken, unless a page asks for fewer */
+#define DELIVERIES_MANY 10  /* which are worth a word */
 #define TIMEOUT_USUAL (30 * CLOCK_SECOND)
 
 /* Those of the shared options that can be told of a letter that is elsewhere; then our own. */
@@ -35,7 +38,7 @@ enum {
     STATE,
     SHARED
 };
-enum { TIMEOUT = SHARED, CONFIG };
+enum { TIMEOUT = SHARED, YES, COUNT_DELIVERIES, CONFIG };
 
 static const int shared[] = {
     [CLASS] = DLQ_CLASS,       [STATUS] = DLQ_STATUS, [ERROR] = DLQ_ERROR,
@@ -63,6 +66,9 @@ static const struct arguments_option options[] = {
     [JSON] = {"json", 'j', NULL, "Print JSON, one object a line, with key, headers and payload."},
     [STATE] = {"state", 0, "DIR", "State directory, where the service has an unusual one."},
     [TIMEOUT] = {"timeout", 0, "TIME", "How long it may take (30s)."},
+    [YES] = {"yes", 'y', NULL, "Do not ask whether a queue may be looked into, which leaves a trace."},
+    [COUNT_DELIVERIES] = {"count-deliveries", 0, NULL,
+                          "Also where counting a look as a delivery may cost messages."},
     [CONFIG] = {"config", 'C', "DIR", "Read DIR/sluice.yaml and its mappings."},
     {0},
 };
@@ -75,12 +81,16 @@ static const struct arguments_usage usage = {
         "receive: dead_letters takes them from, newest first: without consuming or changing anything, and\n"
         "beside whoever receives there. What other tools wrote there is understood too. What became of letters\n"
         "that such a mapping collected - replayed, discarded - is told.\n\n"
-        "Kafka can be read so. Queues cannot: each look would count as a delivery, so they are refused;\n"
-        "a mapping with receive: dead_letters has their letters here for all other commands.",
+        "Topics of Kafka and streams of RabbitMQ are read so. Queues of RabbitMQ, SQS and Pub/Sub cannot be:\n"
+        "their first messages are taken, held for as long as the look lasts, and given back, which the queue\n"
+        "counts and others notice. What it changes in that queue is said before, and asked on a terminal;\n"
+        "elsewhere it takes --yes. A mapping with receive: dead_letters has their letters here for all other\n"
+        "commands.",
     .options = options,
     .examples = "  sluice dlq browse orders\n"
                 "  sluice dlq browse orders --since 2h --error 'no such customer'\n"
                 "  sluice dlq browse orders --never-replayed\n"
+                "  sluice dlq browse orders --yes --count-deliveries --limit 20\n"
                 "  sluice dlq browse orders --limit 0 --json | jq .payload",
 };
 
@@ -96,6 +106,10 @@ struct browse {
     struct dead_letter_store *store; /* that tells what became of letters; NULL: none */
     uint64_t seen;
     bool failed;
+    bool yes, count_deliveries;
+    bool taken;               /* messages are taken, and given back */
+    int refused;              /* exit code where that may not be; EX_OK */
+    uint32_t most_deliveries; /* of a message, before this look */
 };
 
 /* ---- letters ---- */
@@ -137,6 +151,8 @@ static int see(void *cookie, const struct sluice_lane *lane, const struct sluice
     struct browse_letter letter;
 
     browse->seen++;
+    if (message->delivery_count > browse->most_deliveries)
+        browse->most_deliveries = message->delivery_count;
     browse_letter_read(&letter, lane, message, headers, header_count);
     if (browse_filter_passes(browse->filter, &letter.letter)) {
         bool known = find_fate(browse, &letter, &collected) > 0;
@@ -146,6 +162,62 @@ static int see(void *cookie, const struct sluice_lane *lane, const struct sluice
     }
     browse_letter_fini(&letter);
     return ferror(stdout);
+}
+
+/* ---- where a look leaves a trace ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static bool stopped(void *cookie)
+{
+    (void)cookie;
+    return interrupted;
+}
+
+static void note(void *cookie, const char *text)
+{
+    (void)cookie;
+    fflush(stdout);
+    fprintf(stderr, "%s\n", text);
+}
+
+/* From now on an interruption gives back what was taken; and nothing is printed before that is done, as
+ * whoever reads may take their time. */
+static void begin_to_take(struct browse *browse)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+
+    if (browse->taken)
+        return;
+    browse->taken = true;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    if (!browse->rows.limit)
+        browse->rows.limit = LOOK_MOST;
+}
+
+static int allow(void *cookie, bool may_lose, const char *text)
+{
+    struct browse *browse = cookie;
+
+    fflush(stdout);
+    fprintf(stderr, "%s\n", text);
+    if (may_lose && !browse->count_deliveries) {
+        fputs("sluice dlq browse: a look may cost messages here: --count-deliveries goes on all the same\n",
+              stderr);
+        browse->refused = EX_USAGE;
+    } else {
+        browse->refused = dlq_confirm(usage.command, browse->yes, "Look into it?");
+    }
+    if (browse->refused == EX_OK)
+        begin_to_take(browse);
+    return browse->refused != EX_OK;
 }
 
 /* ---- the place ---- */
@@ -176,6 +248,8 @@ static int find_place(const struct mapping *mapping, struct found_place *ret_pla
 {
     const struct letters_to *to = &mapping->letters_to;
 
+    uint32_t can;
+
     *ret_place = (struct found_place){to->connector, to->values, to->name, true};
     if (!to->connector && mapping->collects)
         *ret_place = (struct found_place){mapping->connector, mapping->values, NULL, false};
@@ -186,11 +260,12 @@ static int find_place(const struct mapping *mapping, struct found_place *ret_pla
                 mapping->name, mapping->name);
         return EX_DATAERR;
     }
-    if (ret_place->connector->capabilities & SLUICE_CAN_BROWSE)
+    can = ret_place->publishes ? ret_place->connector->capabilities : mapping->capabilities;
+    if (can & SLUICE_CAN_BROWSE)
         return EX_OK;
     fprintf(stderr,
-            "sluice dlq browse: %s: %s cannot be read without taking messages or counting deliveries; a "
-            "mapping with `receive: dead_letters` has its letters here, see sluice-mapping(5)\n",
+            "sluice dlq browse: %s: %s cannot be looked into; a mapping with `receive: dead_letters` has its "
+            "letters here, see sluice-mapping(5)\n",
             mapping->name, to->connector ? to->text : mapping_kind(mapping));
     return EX_DATAERR;
 }
@@ -215,15 +290,19 @@ static int finish(struct browse *browse)
 
     browse_rows_end(rows);
     fflush(stdout);
-    if (!rows->added && !browse->failed && !rows->json)
+    if (!rows->added && !browse->failed && !rows->json && browse->refused == EX_OK)
         puts("No dead letters match.");
+    if (browse->taken && browse->most_deliveries >= DELIVERIES_MANY)
+        fprintf(stderr, "One of them was delivered %u times before this look.\n", browse->most_deliveries);
     if (rows->cut)
         fprintf(stderr,
                 "Only the first %u are shown: more at once would take too much memory; --limit 0 prints "
                 "all, as they are read.\n",
                 rows->limit);
-    else if (limit && rows->added > limit && !rows->json)
+    else if (limit && rows->added > limit && !rows->json && !browse->taken)
         fprintf(stderr, "There are more; --limit 0 prints all.\n");
+    if (interrupted || browse->refused != EX_OK)
+        return interrupted ? EX_TEMPFAIL : browse->refused;
     if (!browse->failed)
         return EX_OK;
     return browse->seen ? DLQ_EXIT_SOME : EX_UNAVAILABLE;
@@ -239,10 +318,17 @@ static int run(struct browse *browse, const struct mapping *mapping)
                                   .newest = plain ? query->limit : 0,
                                   .cookie = browse,
                                   .see = see,
-                                  .fail = fail};
+                                  .fail = fail,
+                                  .allow = allow,
+                                  .stopped = stopped,
+                                  .note = note,
+                                  .most_messages = LOOK_MOST,
+                                  .most_bytes = BROWSE_BYTES_MOST / 2};
     struct found_place place;
     int code = find_place(mapping, &place);
 
+    if ((plain && query->limit) || query->limit > LOOK_MOST)
+        asked.most_messages = query->limit;
     if (code != EX_OK)
         return code;
     if (open_store(browse) != 0)
@@ -259,9 +345,11 @@ static int take_option(struct browse *browse, const struct arguments *arguments,
 {
     if (option < SHARED)
         return dlq_choice_option(&browse->choice, arguments, shared[option]);
+    browse->yes |= option == YES;
+    browse->count_deliveries |= option == COUNT_DELIVERIES;
     if (option == CONFIG)
         browse->config = arguments->value;
-    else if (units_parse_duration(arguments->value, &browse->timeout_us) != 0 || !browse->timeout_us)
+    else if (option == TIMEOUT && (units_parse_duration(arguments->value, &browse->timeout_us) != 0 || !browse->timeout_us))
         return arguments_refuse(arguments, "--timeout: found \"%s\", expected a duration such as 30s",
                                 arguments->value);
     return EX_OK;

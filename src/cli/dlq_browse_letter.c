@@ -75,7 +75,8 @@ void browse_letter_read(struct browse_letter *letter, const struct sluice_lane *
 
     *letter = (struct browse_letter){.lane = lane->name,
                                      .position = message->position,
-                                     .written_wall_us = message->timestamp_ms * CLOCK_MS};
+                                     .written_wall_us = message->timestamp_ms * CLOCK_MS,
+                                     .deliveries = message->delivery_count};
     foreign_read(message, headers, header_count, foreign);
     letter->by = foreign->by;
     *read = (struct dead_letter){
@@ -141,9 +142,10 @@ json_t *browse_letter_json(const struct browse_letter *letter,
     if (!letter->foreign.has_position)
         json_object_set_new(object, "position", json_null());
     json_object_set_new(object, "place",
-                        json_pack("{s:o, s:o, s:o, s:o}", "lane", json_value_text(letter->lane),
+                        json_pack("{s:o, s:o, s:o, s:o, s:o}", "lane", json_value_text(letter->lane),
                                   "position", json_value_unsigned(letter->position), "written",
-                                  dlq_json_time(letter->written_wall_us), "by",
+                                  dlq_json_time(letter->written_wall_us), "delivery_count",
+                                  json_integer(letter->deliveries), "by",
                                   json_value_text(letter->by)));
     json_object_set_new(object, "collected", json_of_fate(collected));
     return object;

@@ -19,6 +19,7 @@ struct browse_letter {
     const char *lane;     /* where it is now */
     uint64_t position;
     int64_t written_wall_us; /* there; 0: not told */
+    uint32_t deliveries;     /* there, before this one, as it counts them; 0: none, or not told */
     struct foreign foreign;
     char *texts; /* of the letter, NUL-terminated */
 };

@@ -172,6 +172,8 @@ struct browsed {
     uint64_t position;
     bool in_order;
     unsigned most; /* ends after so many; 0: never */
+    unsigned asked; /* whether messages may be taken */
+    bool allows;
 };
 
 static int see_browsed(void *cookie, const struct sluice_lane *lane, const struct sluice_message *message,
@@ -203,6 +205,17 @@ static void browse_failed(void *cookie, const char *text)
     ((struct browsed *)cookie)->failed++;
 }
 
+static int allow_taking(void *cookie, bool may_lose, const char *text)
+{
+    struct browsed *browsed = cookie;
+
+    (void)may_lose;
+    assert_true(*text);
+    assert_int_equal(browsed->count, 0);
+    browsed->asked++;
+    return !browsed->allows;
+}
+
 static int browse(struct sluice_host *host, uint64_t newest, unsigned most, struct browsed *ret_browsed)
 {
     const struct sluice_browse asked = {.deadline_us = host_patience(10 * HOST_SECOND),
@@ -226,7 +239,7 @@ static void test_what_is_browsed_stays(void **state)
     struct sluice_host *looks = case_host(source), *host = case_host(source);
     struct browsed browsed;
 
-    if (!(looks->connector->capabilities & SLUICE_CAN_BROWSE)) {
+    if ((host_can(looks) & (SLUICE_CAN_BROWSE | SLUICE_BROWSE_LEAVES_TRACE)) != SLUICE_CAN_BROWSE) {
         host_free(looks);
         case_finish(source, host);
         return;
@@ -259,11 +272,60 @@ static void test_what_is_browsed_stays(void **state)
     case_finish(source, host);
 }
 
+/* Where a look takes messages: only if it may, and all come again. */
+static void test_what_is_taken_to_look_comes_back(void **state)
+{
+    struct source *source = the_kind->start();
+    struct sluice_host *looks = case_host(source), *host = case_host(source);
+    const uint32_t traces = SLUICE_CAN_BROWSE | SLUICE_BROWSE_LEAVES_TRACE;
+    struct browsed browsed = {.allows = false};
+    struct sluice_browse asked = {.deadline_us = host_patience(10 * HOST_SECOND),
+                                  .cookie = &browsed,
+                                  .see = see_browsed,
+                                  .fail = browse_failed,
+                                  .allow = allow_taking,
+                                  .most_messages = 100,
+                                  .most_bytes = 1 << 20};
+
+    if ((host_can(looks) & traces) != traces) {
+        host_free(looks);
+        case_finish(source, host);
+        return;
+    }
+    case_produce(source, 0, "m", 20);
+    for (int allows = 0; allows < 2; allows++) {
+        browsed = (struct browsed){.allows = allows};
+        assert_int_equal(host_open(looks), 0);
+        assert_int_equal(looks->connector->browse(looks->instance, &asked), 0);
+        looks->connector->close(looks->instance);
+        looks->instance = NULL;
+        assert_int_equal(browsed.count, allows ? 20 : 0);
+        assert_int_equal(browsed.failed, 0);
+        assert_int_equal(browsed.asked, 1);
+        assert_int_equal(the_kind->unsettled(source), 20);
+    }
+    asked.allow = NULL; /* a host that does not know of it */
+    browsed = (struct browsed){.allows = false};
+    assert_int_equal(host_open(looks), 0);
+    assert_int_not_equal(looks->connector->browse(looks->instance, &asked), 0);
+    looks->connector->close(looks->instance);
+    looks->instance = NULL;
+    assert_int_equal(browsed.count, 0);
+    host_run(host, "sluice-contract-0@here");
+    host_wait_messages(host, 20);
+    host_settle_all(host);
+    host_stop(host, CASE_DEADLINE_US);
+    assert_int_equal(the_kind->unsettled(source), 0);
+    host_free(looks);
+    case_finish(source, host);
+}
+
 const struct contract_case cases_of_place[] = {
     CASE(published_is_confirmed_and_unchanged),
     CASE(a_publication_that_cannot_be_is_told),
     CASE(publications_under_way_at_the_end_are_answered),
     CASE(an_instance_that_only_publishes),
     CASE(what_is_browsed_stays),
+    CASE(what_is_taken_to_look_comes_back),
 };
 const size_t cases_of_place_count = sizeof cases_of_place / sizeof cases_of_place[0];

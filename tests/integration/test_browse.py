@@ -148,8 +148,8 @@ def test_what_cannot_be_browsed(cluster, rabbit, sluice, mapping_for):
     topic = cluster.topic(1)
     sluice.mapping("m", mapping_for(topic))
     assert "sluice dlq ls m" in browse(sluice, code=65).stderr
-    sluice.mapping("m", mapping_for(topic, dead_letter={"to": to_rabbitmq(rabbit, queue="x")}))
-    assert "receive: dead_letters" in browse(sluice, code=65).stderr
+    sluice.mapping("m", mapping_for(topic, dead_letter={"to": to_rabbitmq(rabbit, queue="no-such-queue")}))
+    assert "queue no-such-queue does not exist" in browse(sluice, code=69).stderr
     sluice.mapping("m", mapping_for(topic, dead_letter={"to": to_kafka(cluster, "no-such-topic")}))
     assert "topic no-such-topic does not exist" in browse(sluice, code=69).stderr
     sluice.mapping("m", mapping_for(topic, dead_letter={

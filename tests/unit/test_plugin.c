@@ -87,7 +87,7 @@ static void test_refusals(void **state)
     static const char *const table[][2] = {
         {"bad-null", "sluice-bad-null.so cannot be used: sluice_connector() returned NULL"},
         {"bad-magic", "it begins with 00000001, expected 65636c73"},
-        {"bad-major", "built for connector ABI 7.1, this sluice has 1.1; build it again"},
+        {"bad-major", "built for connector ABI 7.2, this sluice has 1.2; build it again"},
         {"bad-size", "its descriptor has 64 bytes, expected at least "},
         {"bad-text", "its name, version or description is missing"},
         {"bad-name", "it calls itself \"good\", but its file is sluice-bad-name.so"},
