@@ -25,8 +25,7 @@ static void on_trial(void *argument, const struct http_reply *reply)
         config->dialect->received(config->instance, &reply->answer, &trial->list, &trial->fault);
 }
 
-/* Turns until the time is over or `done` holds. */
-static void turn(struct http *http, int64_t until_us, const bool *done)
+void http_turn_until(struct http *http, int64_t until_us, const bool *done)
 {
     struct pollfd fd = {http_wire_descriptor(http->wire), POLLIN, 0};
 
@@ -39,14 +38,17 @@ static void turn(struct http *http, int64_t until_us, const bool *done)
     }
 }
 
-static bool get_credentials(struct http *http, int64_t until_us)
+bool http_wait_credentials(struct http *http, int64_t until_us)
 {
-    bool done = false;
+    bool done = false, there;
 
     http->now_us = http_now();
     while (!http_may_ask(http) && !http->credentials.bad && http_now() < until_us)
-        turn(http, http_now() + HTTP_SECOND / 50, &done);
-    return !http->credentials.bad && http_may_ask(http);
+        http_turn_until(http, http_now() + HTTP_SECOND / 50, &done);
+    there = !http->credentials.bad && http_may_ask(http);
+    if (!there && !http->credentials.bad)
+        http_fault(&http->credentials.fault, SLUICE_STATE_UNREACHABLE, "no credentials in time");
+    return there;
 }
 
 static void give_back(struct http *http, struct trial *trial, int64_t until_us)
@@ -62,7 +64,7 @@ static void give_back(struct http *http, struct trial *trial, int64_t until_us)
     }
     trial->list = (struct http_list){.backlog = -1};
     while (!http_settle_flushed(http) && http_now() < until_us && !http->settling.bad)
-        turn(http, http_now() + HTTP_SECOND / 50, &done);
+        http_turn_until(http, http_now() + HTTP_SECOND / 50, &done);
 }
 
 static void tell_hold(const struct http *http, const struct sluice_check *check)
@@ -134,7 +136,7 @@ static void look_once(struct looking *looking, int64_t until_us)
     http_request_free(&request);
     if (looking->outcome)
         return;
-    turn(http, until_us, &looking->answered);
+    http_turn_until(http, until_us, &looking->answered);
     if (looking->answered)
         return;
     http_wire_cancel(http->wire, on_look, looking);
@@ -174,18 +176,15 @@ int http_check(struct http *http, const struct sluice_check *check)
     }
     if (until_us > deadline_us)
         until_us = deadline_us;
-    if (!get_credentials(http, deadline_us)) {
-        if (!http->credentials.bad)
-            http_fault(&http->credentials.fault, SLUICE_STATE_UNREACHABLE, "no credentials in time");
+    if (!http_wait_credentials(http, deadline_us))
         return report_fault(check, &http->credentials.fault);
-    }
     if (http->publishes_only)
         return check_place(http, check, deadline_us);
     if (config->dialect->receive(config->instance, 1, &request) ||
         http_ask(http, &request, config->timeout_us + config->can.wait_us, on_trial, &trial))
         http_fault(&trial.fault, SLUICE_STATE_FAILED, "no memory for a request");
     else
-        turn(http, config->can.wait_us ? until_us : deadline_us, &trial.answered);
+        http_turn_until(http, config->can.wait_us ? until_us : deadline_us, &trial.answered);
     http_request_free(&request);
     if (!trial.answered)
         http_wire_cancel(http->wire, on_trial, &trial);

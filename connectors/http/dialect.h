@@ -170,6 +170,13 @@ struct http_abilities {
     bool extends, releases, publishes;
 };
 
+/* What it changes at the server that messages are received and given back. */
+struct http_costs {
+    int64_t messages; /* that wait, about; -1: not told */
+    bool may_lose;    /* one may be moved elsewhere, or dropped */
+    char text[HTTP_TEXT]; /* sentences */
+};
+
 struct http_dialect {
     const char *name; /* as in `dialect: NAME` */
 
@@ -230,6 +237,18 @@ struct http_dialect {
      * better. 0 with what was found, in words; 1: the next step is to be taken; -1 with the fault. */
     int (*looked)(void *dialect, const char *destination, unsigned step,
                   const struct http_answer *answer, struct http_fault *fault, char ret_found[HTTP_TEXT]);
+
+    /* Looking into a queue by receiving and giving back; NULL where that cannot be. From now on receives are of
+     * `destination` (as of a publication; NULL: what the options name), take messages for `lease_s`, and wait for
+     * none that is not there; names in `abilities` are made to fit. 0, -1 with a fault: it cannot be looked
+     * into. With credentials there. */
+    int (*peek)(void *dialect, const char *destination, int64_t lease_s, struct http_abilities *abilities,
+                struct http_fault *fault);
+    /* Asks what that changes. 0, -1: no memory. `costed` reads an answer of whatever status: where it is no
+     * success and no refusal, -1 with the fault, which says so already. */
+    int (*costs)(void *dialect, struct http_request *ret_request);
+    int (*costed)(void *dialect, const struct http_answer *answer, struct http_costs *ret_costs,
+                  struct http_fault *fault);
 
     /* Makes the best of an answer that is no success: the fault is filled in by its status and may be
      * made better. May be NULL. */

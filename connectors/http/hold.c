@@ -26,7 +26,7 @@ static uint64_t hash_of(struct sluice_bytes key)
     return hash;
 }
 
-static void name_lane(const char *source, struct sluice_bytes key, char *ret, size_t room)
+void http_lane_name(const char *source, struct sluice_bytes key, char *ret, size_t room)
 {
     int size = key.size < LANE_KEY_MOST ? (int)key.size : LANE_KEY_MOST;
 
@@ -45,7 +45,7 @@ static struct http_lane *find_lane(struct http *http, struct sluice_bytes key)
     struct sluice_lane info = {.source = source, .partition = -1};
 
     if (key.data) {
-        name_lane(source, key, keyed, sizeof keyed);
+        http_lane_name(source, key, keyed, sizeof keyed);
         name = keyed;
     }
     HASH_FIND_STR(http->lanes, name, lane);
@@ -164,11 +164,9 @@ void http_lane_give_back(struct http *http, struct http_lane *lane)
 
 /* ---- delivery ---- */
 
-static void convert(const struct http_lane *lane, struct http_message *from, struct sluice_message *to)
+void http_message_convert(const struct http_message *from, struct sluice_message *to)
 {
     *to = (struct sluice_message){
-        .lane = lane->cookie,
-        .handle = from,
         .position = from->position,
         .key = from->key,
         .payload = from->payload,
@@ -194,7 +192,9 @@ static bool deliver_lane(struct http *http, struct http_lane *lane, size_t *mess
 
         message->delivered = true;
         lane->held++;
-        convert(lane, message, &batch[count++]);
+        http_message_convert(message, &batch[count]);
+        batch[count].lane = lane->cookie;
+        batch[count++].handle = message;
         --*messages;
         *bytes -= size < *bytes ? size : *bytes;
     }

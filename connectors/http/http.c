@@ -264,6 +264,11 @@ static int http_try(void *instance, const struct sluice_check *check)
     return http_check(instance, check);
 }
 
+static int http_look_into(void *instance, const struct sluice_browse *browse)
+{
+    return http_browse(instance, browse);
+}
+
 static char description[80];
 
 __attribute__((constructor)) static void describe(void)
@@ -299,6 +304,7 @@ static const struct sluice_connector http_connector = {
     .check = http_try,
     .open_publisher = http_open_publisher,
     .capabilities_with = http_capabilities,
+    .browse = http_look_into,
 };
 
 SLUICE_CONNECTOR(http_connector)

@@ -25,8 +25,9 @@ struct http_config {
     struct http_wire_options wire;
 };
 
+#define HTTP_CAN_LOOK (SLUICE_CAN_BROWSE | SLUICE_BROWSE_LEAVES_TRACE)
 #define HTTP_CAPABILITIES                                                                          \
-    (SLUICE_CAN_DELAY | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |   \
+    (HTTP_CAN_LOOK | SLUICE_CAN_DELAY | SLUICE_CAN_PUBLISH | SLUICE_CAN_PAUSE_LANE | SLUICE_HAS_DELIVERY_COUNT |   \
      SLUICE_HAS_MESSAGE_ID | SLUICE_HAS_KEY | SLUICE_HAS_STABLE_IDENTITY)
 
 /* `publishing`: for publishing only. NULL after refusals, or without memory. */
@@ -129,6 +130,10 @@ int64_t http_count(struct http *http);
 
 /* ---- hold.c: lanes, and messages while they are ours ---- */
 
+/* The message as the host has it, without lane and handle. */
+void http_message_convert(const struct http_message *from, struct sluice_message *to);
+/* The lane of messages with this key. */
+void http_lane_name(const char *source, struct sluice_bytes key, char *ret, size_t room);
 /* Takes a message that was received over. */
 void http_hold(struct http *http, struct http_message *message);
 /* Hands out what waits. Whether more is ready. */
@@ -166,5 +171,14 @@ void http_publish_give_up(struct http *http);
 
 /* As `check` of struct sluice_connector; waits. */
 int http_check(struct http *http, const struct sluice_check *check);
+/* For operations that wait: turns until the time is over or `done` holds. */
+void http_turn_until(struct http *http, int64_t until_us, const bool *done);
+/* Until there are credentials; else false with http->credentials.fault. */
+bool http_wait_credentials(struct http *http, int64_t until_us);
+
+/* ---- browse.c ---- */
+
+/* As `browse` of struct sluice_connector; waits. */
+int http_browse(struct http *http, const struct sluice_browse *browse);
 
 #endif

@@ -144,7 +144,7 @@ uint32_t http_capabilities(const struct sluice_values_api *api, const struct slu
         return is_fifo(api->text(values, "sqs.queue")) ? can | SLUICE_IS_ORDERED : can & ~SLUICE_HAS_KEY;
     if (!strcmp(dialect, "pubsub"))
         return can;
-    can |= SLUICE_LACKS_HEADERS; /* cloudflare and generic */
+    can = (can | SLUICE_LACKS_HEADERS) & ~HTTP_CAN_LOOK; /* cloudflare and generic */
     return strcmp(dialect, "generic") || !api->is_set(values, "generic.key") ? can & ~SLUICE_HAS_KEY : can;
 }
 

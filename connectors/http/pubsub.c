@@ -10,28 +10,18 @@
 #include <jansson.h>
 
 #include "base64.h"
-#include "dialect.h"
 #include "json_read.h"
-#include "pubsub_token.h"
+#include "pubsub.h"
 
 #define API             "https://pubsub.googleapis.com"
 #define EMULATOR        "PUBSUB_EMULATOR_HOST" /* as Google's own libraries have it */
 #define SETTLE_MOST     1000
-#define DEADLINE_MOST_S 600
 #define DEADLINE_LEAST_S 10
 #define WAIT_S          100
 #define KEY_MOST        1024
 #define ATTRIBUTES_MOST     100
 #define ATTRIBUTE_MOST      1024 /* bytes */
 #define ATTRIBUTE_NAME_MOST 256
-
-struct pubsub {
-    /* "https://.../v1/projects/P/subscriptions/S", without one the topic's; topic may be NULL. */
-    char *subscription, *topic;
-    char *topics;               /* "https://.../v1/projects/P/topics/" */
-    char *source;
-    struct pubsub_token *token;
-};
 
 static void pubsub_close(void *dialect)
 {
@@ -97,6 +87,7 @@ static int set_places(struct pubsub *pubsub, const char *api, const char *projec
     pubsub->subscription = urls[0].url;
     pubsub->topics = urls[1].url;
     pubsub->topic = urls[2].url;
+    pubsub->has_subscription = subscription;
     pubsub->source = strdup(subscription ? subscription : topic);
     return failed || !pubsub->source ? -1 : 0;
 }
@@ -130,8 +121,8 @@ static void *pubsub_open(struct http_reader *reader, int64_t lease_us,
         .where = pubsub->subscription,
         .receive_most = HTTP_MESSAGES,
         .settle_most = SETTLE_MOST,
-        .lease_most_us = DEADLINE_MOST_S * HTTP_SECOND,
-        .delay_most_us = DEADLINE_MOST_S * HTTP_SECOND,
+        .lease_most_us = PUBSUB_DEADLINE_MOST_S * HTTP_SECOND,
+        .delay_most_us = PUBSUB_DEADLINE_MOST_S * HTTP_SECOND,
         .first_lease_us = DEADLINE_LEAST_S * HTTP_SECOND, /* it does not tell the subscription's */
         .wait_us = WAIT_S * HTTP_SECOND,
         .extends = true,
@@ -168,8 +159,7 @@ static int pubsub_sign(void *dialect, int64_t now_s, struct http_request *reques
 
 /* ---- answers ---- */
 
-/* An answer's object, or NULL with a fault; the caller gives it back. An empty one has no members. */
-static json_t *read_object(const struct http_answer *answer, struct http_fault *fault)
+json_t *pubsub_read(const struct http_answer *answer, struct http_fault *fault)
 {
     json_t *root = json_read(answer), *error;
     const char *message;
@@ -212,10 +202,14 @@ static void pubsub_explain(void *dialect, const struct http_answer *answer, stru
 static int pubsub_receive(void *dialect, unsigned count, struct http_request *ret_request)
 {
     const struct pubsub *pubsub = dialect;
+    json_t *body = json_pack("{si}", "maxMessages", (int)count);
 
-    if (http_request_url(ret_request, "%s:pull", pubsub->subscription))
-        return -1;
-    return http_request_json(ret_request, json_write(json_pack("{si}", "maxMessages", (int)count)));
+    if (pubsub->looks)
+        json_object_set_new(body, "returnImmediately", json_true());
+    return http_request_json(ret_request, json_write(body)) ||
+                   http_request_url(ret_request, "%s:pull", pubsub->subscription)
+               ? -1
+               : 0;
 }
 
 static int read_data(json_t *data, struct http_message *message)
@@ -262,7 +256,7 @@ static struct http_message *read_message(json_t *received)
 static int pubsub_received(void *dialect, const struct http_answer *answer, struct http_list *ret_list,
                            struct http_fault *fault)
 {
-    json_t *root = read_object(answer, fault), *list = json_object_get(root, "receivedMessages"), *from;
+    json_t *root = pubsub_read(answer, fault), *list = json_object_get(root, "receivedMessages"), *from;
     size_t index;
     int status = 0;
 
@@ -291,7 +285,7 @@ static int pubsub_received(void *dialect, const struct http_answer *answer, stru
 
 static int64_t deadline_of(const struct http_item *item)
 {
-    return item->seconds < DEADLINE_MOST_S ? item->seconds : DEADLINE_MOST_S;
+    return item->seconds < PUBSUB_DEADLINE_MOST_S ? item->seconds : PUBSUB_DEADLINE_MOST_S;
 }
 
 /* Whether both can be in one request. A release is a deadline too: the message comes again behind it. */
@@ -332,7 +326,7 @@ static int pubsub_settle(void *dialect, struct http_item *const *items, size_t c
 static int pubsub_settled(void *dialect, const struct http_answer *answer,
                           struct http_item *const *items, size_t count, struct http_fault *fault)
 {
-    json_t *root = read_object(answer, fault);
+    json_t *root = pubsub_read(answer, fault);
 
     (void)dialect;
     if (!root)
@@ -487,7 +481,7 @@ static int pubsub_publish(void *dialect, const struct sluice_publication *public
 
 static int pubsub_published(void *dialect, const struct http_answer *answer, struct http_fault *fault)
 {
-    json_t *root = read_object(answer, fault);
+    json_t *root = pubsub_read(answer, fault);
     bool named = json_array_size(json_object_get(root, "messageIds")) == 1;
 
     (void)dialect;
@@ -542,7 +536,7 @@ static int pubsub_look(void *dialect, const char *destination, unsigned step,
 static int found_permission(const struct http_answer *answer, const char *topic,
                             struct http_fault *fault, char ret_found[HTTP_TEXT])
 {
-    json_t *root = read_object(answer, fault), *permissions = json_object_get(root, "permissions");
+    json_t *root = pubsub_read(answer, fault), *permissions = json_object_get(root, "permissions");
     const char *first = json_string_value(json_array_get(permissions, 0));
     bool may = first && !strcmp(first, MAY_PUBLISH);
 
@@ -601,5 +595,8 @@ const struct http_dialect pubsub_dialect = {
     .refuses = pubsub_refuses,
     .look = pubsub_look,
     .looked = pubsub_looked,
+    .peek = pubsub_peek,
+    .costs = pubsub_costs,
+    .costed = pubsub_costed,
     .explain = pubsub_explain,
 };

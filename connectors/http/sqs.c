@@ -440,5 +440,8 @@ const struct http_dialect sqs_dialect = {
     .refuses = sqs_errors_refuses,
     .look = sqs_look,
     .looked = sqs_looked,
+    .peek = sqs_peek,
+    .costs = sqs_costs,
+    .costed = sqs_costed,
     .explain = sqs_explain,
 };

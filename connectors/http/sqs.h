@@ -92,7 +92,20 @@ bool sqs_is_binary(json_t *attribute);
 struct http_message *sqs_message_read(const struct sqs *sqs, struct json_reader *reader, struct sqs_sums *sums,
                                       struct http_fault *fault);
 
+/* ---- sqs_browse.c: as of struct http_dialect ---- */
+
+int sqs_peek(void *dialect, const char *destination, int64_t lease_s, struct http_abilities *abilities,
+             struct http_fault *fault);
+int sqs_costs(void *dialect, struct http_request *ret_request);
+int sqs_costed(void *dialect, const struct http_answer *answer, struct http_costs *ret_costs,
+               struct http_fault *fault);
+
 /* ---- sqs_publish.c ---- */
+
+/* The URL of the queue: this mapping's, or another one of the same account. NULL with a fault. */
+char *sqs_url_of(const struct sqs *sqs, const char *destination, struct http_fault *fault);
+/* Whether an answer says that the credentials do not allow what was asked. */
+bool sqs_may_not(const struct http_answer *answer);
 
 int sqs_publish(void *dialect, const struct sluice_publication *publication,
                 struct http_request *ret_request, struct http_fault *fault);

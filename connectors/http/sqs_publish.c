@@ -258,8 +258,7 @@ static int add_group(json_t *message, const struct sluice_publication *publicati
 
 /* ---- a message ---- */
 
-/* The URL of the queue: this mapping's, or another one of the same account. NULL with a fault. */
-static char *url_of(const struct sqs *sqs, const char *destination, struct http_fault *fault)
+char *sqs_url_of(const struct sqs *sqs, const char *destination, struct http_fault *fault)
 {
     const char *name = strrchr(sqs->url, '/') + 1;
     char *url;
@@ -332,7 +331,7 @@ int sqs_publish(void *dialect, const struct sluice_publication *publication,
                 struct http_request *ret_request, struct http_fault *fault)
 {
     const struct sqs *sqs = dialect;
-    char *url = url_of(sqs, publication->destination, fault);
+    char *url = sqs_url_of(sqs, publication->destination, fault);
     json_t *message = url ? write_message(publication, url, fault) : NULL;
 
     free(url);
@@ -361,7 +360,7 @@ int sqs_look(void *dialect, const char *destination, unsigned step, struct http_
              struct http_fault *fault)
 {
     const struct sqs *sqs = dialect;
-    char *url = url_of(sqs, destination, fault);
+    char *url = sqs_url_of(sqs, destination, fault);
     int failed;
 
     (void)step;
@@ -374,8 +373,7 @@ int sqs_look(void *dialect, const char *destination, unsigned step, struct http_
     return failed ? http_fault(fault, SLUICE_STATE_FAILED, "no memory for a request") : 0;
 }
 
-/* Who may only send may not look: that is no mistake. */
-static bool may_not_look(const struct http_answer *answer)
+bool sqs_may_not(const struct http_answer *answer)
 {
     json_t *root = json_read(answer);
     const char *type = json_string_value(json_object_get(root, "__type"));
@@ -394,7 +392,7 @@ int sqs_looked(void *dialect, const char *destination, unsigned step, const stru
 
     (void)step;
     if (answer->status / 100 != 2) {
-        if (!may_not_look(answer))
+        if (!sqs_may_not(answer)) /* who may only send may not look: that is no mistake */
             return -1;
         snprintf(ret_found, HTTP_TEXT,
                  "SQS knows the credentials; that queue %.300s is there and takes messages cannot be told "

@@ -18,7 +18,7 @@ SCOPES = {"https://www.googleapis.com/auth/pubsub", "https://www.googleapis.com/
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SUBSCRIPTION = re.compile(r"/v1/projects/([\w-]+)/subscriptions/([\w.~+%-]+):([A-Za-z]+)")
 _TOPIC = re.compile(r"/v1/projects/([\w-]+)/topics/([\w.~+%-]+):([A-Za-z]+)")
-_LOOK = re.compile(r"/v1/projects/([\w-]+)/topics/([\w.~+%-]+)")
+_LOOK = re.compile(r"/v1/projects/([\w-]+)/(topics|subscriptions)/([\w.~+%-]+)")
 METADATA = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 
@@ -74,6 +74,7 @@ class PubSub(HttpQueueServer):
         self.tokens = {}          # token -> monotonic time of its end
         self.tokens_given = 0
         self.may_publish = True
+        self.may_get = True       # the subscription itself
         self.poll = 1.0           # seconds that a pull without messages waits
         self.most = 10_000_000    # bytes of a request to publish
         self.subscriptions, self.topics = {}, {}
@@ -107,10 +108,7 @@ class PubSub(HttpQueueServer):
         look = _LOOK.fullmatch(request.path)
         if look and request.method == "GET":
             self._authenticate(request)
-            name = urllib.parse.unquote(look[2])
-            if look[1] != PROJECT or name not in self.topics:
-                return _error(404, "NOT_FOUND", f"Resource not found (resource={name}).")
-            return Answer(200, {"name": f"projects/{PROJECT}/topics/{name}"})
+            return self._get(look[1], look[2], urllib.parse.unquote(look[3]))
         match = _SUBSCRIPTION.fullmatch(request.path) or _TOPIC.fullmatch(request.path)
         if not match:
             raise Wrong("no such resource", Answer(404, b"<html>404</html>",
@@ -143,6 +141,22 @@ class PubSub(HttpQueueServer):
         with self.changes:
             return getattr(self, f"_{request.name}")(queue, body)
 
+    def _get(self, project, what, name):
+        places = self.topics if what == "topics" else self.subscriptions
+        if project != PROJECT or name not in places:
+            return _error(404, "NOT_FOUND", f"Resource not found (resource={name}).")
+        found = {"name": f"projects/{PROJECT}/{what}/{name}"}
+        if what == "subscriptions":
+            if not self.may_get:
+                return _error(403, "PERMISSION_DENIED", "User not authorized to perform this action.")
+            found["ackDeadlineSeconds"] = places[name].deadline
+            if places[name].counts:
+                found["deadLetterPolicy"] = {"deadLetterTopic": f"projects/{PROJECT}/topics/lost",
+                                             "maxDeliveryAttempts": 5}
+            if places[name].strict_keys:
+                found["enableMessageOrdering"] = True
+        return Answer(200, found)
+
     def _test_permissions(self, queue, body):
         """Of a resource that does not exist nobody has any; the API does not tell more."""
         self._keys(body, ("permissions",))
@@ -169,11 +183,13 @@ class PubSub(HttpQueueServer):
             self._refuse(f"{found} has other keys than {allowed}")
 
     def _pull(self, queue, body):
-        self._keys(body, ("maxMessages",))  # returnImmediately is deprecated and discouraged
+        # returnImmediately is deprecated and discouraged, but for a look, which waits for nothing.
+        self._keys(body, ("maxMessages", "returnImmediately"))
         most = body.get("maxMessages")
         if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 1000:
             self._refuse(f"maxMessages {most}")
-        taken = self.long_poll(lambda: queue.take(most, queue.deadline), self.poll)
+        taken = self.long_poll(lambda: queue.take(most, queue.deadline),
+                               0 if body.get("returnImmediately") else self.poll)
         if not taken or taken == ["closing"]:
             return Answer(200, b"{}\n")  # "the response can be entirely empty"
         return Answer(200, {"receivedMessages": [self._received(queue, m) for m in taken]})

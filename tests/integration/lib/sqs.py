@@ -66,6 +66,7 @@ class SqsQueue(Queue):
         super().__init__(strict_keys=name.endswith(".fifo"))
         self.name, self.is_fifo = name, name.endswith(".fifo")
         self.deduplication = {}
+        self.redrive = None  # its own redrive policy, as SQS tells it
         self.deadline = 0  # what a receive asks for counts
 
     def _again_from(self, message):
@@ -79,6 +80,7 @@ class Sqs(HttpQueueServer):
         self.keys = {KEY_ID: Key(SECRET)}
         self.queues = {}
         self.poll = 1.0
+        self.may_get = True  # attributes
         self.failing = {}  # receipt's message id -> codes of the next failures in batches
         self.most = 1 << 20  # bytes of a message with its attributes
         super().__init__(**options)
@@ -177,9 +179,13 @@ class Sqs(HttpQueueServer):
         known = {"QueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
                  "ApproximateNumberOfMessages": str(len(queue.left()) - len(queue.leased()))}
         asked = body.get("AttributeNames") or []
-        if len(asked) != 1 or asked[0] not in known:
+        if not self.may_get:
+            return error("AccessDeniedException", "User is not authorized to perform: sqs:GetQueueAttributes", 403)
+        if not asked or set(asked) - {*known, "RedrivePolicy"}:
             self._refuse(f"attributes {asked}, which sluice does not need")
-        return Answer(200, {"Attributes": {asked[0]: known[asked[0]]}})
+        if queue.redrive:
+            known["RedrivePolicy"] = json.dumps(queue.redrive)
+        return Answer(200, {"Attributes": {name: known[name] for name in asked if name in known}})
 
     def _entries(self, body, names):
         entries = body.get("Entries")
