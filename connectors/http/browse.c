@@ -31,6 +31,14 @@ struct browsing {
 
 static void fail(struct browsing *browsing, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Some of it is the server's, and it goes to a terminal. */
+static void clean(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = ' ';
+}
+
 static void fail(struct browsing *browsing, const char *format, ...)
 {
     char text[HTTP_TEXT + 200];
@@ -39,6 +47,7 @@ static void fail(struct browsing *browsing, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    clean(text);
     browsing->failed = browsing->enough = true;
     browsing->asked->fail(browsing->asked->cookie, text);
 }
@@ -132,6 +141,7 @@ static bool is_allowed(struct browsing *browsing)
              "they are read (%" PRId64 " s at most), and then given back. %s",
              browsing->http->config->can.where, count, asked->most_messages, asked->most_bytes >> 20,
              browsing->lease_s, costs->text);
+    clean(text);
     refused = asked->allow(asked->cookie, costs->may_lose, text);
     browsing->until_us += http_now() - asked_us;
     return !refused;

@@ -164,11 +164,21 @@ static const char quorum_costs[] =
     "RabbitMQ 4 has a limit of 20 unless the queue or a policy says otherwise, older ones none; the broker "
     "does not tell it here.";
 
+/* A consumer's messages are counted ahead, and not their bytes. */
+static void write_most(const struct browsing *browsing, const struct found *found, char *text, size_t room)
+{
+    if (found->kind == KIND_CLASSIC)
+        snprintf(text, room, "%" PRIu64 " and %zu MiB at most", browsing->asked->most_messages,
+                 browsing->asked->most_bytes >> 20);
+    else
+        snprintf(text, room, "%" PRIu64 " at most", browsing->asked->most_messages);
+}
+
 static bool is_allowed(struct browsing *browsing, const struct found *found)
 {
     const struct sluice_browse *asked = browsing->asked;
     bool may_lose = found->kind != KIND_CLASSIC;
-    char text[4 * RABBIT_TEXT];
+    char text[4 * RABBIT_TEXT], most[80];
     int64_t asked_us = rabbit_now();
     int size, answer;
 
@@ -176,17 +186,16 @@ static bool is_allowed(struct browsing *browsing, const struct found *found)
         browse_fail(browsing, "queue %s cannot be looked into without a trace", browsing->queue);
         return false;
     }
+    write_most(browsing, found, most, sizeof most);
     size = snprintf(
         text, sizeof text,
-        "%s %.255s holds %u messages, and %u consumers receive from it. The first of them, %" PRIu64
-        " and %zu MiB at most, are taken, held while they are read, and then put back where they were. "
-        "Nobody else gets them meanwhile, and who receives may get later ones first. They are marked as "
+        "%s %.255s holds %u messages, and has %u consumers. The first of them, %s, are taken, held while "
+        "they are read, and then put back where they were. Nobody else gets them meanwhile, and who receives may get later ones first. They are marked as "
         "redelivered. ",
         found->kind == KIND_CLASSIC  ? "The classic queue"
         : found->kind == KIND_QUORUM ? "The quorum queue"
                                      : "The queue",
-        browsing->queue, found->messages, found->consumers, asked->most_messages,
-        asked->most_bytes >> 20);
+        browsing->queue, found->messages, found->consumers, most);
     if (found->kind == KIND_UNKNOWN)
         size += snprintf(text + size, sizeof text - (size_t)size,
                          "Its type cannot be found out (that takes the permission to configure it); "

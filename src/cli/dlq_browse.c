@@ -248,8 +248,6 @@ static int find_place(const struct mapping *mapping, struct found_place *ret_pla
 {
     const struct letters_to *to = &mapping->letters_to;
 
-    uint32_t can;
-
     *ret_place = (struct found_place){to->connector, to->values, to->name, true};
     if (!to->connector && mapping->collects)
         *ret_place = (struct found_place){mapping->connector, mapping->values, NULL, false};
@@ -260,8 +258,7 @@ static int find_place(const struct mapping *mapping, struct found_place *ret_pla
                 mapping->name, mapping->name);
         return EX_DATAERR;
     }
-    can = ret_place->publishes ? ret_place->connector->capabilities : mapping->capabilities;
-    if (can & SLUICE_CAN_BROWSE)
+    if (mapping_capabilities(ret_place->connector, ret_place->values) & SLUICE_CAN_BROWSE)
         return EX_OK;
     fprintf(stderr,
             "sluice dlq browse: %s: %s cannot be looked into; a mapping with `receive: dead_letters` has its "

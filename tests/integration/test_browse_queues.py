@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import time
@@ -144,6 +146,28 @@ def test_a_classic_queue_is_as_before(rabbit, sluice, looks, arguments):
     assert taken(rabbit, queue) == [(i, True) for i in ids(100)]
 
 
+@pytest.mark.parametrize("answer, code", [("n", 75), ("y", 0)])
+def test_a_person_is_asked(rabbit, sluice, looks, answer, code):
+    queue = rabbit.queue()
+    looks(queue)
+    rabbit.produce(queue, numbered(3))
+    person, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen([PROGRAM, "dlq", "browse", "m", "--config", sluice.config, "--json"],
+                                   stdin=terminal, stderr=terminal, stdout=subprocess.PIPE, text=True)
+        said = ""
+        while "[y/N]" not in said:
+            said += os.read(person, 4096).decode()
+        assert "redelivered" in said and rabbit.ready(queue) == 3
+        os.write(person, f"{answer}\n".encode())
+        output, _ = process.communicate(timeout=20 * PATIENCE)
+    finally:
+        os.close(terminal)
+        os.close(person)
+    assert process.returncode == code and len(output.splitlines()) == (3 if answer == "y" else 0)
+    assert taken(rabbit, queue) == [(i, answer == "y") for i in ids(3)]
+
+
 @pytest.mark.parametrize("arguments", [{}, LIMITED], ids=["plain", "limited"])
 def test_a_quorum_queue_counts(rabbit, sluice, looks, arguments):
     queue = rabbit.queue(**QUORUM, **arguments)
@@ -190,7 +214,7 @@ def test_others_that_receive(rabbit, sluice, looks):
         consumer = channel.consume(queue)
         held = [next(consumer) for _ in range(2)]
         done = browse(sluice, "--yes", "--json", "--sort", "oldest")
-        assert "1 consumers receive from it" in done.stderr
+        assert "has 1 consumers" in done.stderr
         assert shown(map(json.loads, done.stdout.splitlines())) == ids(10)[2:]
         for method, _, _ in held:
             channel.basic_ack(method.delivery_tag)
