@@ -73,6 +73,16 @@ void http_request_free(struct http_request *request)
 
 /* ---- faults ---- */
 
+void http_costs_add(struct http_costs *costs, const char *format, ...)
+{
+    size_t size = strlen(costs->text);
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(costs->text + size, sizeof costs->text - size, format, arguments);
+    va_end(arguments);
+}
+
 int http_fault(struct http_fault *fault, uint32_t state, const char *format, ...)
 {
     va_list arguments;

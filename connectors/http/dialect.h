@@ -177,6 +177,9 @@ struct http_costs {
     char text[HTTP_TEXT]; /* sentences */
 };
 
+/* Adds to the text. */
+void http_costs_add(struct http_costs *costs, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 struct http_dialect {
     const char *name; /* as in `dialect: NAME` */
 

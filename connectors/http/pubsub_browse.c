@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Looking into a subscription of Pub/Sub: what is pulled is kept by its acknowledgement deadline, and given back by a
  * deadline of 0. */
-#include <stdio.h>
-#include <string.h>
 
 #include "pubsub.h"
 
@@ -48,22 +46,22 @@ int pubsub_costed(void *dialect, const struct http_answer *answer, struct http_c
     topic = json_string_value(json_object_get(policy, "deadLetterTopic"));
     ret_costs->may_lose = !told || policy;
     if (policy)
-        snprintf(ret_costs->text, HTTP_TEXT,
-                 "Pub/Sub counts a delivery attempt more for each of them, and forwards a message to %.200s after "
-                 "about %lld.",
-                 topic ? topic : "another topic",
-                 (long long)json_integer_value(json_object_get(policy, "maxDeliveryAttempts")));
+        http_costs_add(ret_costs,
+                       "Pub/Sub counts a delivery attempt more for each of them, and forwards a message to %.200s after "
+                       "about %lld. ",
+                       topic ? topic : "another topic",
+                       (long long)json_integer_value(json_object_get(policy, "maxDeliveryAttempts")));
     else if (!told)
-        snprintf(ret_costs->text, HTTP_TEXT,
-                 "Whether the subscription has a dead-letter policy, which counts that and moves messages away in the "
-                 "end, is not known, as the account may not get it (pubsub.subscriptions.get).");
+        http_costs_add(ret_costs,
+                       "Whether the subscription has a dead-letter policy, which counts that and moves messages away in "
+                       "the end, is not known, as the account may not get it (pubsub.subscriptions.get). ");
     if (json_object_get(root, "retryPolicy"))
-        strcat(ret_costs->text, " By its retry policy they come again some time later.");
-    strcat(ret_costs->text, *ret_costs->text ? " " : "");
-    strcat(ret_costs->text, json_is_true(json_object_get(root, "enableMessageOrdering"))
-                                ? "Of an ordering key nobody gets anything meanwhile, and all behind these "
-                                  "comes again, also what was acknowledged."
-                                : "Which ones it gives, and in which order, is up to Pub/Sub.");
+        http_costs_add(ret_costs, "By its retry policy they come again some time later. ");
+    http_costs_add(ret_costs, "%s",
+                   json_is_true(json_object_get(root, "enableMessageOrdering"))
+                       ? "Of an ordering key nobody gets anything meanwhile, and all behind these comes again, also "
+                         "what was acknowledged."
+                       : "Which ones it gives, and in which order, is up to Pub/Sub.");
     json_decref(root);
     return 0;
 }

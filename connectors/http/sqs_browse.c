@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Looking into a queue of SQS: what is received is hidden for so long, and made visible again. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,18 +48,6 @@ static int64_t number_of(json_t *attributes, const char *name)
                : -1;
 }
 
-static void add(char text[HTTP_TEXT], const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(char text[HTTP_TEXT], const char *format, ...)
-{
-    size_t size = strlen(text);
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text + size, HTTP_TEXT - size, format, arguments);
-    va_end(arguments);
-}
-
 /* A queue of dead letters may have one of its own. */
 static void add_redrive(json_t *attributes, struct http_costs *costs)
 {
@@ -74,7 +60,7 @@ static void add_redrive(json_t *attributes, struct http_costs *costs)
 
     costs->may_lose = text && *text;
     if (costs->may_lose)
-        add(costs->text, " Its redrive policy moves a message that was received more than %lld times to %.120s.",
+        http_costs_add(costs, " Its redrive policy moves a message that was received more than %lld times to %.120s.",
             count, arn ? arn : "another queue");
     json_decref(policy);
 }
@@ -93,19 +79,19 @@ int sqs_costed(void *dialect, const struct http_answer *answer, struct http_cost
         return -1;
     attributes = json_object_get(root, "Attributes");
     ret_costs->messages = number_of(attributes, "ApproximateNumberOfMessages");
-    add(ret_costs->text, "SQS counts one receive more for each of them.");
+    http_costs_add(ret_costs, "SQS counts one receive more for each of them.");
     if (root)
         add_redrive(attributes, ret_costs);
     else
-        add(ret_costs->text,
+        http_costs_add(ret_costs,
             " Whether a redrive policy then moves some of them to another queue is not known, as the credentials "
             "do not allow sqs:GetQueueAttributes.");
     ret_costs->may_lose |= !root;
     if (sqs->is_fifo)
-        add(ret_costs->text, " Of a message group nobody gets anything meanwhile, and only its first messages are "
+        http_costs_add(ret_costs, " Of a message group nobody gets anything meanwhile, and only its first messages are "
                              "seen.");
     else
-        add(ret_costs->text, " Which ones it gives, and in which order, is up to SQS.");
+        http_costs_add(ret_costs, " Which ones it gives, and in which order, is up to SQS.");
     json_decref(root);
     return 0;
 }

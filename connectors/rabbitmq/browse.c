@@ -13,6 +13,9 @@
 #define CLOSE_US     (10 * RABBIT_SECOND)
 
 static void tell(const struct browsing *browsing, void (*told)(void *cookie, const char *text),
+                 const char *format, va_list arguments) __attribute__((format(printf, 3, 0)));
+
+static void tell(const struct browsing *browsing, void (*told)(void *cookie, const char *text),
                  const char *format, va_list arguments)
 {
     char text[2 * RABBIT_TEXT];

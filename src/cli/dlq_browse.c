@@ -290,7 +290,10 @@ static int finish(struct browse *browse)
     if (!rows->added && !browse->failed && !rows->json && browse->refused == EX_OK)
         puts("No dead letters match.");
     if (browse->taken && browse->most_deliveries >= DELIVERIES_MANY)
-        fprintf(stderr, "One of them was delivered %u times before this look.\n", browse->most_deliveries);
+        fprintf(stderr,
+                "One of them was delivered %u times before this look, and once more by it. Collect them with "
+                "receive: dead_letters before a limit of the queue drops it or moves it away.\n",
+                browse->most_deliveries);
     if (rows->cut)
         fprintf(stderr,
                 "Only the first %u are shown: more at once would take too much memory; --limit 0 prints "
