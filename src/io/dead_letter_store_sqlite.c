@@ -151,6 +151,7 @@ static const char *const sql[STATEMENTS] = {
     [STATEMENT_COLLECT] = "INSERT OR REPLACE INTO collected (place, position, written_wall_us, letter)"
                           " VALUES (?1, ?2, ?3, ?4)",
     [STATEMENT_TRIM_COLLECTED] = "DELETE FROM collected WHERE number <= ?1",
+    [STATEMENT_COLLECTED_HERE] = "SELECT 1 FROM collected WHERE letter IS NOT NULL LIMIT 1",
     [STATEMENT_COLLECTED_ENDS] = "UPDATE collected SET letter = NULL, how = ?3, ended_wall_us = ?4"
                                  " WHERE letter BETWEEN ?1 AND ?2",
     [STATEMENT_COLLECTED] =

@@ -77,6 +77,7 @@ enum dead_letter_statement {
     STATEMENT_ADD_PLACE,
     STATEMENT_COLLECT,
     STATEMENT_TRIM_COLLECTED,
+    STATEMENT_COLLECTED_HERE,
     STATEMENT_COLLECTED_ENDS,
     STATEMENT_COLLECTED,
     STATEMENTS
@@ -199,11 +200,19 @@ int dead_letter_sqlite_add_replayed(struct dead_letter_sqlite *store,
 /* The letter of that number has a `found_lane`. */
 int dead_letter_sqlite_collect(struct dead_letter_sqlite *store, const struct dead_letter *letter,
                                int64_t number);
+/* How letters end that are removed now. `any` false: none of those here was collected, and nothing is to be
+ * written. */
+struct dead_letter_end {
+    bool any;
+    enum dead_letter_fate fate;
+    int64_t wall_us;
+};
+/* By whom they are removed; NULL: nobody. */
+int dead_letter_sqlite_end_of(struct dead_letter_sqlite *store, const struct dead_letter_act *act,
+                              struct dead_letter_end *ret_end);
 /* Letters of these numbers are removed. */
 int dead_letter_sqlite_collected_ends(struct dead_letter_sqlite *store, int64_t first, int64_t last,
-                                      enum dead_letter_fate fate, int64_t wall_us);
-/* What `act` (NULL: nobody's) does to letters that it removes. */
-enum dead_letter_fate dead_letter_sqlite_fate(const struct dead_letter_act *act);
+                                      const struct dead_letter_end *end);
 int dead_letter_sqlite_collected(struct dead_letter_store *base, const char *connector,
                                  const char *lane, uint64_t position, int64_t written_wall_us,
                                  struct dead_letter_collected *ret_collected, struct fault *fault);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
@@ -155,10 +154,10 @@ static bool take_out(struct dead_letter_tallies *taken, const struct chosen *cho
 
 /* One by one: they lie far from each other, or in no order. */
 static int64_t remove_each(struct dead_letter_sqlite *store, const int64_t *numbers,
-                           const uint32_t *edits, size_t count, enum dead_letter_fate fate)
+                           const uint32_t *edits, size_t count, const struct dead_letter_end *how)
 {
     struct dead_letter_tallies taken = {.count = 0};
-    int64_t removed = 0, now_us = clock_wall();
+    int64_t removed = 0;
 
     for (size_t i = 0; i < count; i++) {
         int64_t hour = numbers[i] / DEAD_LETTER_HOUR;
@@ -174,7 +173,7 @@ static int64_t remove_each(struct dead_letter_sqlite *store, const int64_t *numb
             return -1;
         if (dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &numbers[i], 1) != 0 ||
             dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &numbers[i], 1) != 0 ||
-            dead_letter_sqlite_collected_ends(store, numbers[i], numbers[i], fate, now_us) != 0)
+            dead_letter_sqlite_collected_ends(store, numbers[i], numbers[i], how) != 0)
             return -1;
         removed++;
     }
@@ -241,7 +240,7 @@ static int find_runs(struct dead_letter_sqlite *store, const int64_t *numbers, c
 }
 
 static int remove_run(struct dead_letter_sqlite *store, const struct run *run,
-                      enum dead_letter_fate fate, int64_t now_us)
+                      const struct dead_letter_end *how)
 {
     const int64_t ends[] = {run->first, run->last};
     bool one = run->first == run->last;
@@ -252,16 +251,16 @@ static int remove_run(struct dead_letter_sqlite *store, const struct run *run,
         dead_letter_sqlite_run_with(store, one ? STATEMENT_DELETE_BODY : STATEMENT_DELETE_BODIES, ends,
                                     count) != 0)
         return -1;
-    return dead_letter_sqlite_collected_ends(store, run->first, run->last, fate, now_us);
+    return dead_letter_sqlite_collected_ends(store, run->first, run->last, how);
 }
 
 /* Numbers grow. How many were removed of the first *ret_used, or -1. */
 static int64_t remove_runs(struct dead_letter_sqlite *store, const int64_t *numbers,
-                           const uint32_t *edits, size_t count, enum dead_letter_fate fate,
+                           const uint32_t *edits, size_t count, const struct dead_letter_end *how,
                            size_t *ret_used)
 {
     struct run *runs = memory_new(count * sizeof *runs);
-    int64_t removed = 0, now_us = clock_wall();
+    int64_t removed = 0;
     bool sparse = false;
     int result = 0;
 
@@ -273,7 +272,7 @@ static int64_t remove_runs(struct dead_letter_sqlite *store, const int64_t *numb
         result = find_runs(store, numbers + *ret_used, edits ? edits + *ret_used : NULL,
                            count - *ret_used, &taken, &window);
         for (size_t i = 0; result == 0 && i < window.run_count; i++)
-            result = remove_run(store, &runs[i], fate, now_us);
+            result = remove_run(store, &runs[i], how);
         if (result == 0)
             result = flush_taken(store, &taken);
         removed += window.removed;
@@ -293,16 +292,19 @@ static bool grow(const int64_t *numbers, size_t count)
 }
 
 static int64_t remove_all(struct dead_letter_sqlite *store, const int64_t *numbers,
-                          const uint32_t *edits, size_t count, enum dead_letter_fate fate)
+                          const uint32_t *edits, size_t count, const struct dead_letter_act *act)
 {
+    struct dead_letter_end how;
     int64_t removed = 0, more;
     size_t used = 0;
 
+    if (dead_letter_sqlite_end_of(store, act, &how) != 0)
+        return -1;
     if (count >= RUN_LEAST && grow(numbers, count))
-        removed = remove_runs(store, numbers, edits, count, fate, &used);
+        removed = remove_runs(store, numbers, edits, count, &how, &used);
     if (removed < 0)
         return -1;
-    more = remove_each(store, numbers + used, edits ? edits + used : NULL, count - used, fate);
+    more = remove_each(store, numbers + used, edits ? edits + used : NULL, count - used, &how);
     return more < 0 ? -1 : removed + more;
 }
 
@@ -318,7 +320,7 @@ int64_t dead_letter_sqlite_remove(struct dead_letter_store *base, const int64_t 
         before = *act;
     if (dead_letter_sqlite_begin(store, fault) != 0)
         return -1;
-    removed = remove_all(store, numbers, edits, count, dead_letter_sqlite_fate(act));
+    removed = remove_all(store, numbers, edits, count, act);
     if (removed >= 0 && act)
         act->count += (uint64_t)removed;
     return end(store, removed >= 0 && dead_letter_sqlite_write_act(store, act) == 0,

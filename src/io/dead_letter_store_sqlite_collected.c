@@ -4,6 +4,7 @@
  * was written at another time. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "io/dead_letter_store_sqlite.h"
 #include "io/sqlite.h"
 
@@ -25,18 +26,33 @@ int dead_letter_sqlite_collect(struct dead_letter_sqlite *store, const struct de
     return oldest <= 0 ? 0 : dead_letter_sqlite_run_with(store, STATEMENT_TRIM_COLLECTED, &oldest, 1);
 }
 
-int dead_letter_sqlite_collected_ends(struct dead_letter_sqlite *store, int64_t first, int64_t last,
-                                      enum dead_letter_fate fate, int64_t wall_us)
+int dead_letter_sqlite_end_of(struct dead_letter_sqlite *store, const struct dead_letter_act *act,
+                              struct dead_letter_end *ret_end)
 {
-    return dead_letter_sqlite_run_with(store, STATEMENT_COLLECTED_ENDS,
-                                       (const int64_t[]){first, last, fate, wall_us}, 4);
+    sqlite3_stmt *statement = dead_letter_sqlite_statement(store, STATEMENT_COLLECTED_HERE);
+    int code;
+
+    if (!statement)
+        return -1;
+    code = sqlite3_step(statement);
+    sqlite3_reset(statement);
+    *ret_end = (struct dead_letter_end){
+        .any = code == SQLITE_ROW,
+        .fate = !act                                ? DEAD_LETTER_EXPIRED
+                : strcmp(act->action, "replay") == 0 ? DEAD_LETTER_DONE
+                                                     : DEAD_LETTER_DISCARDED,
+        .wall_us = clock_wall(),
+    };
+    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : -1;
 }
 
-enum dead_letter_fate dead_letter_sqlite_fate(const struct dead_letter_act *act)
+int dead_letter_sqlite_collected_ends(struct dead_letter_sqlite *store, int64_t first, int64_t last,
+                                      const struct dead_letter_end *end)
 {
-    if (!act)
-        return DEAD_LETTER_EXPIRED;
-    return strcmp(act->action, "replay") == 0 ? DEAD_LETTER_DONE : DEAD_LETTER_DISCARDED;
+    if (!end->any)
+        return 0;
+    return dead_letter_sqlite_run_with(store, STATEMENT_COLLECTED_ENDS,
+                                       (const int64_t[]){first, last, end->fate, end->wall_us}, 4);
 }
 
 int dead_letter_sqlite_collected(struct dead_letter_store *base, const char *connector,

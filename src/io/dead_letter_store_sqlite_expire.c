@@ -2,7 +2,6 @@
  * Removing letters that were kept long enough. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "io/dead_letter_store_sqlite.h"
 
@@ -55,15 +54,18 @@ static int64_t find_old(struct dead_letter_sqlite *store, int64_t kind, int64_t 
 static int delete_letters(struct dead_letter_sqlite *store, int64_t kind, const struct old *old,
                           int64_t count)
 {
-    int64_t of_hour = 0, bytes = 0, now_us = clock_wall();
+    struct dead_letter_end end;
+    int64_t of_hour = 0, bytes = 0;
+
+    if (dead_letter_sqlite_end_of(store, NULL, &end) != 0)
+        return -1;
 
     for (int64_t i = 0; i < count; i++) {
         int64_t hour = old[i].number / DEAD_LETTER_HOUR;
 
         if (dead_letter_sqlite_run_with(store, STATEMENT_DELETE_LETTER, &old[i].number, 1) != 0 ||
             dead_letter_sqlite_run_with(store, STATEMENT_DELETE_BODY, &old[i].number, 1) != 0 ||
-            dead_letter_sqlite_collected_ends(store, old[i].number, old[i].number,
-                                              DEAD_LETTER_EXPIRED, now_us) != 0)
+            dead_letter_sqlite_collected_ends(store, old[i].number, old[i].number, &end) != 0)
             return -1;
         of_hour++;
         bytes += old[i].bytes;
