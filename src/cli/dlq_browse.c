@@ -199,7 +199,7 @@ static void begin_to_take(struct browse *browse)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     if (!browse->rows.limit)
-        browse->rows.limit = LOOK_MOST;
+        browse->rows.limit = UINT32_MAX;
 }
 
 static int allow(void *cookie, bool may_lose, const char *text)
@@ -296,9 +296,8 @@ static int finish(struct browse *browse)
                 browse->most_deliveries);
     if (rows->cut)
         fprintf(stderr,
-                "Only the first %u are shown: more at once would take too much memory; --limit 0 prints "
-                "all, as they are read.\n",
-                rows->limit);
+                "Only the first %u are shown: more at once would take too much memory%s.\n", rows->limit,
+                browse->taken ? "" : "; --limit 0 prints all, as they are read");
     else if (limit && rows->added > limit && !rows->json && !browse->taken)
         fprintf(stderr, "There are more; --limit 0 prints all.\n");
     if (interrupted || browse->refused != EX_OK)

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import time
+import uuid
 
 import pytest
 
@@ -144,6 +145,28 @@ def test_a_classic_queue_is_as_before(rabbit, sluice, looks, arguments):
     assert shown(found(sluice, "--yes", "--limit", "0", "--sort", "oldest")) == ids(100)
     assert shown(found(sluice, "--yes", "--where", "{id: [m-70, m-99]}")) == ["m-99", "m-70"]
     assert taken(rabbit, queue) == [(i, True) for i in ids(100)]
+
+
+def test_queues_that_do_not_last_are_classic(rabbit, sluice, looks):
+    with rabbit.channel() as channel:
+        name = f"q-{uuid.uuid4().hex[:12]}"
+        channel.queue_declare(name, auto_delete=True, arguments={"x-max-length": 9})
+        rabbit.produce(name, numbered(2))
+        looks(name)
+        assert f"classic queue {name} holds 2" in browse(sluice, code=64).stderr
+        assert shown(found(sluice, "--yes")) == ["m-1", "m-0"]
+
+
+def test_several_queues(rabbit, sluice, looks):
+    """Each is asked about, and a page is of all."""
+    queues = [rabbit.queue(), rabbit.queue()]
+    looks(queues)
+    for number, queue in enumerate(queues):
+        rabbit.produce(queue, numbered(3, prefix=f"q{number}"))
+    done = browse(sluice, "--yes", "--json", "--limit", "0")
+    assert all(f"queue {queue} holds 3" in done.stderr for queue in queues)
+    assert {json.loads(line)["place"]["lane"] for line in done.stdout.splitlines()} == set(queues)
+    assert len(done.stdout.splitlines()) == 6
 
 
 @pytest.mark.parametrize("answer, code", [("n", 75), ("y", 0)])
