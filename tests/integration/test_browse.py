@@ -144,6 +144,18 @@ def test_a_long_topic(cluster, sluice, mapping_for):
     assert len(found(sluice, "--limit", "0")) == count
 
 
+def test_a_page_of_large_letters_is_bounded_in_bytes(cluster, sluice, mapping_for):
+    """What does not fit into 64 MiB is left out at the end of the order, and that is said."""
+    place, count = cluster.topic(1), 90
+    cluster.produce(place, [{"value": json.dumps({"n": n, "pad": "x" * 900_000})} for n in range(count)])
+    sluice.mapping("m", mapping_for(cluster.topic(1), dead_letter={"to": to_kafka(cluster, place)}))
+    done = browse(sluice, "--json", "--limit", str(count))
+    numbers = [json.loads(json.loads(line)["payload"])["n"] for line in done.stdout.splitlines()]
+    assert 40 < len(numbers) < 75 and numbers == list(range(count))[:-len(numbers) - 1:-1]
+    assert f"Only the first {len(numbers)} are shown" in done.stderr
+    assert len(browse(sluice, "--json", "--limit", "0").stdout.splitlines()) == count
+
+
 def test_what_cannot_be_browsed(cluster, rabbit, sluice, mapping_for):
     topic = cluster.topic(1)
     sluice.mapping("m", mapping_for(topic))
