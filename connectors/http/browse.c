@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Looking into a queue: messages are received, held until the end of the look, and given back. Their lease outlasts
- * the look by little, so that they come back by themselves where it is killed. */
+ * Looking into a queue: messages are received, held until the end of the look, and given back. Their lease
+ * outlasts the look by little, so that they come back by themselves where it is killed. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -137,8 +137,8 @@ static bool is_allowed(struct browsing *browsing)
     if (costs->messages >= 0)
         snprintf(count, sizeof count, "about %" PRId64 " messages", costs->messages);
     snprintf(text, sizeof text,
-             "%.300s holds %s. Some of them, %" PRIu64 " and %zu MiB at most, are received, hidden from others while "
-             "they are read (%" PRId64 " s at most), and then given back. %s",
+             "%.300s holds %s. Some of them, %" PRIu64 " and %zu MiB at most, are received, hidden from others "
+             "while they are read (%" PRId64 " s at most), and then given back. %s",
              browsing->http->config->can.where, count, asked->most_messages, asked->most_bytes >> 20,
              browsing->lease_s, costs->text);
     clean(text);
@@ -244,7 +244,8 @@ static void give_back(struct browsing *browsing)
     while (!http_settle_flushed(http) && http_now() < until_us)
         http_turn_until(http, http_now() + HTTP_SECOND / 50, &done);
     if (!http_settle_flushed(http))
-        fail(browsing, "not all of %.300s could be given back%s%.300s; what is hidden comes back within %" PRId64 " s",
+        fail(browsing, "not all of %.300s could be given back%s%.300s; what is hidden comes back within %" PRId64
+             " s",
              http->config->can.where, http->settling.bad ? ": " : "",
              http->settling.bad ? http->settling.fault.text : "", browsing->lease_s);
 }
@@ -261,7 +262,8 @@ static void look(struct browsing *browsing)
         fail_with(browsing, &http->credentials.fault);
         return;
     }
-    if (config->dialect->peek(config->instance, browsing->asked->destination, browsing->lease_s, &config->can, &fault)) {
+    if (config->dialect->peek(config->instance, browsing->asked->destination, browsing->lease_s, &config->can,
+                              &fault)) {
         fail_with(browsing, &fault);
         return;
     }

@@ -241,9 +241,9 @@ struct http_dialect {
     int (*looked)(void *dialect, const char *destination, unsigned step,
                   const struct http_answer *answer, struct http_fault *fault, char ret_found[HTTP_TEXT]);
 
-    /* Looking into a queue by receiving and giving back; NULL where that cannot be. From now on receives are of
-     * `destination` (as of a publication; NULL: what the options name), take messages for `lease_s`, and wait for
-     * none that is not there; names in `abilities` are made to fit. 0, -1 with a fault: it cannot be looked
+    /* Looking into a queue by receiving and giving back; NULL where that cannot be. From now on receives are
+     * of `destination` (as of a publication; NULL: what the options name), take messages for `lease_s`, and wait
+     * for none that is not there; names in `abilities` are made to fit. 0, -1 with a fault: it cannot be looked
      * into. With credentials there. */
     int (*peek)(void *dialect, const char *destination, int64_t lease_s, struct http_abilities *abilities,
                 struct http_fault *fault);

@@ -60,8 +60,9 @@ static void add_redrive(json_t *attributes, struct http_costs *costs)
 
     costs->may_lose = text && *text;
     if (costs->may_lose)
-        http_costs_add(costs, " Its redrive policy moves a message that was received more than %lld times to %.120s.",
-            count, arn ? arn : "another queue");
+        http_costs_add(costs,
+                       " Its redrive policy moves a message that was received more than %lld times to %.120s.",
+                       count, arn ? arn : "another queue");
     json_decref(policy);
 }
 
@@ -84,12 +85,12 @@ int sqs_costed(void *dialect, const struct http_answer *answer, struct http_cost
         add_redrive(attributes, ret_costs);
     else
         http_costs_add(ret_costs,
-            " Whether a redrive policy then moves some of them to another queue is not known, as the credentials "
-            "do not allow sqs:GetQueueAttributes.");
+                       " Whether a redrive policy then moves some of them to another queue is not known, as the "
+                       "credentials do not allow sqs:GetQueueAttributes.");
     ret_costs->may_lose |= !root;
     if (sqs->is_fifo)
-        http_costs_add(ret_costs, " Of a message group nobody gets anything meanwhile, and only its first messages are "
-                             "seen.");
+        http_costs_add(ret_costs, " Of a message group nobody gets anything meanwhile, and only its first "
+                                  "messages are seen.");
     else
         http_costs_add(ret_costs, " Which ones it gives, and in which order, is up to SQS.");
     json_decref(root);

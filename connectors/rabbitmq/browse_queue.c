@@ -190,7 +190,8 @@ static bool is_allowed(struct browsing *browsing, const struct found *found)
     size = snprintf(
         text, sizeof text,
         "%s %.255s holds %u messages, and has %u consumers. The first of them, %s, are taken, held while "
-        "they are read, and then put back where they were. Nobody else gets them meanwhile, and who receives may get later ones first. They are marked as "
+        "they are read, and then put back where they were. Nobody else gets them meanwhile, and who receives "
+        "may get later ones first. They are marked as "
         "redelivered. ",
         found->kind == KIND_CLASSIC  ? "The classic queue"
         : found->kind == KIND_QUORUM ? "The quorum queue"

@@ -14,10 +14,10 @@
 #include "cli/dlq_inside.h"
 #include "service/trial.h"
 
-#define LIMIT_USUAL   50
-#define LOOK_MOST     10000 /* messages of a queue that are taken, unless a page asks for fewer */
-#define DELIVERIES_MANY 10  /* which are worth a word */
-#define TIMEOUT_USUAL (30 * CLOCK_SECOND)
+#define LIMIT_USUAL     50
+#define LOOK_MOST       10000 /* messages of a queue that are taken, unless a page asks for fewer */
+#define DELIVERIES_MANY 10    /* which are worth a word */
+#define TIMEOUT_USUAL   (30 * CLOCK_SECOND)
 
 /* Those of the shared options that can be told of a letter that is elsewhere; then our own. */
 enum {
@@ -348,7 +348,8 @@ static int take_option(struct browse *browse, const struct arguments *arguments,
     browse->count_deliveries |= option == COUNT_DELIVERIES;
     if (option == CONFIG)
         browse->config = arguments->value;
-    else if (option == TIMEOUT && (units_parse_duration(arguments->value, &browse->timeout_us) != 0 || !browse->timeout_us))
+    else if (option == TIMEOUT &&
+             (units_parse_duration(arguments->value, &browse->timeout_us) != 0 || !browse->timeout_us))
         return arguments_refuse(arguments, "--timeout: found \"%s\", expected a duration such as 30s",
                                 arguments->value);
     return EX_OK;
