@@ -121,7 +121,7 @@ int dlq_can_ask(const char *command, bool yes)
     return EX_USAGE;
 }
 
-static bool ask(const char *format, va_list list)
+__attribute__((format(printf, 1, 0))) static bool ask(const char *format, va_list list)
 {
     char answer[16] = "";
 
