@@ -5,6 +5,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json_edit.h"
 #include "base/json_scan.h"
 #include "base/memory.h"
@@ -15,6 +16,9 @@
 
 #define SETS_MOST     16
 #define FAILURES_TOLD 10
+#define CHUNK         500       /* saved at once: the service never waits long for its turn to write */
+#define CHUNK_BYTES   (1 << 20) /* of their payloads, where there is more than one */
+#define REDRAW_US     (200 * CLOCK_MS)
 #define PAYLOAD_MOST  ((size_t)64 << 20)
 
 enum { SET = DLQ_OWN, ALL, YES, DRY_RUN };
@@ -45,6 +49,15 @@ struct set {
     struct buffer value; /* JSON */
 };
 
+/* What is saved together. */
+struct chunk {
+    struct dead_letter_edit edits[CHUNK]; /* without payloads until they are saved */
+    size_t sizes[CHUNK];
+    char ids[CHUNK][27];
+    struct buffer payloads; /* one after the other */
+    size_t count;
+};
+
 struct edit {
     struct dlq_choice choice;
     struct set sets[SETS_MOST];
@@ -52,7 +65,10 @@ struct edit {
     bool all, yes, dry_run, shown;
     struct dead_letter_store *store, *writer;
     struct dead_letter_act act;
+    struct chunk chunk;
     uint64_t changed, same, failed;
+    uint64_t total;   /* to be changed */
+    int64_t shown_us; /* when the progress was */
     struct fault fault;
     bool broken; /* the store */
 };
@@ -123,19 +139,84 @@ static void tell_failure(struct edit *edit, const char *id, const char *why)
         fputs("sluice dlq edit: ... and more\n", stderr);
 }
 
-static int save(struct edit *edit, const struct dead_letter *letter, const struct buffer *payload)
+/* A line on the terminal, drawn anew. */
+static void show_progress(struct edit *edit)
 {
-    int saved;
+    char done[DLQ_TIME], total[DLQ_TIME];
+    int64_t now = clock_now();
 
+    if (edit->choice.json || !isatty(STDERR_FILENO) || now - edit->shown_us < REDRAW_US)
+        return;
+    edit->shown_us = now;
+    fprintf(stderr, "\r\033[K%s of %s edited", dlq_number(edit->changed, done),
+            dlq_number(edit->total, total));
+}
+
+static void end_progress(struct edit *edit)
+{
+    if (edit->shown_us)
+        fputs("\r\033[K", stderr);
+    edit->shown_us = 0;
+}
+
+/* Saves what was gathered. Returns whether the store is broken. */
+static bool flush(struct edit *edit)
+{
+    struct chunk *chunk = &edit->chunk;
+    const char *payload = chunk->payloads.data ? chunk->payloads.data : "";
+    int64_t saved;
+
+    if (!chunk->count || edit->broken)
+        return edit->broken;
+    for (size_t i = 0; i < chunk->count; payload += chunk->sizes[i++])
+        chunk->edits[i].payload = (struct sluice_bytes){payload, chunk->sizes[i]};
     edit->act.failed = edit->failed;
-    saved = edit->writer->ops->edit(edit->writer, letter->dead_wall_us, letter->edit_count,
-                                    (struct sluice_bytes){payload->data, payload->size}, &edit->act,
-                                    &edit->fault);
+    saved = edit->writer->ops->edit(edit->writer, chunk->edits, chunk->count, &edit->act, &edit->fault);
     edit->broken = saved < 0;
-    if (saved == 0)
-        tell_failure(edit, letter->id, "somebody else changed or removed it meanwhile");
-    edit->changed += saved > 0;
+    for (size_t i = 0; saved >= 0 && i < chunk->count; i++) {
+        if (!chunk->edits[i].done) {
+            end_progress(edit);
+            tell_failure(edit, chunk->ids[i], "somebody else changed or removed it meanwhile");
+        }
+    }
+    edit->changed += saved > 0 ? (uint64_t)saved : 0;
+    chunk->count = 0;
+    buffer_reset(&chunk->payloads);
     return edit->broken;
+}
+
+/* Whether it waits to be saved already, as its id was given twice. */
+static bool is_gathered(const struct edit *edit, int64_t number)
+{
+    for (size_t i = 0; edit->choice.id_count > 1 && i < edit->chunk.count; i++)
+        if (edit->chunk.edits[i].number == number)
+            return true;
+    return false;
+}
+
+/* Saves it with others. Returns whether the store is broken. */
+static bool save(struct edit *edit, const struct dead_letter *letter, const struct buffer *payload)
+{
+    struct chunk *chunk = &edit->chunk;
+
+    if (is_gathered(edit, letter->dead_wall_us)) {
+        edit->same++;
+        return false;
+    }
+    if (chunk->count == CHUNK ||
+        (chunk->count && chunk->payloads.size + payload->size > CHUNK_BYTES)) {
+        if (flush(edit))
+            return true;
+        show_progress(edit);
+    }
+    chunk->edits[chunk->count] = (struct dead_letter_edit){.number = letter->dead_wall_us,
+                                                           .edits = letter->edit_count};
+    chunk->sizes[chunk->count] = payload->size;
+    memcpy(chunk->ids[chunk->count], letter->id, sizeof letter->id);
+    if (payload->size)
+        buffer_add(&chunk->payloads, payload->data, payload->size);
+    chunk->count++;
+    return false;
 }
 
 /* Sees each letter twice: first to count and to show one of the changes, then, with a writer, to save. */
@@ -202,11 +283,14 @@ static int set_all(struct edit *edit, const char *directory)
                        dlq_number(edit->changed, number), edit->changed == 1 ? "" : "s");
     if (code != EX_OK)
         return code;
+    edit->total = edit->changed;
     edit->changed = edit->same = edit->failed = 0;
     edit->writer = dlq_open_writer(directory, &code);
     if (!edit->writer)
         return code;
     code = dlq_choice_each(&edit->choice, edit->store, usage.command, 1, set_one, edit);
+    flush(edit);
+    end_progress(edit);
     if (edit->broken)
         code = dlq_failed(&edit->fault);
     if (code == EX_OK)
@@ -257,7 +341,7 @@ static int edit_one(struct edit *edit, struct one *one, const char *directory)
             code = dlq_confirm(usage.command, edit->yes, "Save dead letter %s?", one->letter.id);
         if (code == EX_OK && !edit->dry_run) {
             edit->writer = dlq_open_writer(directory, &code);
-            if (edit->writer && save(edit, &one->letter, &after))
+            if (edit->writer && (save(edit, &one->letter, &after) || flush(edit)))
                 code = dlq_failed(&edit->fault);
         }
         if (code == EX_OK)
@@ -320,6 +404,7 @@ static void edit_fini(struct edit *edit)
     if (edit->writer)
         edit->writer->ops->close(edit->writer);
     free((char *)(uintptr_t)edit->act.login);
+    buffer_fini(&edit->chunk.payloads);
     dlq_choice_fini(&edit->choice);
     free(edit);
 }
@@ -331,6 +416,7 @@ int dlq_edit(int argc, char **argv)
     struct arguments arguments;
     int code = EX_OK;
 
+    buffer_init(&edit->chunk.payloads, PAYLOAD_MOST + CHUNK_BYTES);
     arguments_begin(&arguments, &usage, argc, argv);
     if (read_options(edit, &arguments, &code) == 0) {
         edit->act = (struct dead_letter_act){.action = "edit", .detail = detail};

@@ -63,6 +63,14 @@ struct dead_letter_act {
     int64_t number;  /* in the log; 0: not there yet */
 };
 
+/* A new payload of a letter. */
+struct dead_letter_edit {
+    int64_t number; /* of the letter in the store */
+    uint32_t edits; /* that it had when it was read */
+    struct sluice_bytes payload;
+    bool done;
+};
+
 /* Sorts by lane and position. */
 void dead_letter_places_sort(struct dead_letter_place *places, size_t count);
 
@@ -156,10 +164,11 @@ struct dead_letter_store_ops {
     int64_t (*remove)(struct dead_letter_store *store, const int64_t *numbers,
                       const uint32_t *edits, size_t count, struct dead_letter_act *act,
                       struct fault *fault);
-    /* Replaces the payload and keeps the first one as the original. 1; 0 where the letter is gone or
-     * was edited since it had `edits` edits; -1 with a fault. */
-    int (*edit)(struct dead_letter_store *store, int64_t number, uint32_t edits,
-                struct sluice_bytes payload, struct dead_letter_act *act, struct fault *fault);
+    /* Replaces payloads and keeps the first ones as the originals, all in one transaction. Sets `done` of
+     * each: not where the letter is gone or was edited since. How many were, or -1 with a fault and none
+     * changed. */
+    int64_t (*edit)(struct dead_letter_store *store, struct dead_letter_edit *edits, size_t count,
+                    struct dead_letter_act *act, struct fault *fault);
     /* Adds letters with the id, the time and the story they have. Those already there, by id or by
      * message, are left as they are. Returns how many were new, or -1 with a fault and none added. */
     int64_t (*import)(struct dead_letter_store *store, struct dead_letter *letters, size_t count,

@@ -257,9 +257,8 @@ int dead_letter_sqlite_usage(struct dead_letter_store *base, const char *mapping
 int64_t dead_letter_sqlite_remove(struct dead_letter_store *base, const int64_t *numbers,
                                   const uint32_t *edits, size_t count, struct dead_letter_act *act,
                                   struct fault *fault);
-int dead_letter_sqlite_edit(struct dead_letter_store *base, int64_t number, uint32_t edits,
-                            struct sluice_bytes payload, struct dead_letter_act *act,
-                            struct fault *fault);
+int64_t dead_letter_sqlite_edit(struct dead_letter_store *base, struct dead_letter_edit *edits,
+                                size_t count, struct dead_letter_act *act, struct fault *fault);
 int dead_letter_sqlite_force(struct dead_letter_store *base, const int64_t *numbers, size_t count,
                              struct fault *fault);
 int dead_letter_sqlite_log(struct dead_letter_store *base, struct dead_letter_act *act,

@@ -360,49 +360,55 @@ static int replace_payload(struct dead_letter_sqlite *store, int64_t number, boo
     return code == SQLITE_OK ? 0 : -1;
 }
 
-static int edit_one(struct dead_letter_sqlite *store, int64_t number, uint32_t edits,
-                    struct sluice_bytes payload)
+/* 1: edited; 0: gone, or edited by somebody else; -1 with SQLite's error set. */
+static int edit_one(struct dead_letter_sqlite *store, const struct dead_letter_edit *edit)
 {
     struct dead_letter_tallies tallies = {.count = 0};
     struct chosen chosen;
-    int there = choose(store, number, &chosen);
+    int there = choose(store, edit->number, &chosen);
     int64_t before, more;
 
-    if (there <= 0 || chosen.edits != edits)
+    if (there <= 0 || chosen.edits != edit->edits)
         return there < 0 ? -1 : 0;
-    before = payload_size(store, number);
-    more = (int64_t)payload.size - before;
-    if (before < 0 || replace_payload(store, number, !chosen.edits, payload) != 0 ||
-        dead_letter_sqlite_run_with(store, STATEMENT_EDIT_LETTER, (const int64_t[]){number, more},
-                                    2) != 0 ||
-        dead_letter_sqlite_tally_take(store, chosen.kind, number / DEAD_LETTER_HOUR, 1,
+    before = payload_size(store, edit->number);
+    more = (int64_t)edit->payload.size - before;
+    if (before < 0 || replace_payload(store, edit->number, !chosen.edits, edit->payload) != 0 ||
+        dead_letter_sqlite_run_with(store, STATEMENT_EDIT_LETTER,
+                                    (const int64_t[]){edit->number, more}, 2) != 0 ||
+        dead_letter_sqlite_tally_take(store, chosen.kind, edit->number / DEAD_LETTER_HOUR, 1,
                                       chosen.bytes) != 0 ||
-        dead_letter_sqlite_tally_add(store, &tallies, chosen.kind, number, chosen.bytes + more) !=
-            0 ||
+        dead_letter_sqlite_tally_add(store, &tallies, chosen.kind, edit->number,
+                                     chosen.bytes + more) != 0 ||
         dead_letter_sqlite_tally_flush(store, &tallies) != 0)
         return -1;
     return 1;
 }
 
-int dead_letter_sqlite_edit(struct dead_letter_store *base, int64_t number, uint32_t edits,
-                            struct sluice_bytes payload, struct dead_letter_act *act,
-                            struct fault *fault)
+int64_t dead_letter_sqlite_edit(struct dead_letter_store *base, struct dead_letter_edit *edits,
+                                size_t count, struct dead_letter_act *act, struct fault *fault)
 {
     struct dead_letter_sqlite *store = (struct dead_letter_sqlite *)base;
     struct dead_letter_act before = {0};
-    int edited;
+    int64_t edited = 0;
+    bool good = true;
 
     if (act)
         before = *act;
     if (dead_letter_sqlite_begin(store, fault) != 0)
         return -1;
-    edited = edit_one(store, number, edits, payload);
-    if (edited >= 0 && act) {
-        act->count += edited > 0;
-        act->failed += edited == 0;
+    for (size_t i = 0; good && i < count; i++) {
+        int done = edit_one(store, &edits[i]);
+
+        good = done >= 0;
+        edits[i].done = done > 0;
+        edited += done > 0;
     }
-    return end(store, edited >= 0 && dead_letter_sqlite_write_act(store, act) == 0,
-               "cannot edit a letter", act, &before, fault) == 0
+    if (good && act) {
+        act->count += (uint64_t)edited;
+        act->failed += count - (uint64_t)edited;
+    }
+    return end(store, good && dead_letter_sqlite_write_act(store, act) == 0,
+               "cannot edit letters", act, &before, fault) == 0
                ? edited
                : -1;
 }

@@ -218,6 +218,26 @@ def test_a_difference_that_is_too_long_says_so(store, directory):
     assert done.returncode == 73 and f"{directory}/nowhere" in done.stderr, done.stderr
 
 
+def test_an_edit_of_many_shows_how_far_it_is(store):
+    dlq = store(*(letter(n) for n in range(1100)))
+    code, seen = on_terminal(dlq.command("edit", "--all", "--set", "/quantity=2", "--yes"))
+    assert code == 0 and "\r500 of 1,100 edited\r" in seen and "\r1,100 dead letters edited.\n" in seen
+    assert {(one["edit_count"], json.loads(one["payload"])["quantity"]) for one in dlq.lines("export")} == {(1, 2)}
+    code, seen = on_terminal(dlq.command("edit", "--all", "--set", "/quantity=3", "--yes", "--json"))
+    assert code == 0 and json.loads(seen)["edited"] == 1100
+    done = dlq("edit", "--all", "--set", "/quantity=4", "--yes")
+    assert done.returncode == 0 and done.stderr == ""
+    assert [act["count"] for act in dlq.lines("log")][:3] == [1100, 1100, 1100]
+
+
+def test_an_id_given_twice_is_edited_once(store):
+    dlq = store(letter(0), letter(1))
+    one = dlq.lines("ls")[0]["id"]
+    done = dlq("edit", one, one, "--set", "/quantity=2", "--yes")
+    assert done.returncode == 0 and "\n1 dead letter edited, 1 had the value already.\n" in done.stdout
+    assert [letter["edit_count"] for letter in dlq.lines("ls")] == [1, 0]
+
+
 # ---- filters ----
 
 @pytest.mark.parametrize("options, words", [

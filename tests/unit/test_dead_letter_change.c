@@ -34,6 +34,19 @@ static struct dead_letter letter(uint64_t position)
                                 .dead_wall_us = T0 + (int64_t)position};
 }
 
+/* One letter; how many were edited. */
+static int64_t edit(struct fixture *fixture, int64_t number, uint32_t edits, const char *payload,
+                    struct dead_letter_act *act)
+{
+    struct dead_letter_edit one = {
+        .number = number, .edits = edits, .payload = {payload, strlen(payload)}};
+    int64_t edited = fixture->store->ops->edit(fixture->store, &one, 1, act, &fixture->fault);
+
+    if (edited >= 0)
+        assert_int_equal(one.done, edited);
+    return edited;
+}
+
 static int ignore(void *argument, const struct dead_letter *one)
 {
     return 0;
@@ -287,8 +300,7 @@ static void removes_runs(void **state)
             bool stays = (size_t)rand_r(&seed) % 100 < sparse * (try % 3) || i == 500;
 
             if (i % 97 == 13)
-                fixture->store->ops->edit(fixture->store, letters[i].dead_wall_us, 0,
-                                          (struct sluice_bytes){"{}", 2}, NULL, &fixture->fault);
+                edit(fixture, letters[i].dead_wall_us, 0, "{}", NULL);
             seen[i] = (char)(stays || i % 97 == 13);
             if (!stays) {
                 numbers[count] = letters[i].dead_wall_us + (i % 89 == 5); /* or nobody there */
@@ -371,18 +383,9 @@ static void an_edit_keeps_the_original(void **state)
     struct dead_letter_act act = {.action = "edit", .login = "me"};
 
     add_n(fixture, &one, 1);
-    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
-                                               (struct sluice_bytes){"{\"a\":22}", 8}, &act,
-                                               &fixture->fault),
-                     1);
-    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
-                                               (struct sluice_bytes){"late", 4}, &act,
-                                               &fixture->fault),
-                     0);
-    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 1,
-                                               (struct sluice_bytes){"{}", 2}, &act,
-                                               &fixture->fault),
-                     1);
+    assert_int_equal(edit(fixture, one.dead_wall_us, 0, "{\"a\":22}", &act), 1);
+    assert_int_equal(edit(fixture, one.dead_wall_us, 0, "late", &act), 0);
+    assert_int_equal(edit(fixture, one.dead_wall_us, 1, "{}", &act), 1);
     assert_int_equal(act.count, 2);
     assert_int_equal(act.failed, 1);
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 2|", 19);
@@ -391,6 +394,29 @@ static void an_edit_keeps_the_original(void **state)
     add_n(fixture, &same, 1);
     assert_string_equal(CHOSEN(0), "1");
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|", 3);
+}
+
+static void many_edits_are_one_act(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dead_letter letters[3] = {letter(1), letter(2), letter(3)};
+    struct dead_letter_act act = {.action = "edit", .login = "me"};
+    struct dead_letter_edit edits[4] = {{.payload = {"{}", 2}},
+                                        {.payload = {"late", 4}},
+                                        {.payload = {"{\"a\":333}", 9}},
+                                        {.number = 5, .payload = {"gone", 4}}};
+
+    add(fixture, letters, 3);
+    for (size_t i = 0; i < 3; i++)
+        edits[i].number = letters[i].dead_wall_us;
+    assert_int_equal(edit(fixture, edits[1].number, 0, "first", NULL), 1);
+    assert_int_equal(fixture->store->ops->edit(fixture->store, edits, 4, &act, &fixture->fault), 2);
+    assert_int_equal(edits[0].done << 3 | edits[1].done << 2 | edits[2].done << 1 | edits[3].done, 10);
+    assert_int_equal(act.count, 2);
+    assert_int_equal(act.failed, 2);
+    assert_memory_equal(story(fixture, edits[0].number), "{}|{\"a\":1}|edits 1|", 19);
+    assert_memory_equal(story(fixture, edits[1].number), "first|{\"a\":1}|edits 1|", 22);
+    assert_memory_equal(story(fixture, edits[2].number), "{\"a\":333}|{\"a\":1}|edits 1|", 26);
 }
 
 static void one_that_died_again_goes_back_to_its_row(void **state)
@@ -600,10 +626,7 @@ static void an_older_file_is_brought_up_to_date(void **state)
     bring_up_to_date(fixture, 1);
     fixture->store->ops->close(fixture->store);
     open_store(fixture, DEAD_LETTER_WRITE);
-    assert_int_equal(fixture->store->ops->edit(fixture->store, one.dead_wall_us, 0,
-                                               (struct sluice_bytes){"{}", 2}, NULL,
-                                               &fixture->fault),
-                     1);
+    assert_int_equal(edit(fixture, one.dead_wall_us, 0, "{}", NULL), 1);
     assert_memory_equal(story(fixture, one.dead_wall_us), "{}|{\"a\":1}|edits 1|", 19);
 }
 
@@ -732,6 +755,7 @@ int main(void)
         TEST(removes_runs),
         TEST(the_log_tells_who_did_what),
         TEST(an_edit_keeps_the_original),
+        TEST(many_edits_are_one_act),
         TEST(one_that_died_again_goes_back_to_its_row),
         TEST(imports_once),
         TEST(places_are_sorted_by_lane_and_position),
