@@ -111,8 +111,9 @@ struct dead_letter_store_ops {
      * for `collected`. 0, or -1 with a fault and nothing written; ids may have been filled in. */
     int (*add)(struct dead_letter_store *store, struct dead_letter *letters, size_t count,
                struct fault *fault);
-    /* Newest first unless sorted otherwise. `each` returns non-zero to stop. Letters are borrowed
-     * within the callback; `with_payload` 0 leaves key, payload, original and headers absent. -1
+    /* Newest first unless sorted otherwise. `each` returns non-zero to stop, and asks nothing that has a
+     * regular expression or a pattern: those are of one query at a time. Letters are borrowed within the
+     * callback; `with_payload` 0 leaves key, payload, original and headers absent. -1
      * with a fault, also for a regular expression or a pattern that is none. */
     int (*list)(struct dead_letter_store *store, const struct dead_letter_query *query,
                 int with_payload, dead_letter_each_fn each, void *argument, struct fault *fault);

@@ -98,19 +98,41 @@ static void add_places(struct choices *choices, const char *mapping,
     free(places);
 }
 
-static int see_mapping(void *argument, const struct dead_letter_group *group)
-{
-    struct choices *choices = argument;
-    struct dead_letter_query query = choices->order->query;
+/* Mappings that have letters. */
+struct names {
+    char **list;
+    size_t count;
+};
 
-    query.mapping = group->value;
-    if (query.limit) {
-        if (choices->total >= query.limit)
-            return 1;
-        query.limit -= (uint32_t)choices->total;
+static int note_name(void *argument, const struct dead_letter_group *group)
+{
+    struct names *names = argument;
+
+    names->list = memory_resize(names->list, names->count + 1, sizeof *names->list);
+    names->list[names->count++] = memory_text(group->value);
+    return 0;
+}
+
+/* Mapping by mapping, once all their names are known: a store reads by one query at a time. */
+static int choose_by_query(struct choices *choices)
+{
+    struct dead_letter_query query = choices->order->query;
+    struct names names = {0};
+    uint32_t limit = query.limit;
+    int result;
+
+    query.limit = 0;
+    result = choices->store->ops->group(choices->store, &query, "mapping", note_name, &names,
+                                        choices->fault);
+    for (size_t i = 0; i < names.count; i++) {
+        query.mapping = names.list[i];
+        query.limit = limit ? limit - (uint32_t)choices->total : 0;
+        if (result == 0 && !choices->failed && (!limit || choices->total < limit))
+            add_places(choices, names.list[i], &query);
+        free(names.list[i]);
     }
-    add_places(choices, group->value, &query);
-    return choices->failed;
+    free(names.list);
+    return result;
 }
 
 static int see_letter(void *argument, const struct dead_letter *letter)
@@ -122,13 +144,10 @@ static int see_letter(void *argument, const struct dead_letter *letter)
 static int choose(struct choices *choices)
 {
     const struct replay_order *order = choices->order;
-    struct dead_letter_query query = order->query;
     int result = 0;
 
-    query.limit = 0;
     if (!order->id_count)
-        result = choices->store->ops->group(choices->store, &query, "mapping", see_mapping, choices,
-                                            choices->fault);
+        result = choose_by_query(choices);
     for (size_t i = 0; result == 0 && !choices->failed && i < order->id_count; i++)
         result = choices->store->ops->list(choices->store,
                                            &(struct dead_letter_query){.id_prefix = order->ids[i]},

@@ -270,6 +270,17 @@ def test_it_stops_when_most_fail_or_the_target_is_down(letters, function):
     assert replay(sluice, "--all")["done"] == 300
 
 
+@pytest.mark.parametrize("options", [("--error", "order [0-9]*[05] failed"), ("--where", "{n: [0, 5, 10, 15]}"),
+                                     ("-e", "order", "-w", "{n: [0, 5, 10, 15]}")])
+def test_what_the_reason_and_the_payload_choose(letters, function, mapping_for, options):
+    """Of all mappings, whose letters are chosen one mapping after the other."""
+    sluice = letters(*(letter(n, mapping="m" if n % 2 else "other") for n in range(20)))
+    sluice.mapping("other", mapping_for("others"))
+    result = replay(sluice, *options)
+    assert (result["selected"], result["done"], result["left"]) == (4, 4, 0)
+    assert function.done == {f"m-{n}": 1 for n in (0, 5, 10, 15)} and len(sluice.dead()) == 16
+
+
 def test_dry_run_rate_and_one_first(letters, function):
     sluice = letters(*(letter(n) for n in range(30)), batch={"size": 1})
     done = run_cli(*command(sluice, "replay", "--mapping", "m", "--dry-run"))
