@@ -1,6 +1,7 @@
-"""The night of sluice-incident(7), played with the real servers: prints the page's samples in their order
-(tests/integration/incident). Not one of the tests that are always run, as it types what a person types and
-takes two fixed ports; but it fails where something that the page says is not so."""
+"""The nights of sluice-incident(7) and of README.md and the examples of sluice-dlq(1), played with the real
+servers (tests/integration/incident): prints the samples in their order. Not one of the tests that are always
+run, as it types what a person types and takes fixed ports; but it fails where something that the pages say is
+not so."""
 
 import contextlib
 import json
@@ -9,7 +10,7 @@ import shlex
 import textwrap
 
 from lib.function import Answer
-from lib.machine import PATIENCE
+from lib.machine import PATIENCE, ROOT
 from lib.rabbitmq import QUORUM
 from lib.sluice import PROGRAM, run_cli
 from lib.terminal import on_terminal
@@ -63,6 +64,20 @@ def place(function, mapping):
 
 def target(mapping):
     return {"http": {"url": f"http://127.0.0.1:{PORTS[mapping]}/{mapping}"}}
+
+
+def lacks_currency(invocation):
+    for record in invocation.records:
+        order = json.loads(record.value)
+        if "currency" not in order:
+            return Answer(422, json.dumps({"error": f"order {order['id']} has no currency"}))
+    return Answer(200)
+
+
+def kafka_orders(cluster, topic, **sections):
+    return {**RULES, "source": {"kafka": {"brokers": cluster.address(), "topic": topic, "group": topic,
+                                          "start": "earliest"}},
+            "idempotency": {"token": "/id"}, "target": target("orders"), **sections}
 
 
 def fit(line, page):
@@ -147,10 +162,7 @@ def test_with_kafka_and_rabbitmq(cluster, rabbit, make_function, sluice):
     parcels = [{"message_id": order["id"], "content_type": "application/json",
                 "value": json.dumps(order)} for order in orders("s", SWISS_AT_THE_END)]
     rabbit.produce(queue, parcels[:-2])
-    sluice.mapping("orders", {
-        **RULES, "source": {"kafka": {"brokers": cluster.address(), "topic": topic,
-                                      "group": "sluice-orders", "start": "earliest"}},
-        "idempotency": {"token": "/id"}, "target": target("orders")})
+    sluice.mapping("orders", kafka_orders(cluster, topic))
     sluice.mapping("shipments", {
         **RULES, "source": {"rabbitmq": {"hosts": rabbit.address(), "queue": queue}},
         "idempotency": {"token": "message_id"}, "order": "none", "target": target("shipments")})
@@ -212,27 +224,21 @@ def test_with_sqs(elasticmq, function, sluice):
 
 def test_of_the_readme(cluster, function, sluice):
     """Forty hit a bug of the function, eight lack a currency."""
-    def refuses(invocation, bug):
-        for record in invocation.records:
-            order = json.loads(record.value)
-            if "currency" not in order:
-                return Answer(422, json.dumps({"error": f"order {order['id']} has no currency"}))
-            if bug and order["discount"] == 0:
-                return Answer(500, json.dumps({"error": "division by zero in discount()"}))
-        return Answer(200)
+    def divides(invocation):
+        answer = lacks_currency(invocation)
+        if answer.success and any(json.loads(record.value)["discount"] == 0 for record in invocation.records):
+            return Answer(500, json.dumps({"error": "division by zero in discount()"}))
+        return answer
 
     person = Person(sluice, page=80)
     place(function, "orders")
-    function.behave = lambda invocation: refuses(invocation, True)
+    function.behave = divides
     topic = cluster.topic(1, "sales")
     numbers = range(4300, 4300 + ORDERS)
     cluster.produce(topic, [{"value": json.dumps(
         {"id": n, "discount": 0 if n % 10 == 3 else 5, "total": n / 4,
          **({} if n % 50 == 7 else {"currency": "EUR"})})} for n in numbers])
-    sluice.mapping("orders", {
-        **RULES, "source": {"kafka": {"brokers": cluster.address(), "topic": topic,
-                                      "group": "sales", "start": "earliest"}},
-        "idempotency": {"token": "/id"}, "target": target("orders")})
+    sluice.mapping("orders", kafka_orders(cluster, topic))
     sluice.start()
     until(lambda: len(person.dead("orders")) == 48, 120 * PATIENCE, "all given up")
     person.type("dlq")
@@ -240,7 +246,57 @@ def test_of_the_readme(cluster, function, sluice):
     person.type("dlq", "show", lacking[-1][:10])
     person.type("dlq", "edit", "--error", "no currency", "--set", "/currency=EUR",
                 answers=[(r"Edit 8 dead letters\? \[y/N\] ", "y\n")])
-    function.behave = lambda invocation: refuses(invocation, False)
+    function.behave = lacks_currency
     person.type("dlq", "replay", "--mapping", "orders", "--one-first",
                 answers=[(r"other 47\? \[y/N\] ", "y\n")])
     assert function.done == {n: 1 for n in numbers} and not sluice.dead()
+
+
+def examples():
+    """The command lines of sluice-dlq(1)."""
+    page = (ROOT / "src/sluice-dlq.1").read_text()
+    return [line.removeprefix(".Dl ").replace(r"\(dq", '"')
+            for line in page[page.index(".Sh EXAMPLES"):].splitlines() if line.startswith(".Dl ")]
+
+
+def test_examples_of_the_manual(cluster, function, sluice, directory):
+    """As they are written, in a shell that finds sluice and another host."""
+    def run(line, *answers):
+        code, seen = on_terminal(["/bin/bash", "-c", line], *answers, environment={
+            "PATH": f"{commands}:/usr/bin:/bin", "STATE_DIRECTORY": str(sluice.state)})
+        print(f"\n$ {line}\n{seen.rstrip()}")
+        assert code == 0, seen
+        return seen
+
+    commands = directory / "commands"
+    commands.mkdir()
+    for name, script in (("sluice", f"""case $2 in replay|browse) set -- "$@" --config {sluice.config} ;; esac
+exec {PROGRAM} "$@" """), ("ssh", f"""shift; STATE_DIRECTORY={directory}/other exec "$@" """)):
+        (commands / name).write_text(f"#!/bin/bash\n{script}\n")
+        (commands / name).chmod(0o755)
+    stats, edit, replay, show, gather, browse = examples()
+
+    place(function, "orders")
+    function.behave = lacks_currency
+    topic, elsewhere = cluster.topic(1, "examples"), cluster.topic(1)
+    cluster.produce(topic, [{"value": json.dumps({"id": n, **({"currency": "EUR"} if n % 5 else {})})}
+                            for n in range(20)])
+    sluice.mapping("orders", kafka_orders(cluster, topic))
+    sluice.start()
+    sluice.wait_dead(4, 60)
+    assert "order # has no currency" in run(stats)
+    run(f"sluice dlq export > {directory}/letters && "
+        f"STATE_DIRECTORY={directory}/other sluice dlq import {directory}/letters")
+    assert f"Dead letter {sluice.dead()[0]['id']}" in run(show)
+    assert "4 dead letters edited." in run(edit, (r"Edit 4 dead letters\? \[y/N\] ", "y\n"))
+    assert "4 replayed." in run(replay, (r"other 3\? \[y/N\] ", "y\n"))
+    assert not sluice.dead() and function.done == {n: 1 for n in range(20)}
+    run(gather)
+    assert len(sluice.dead()) == 4
+    sluice.mapping("orders", kafka_orders(cluster, topic, dead_letter={"to": {"kafka": {
+        "brokers": cluster.address(), "topic": elsewhere}}}))
+    assert sluice.control("POST", "/v1/reload")[0] == 200
+    cluster.produce(topic, [{"value": json.dumps({"id": 20})}, {"value": '{"id": 21, "currency": "EUR"}'}])
+    function.wait_done([21], 60)
+    until(lambda: cluster.watermarks(elsewhere, 1)[0][1] == 1, 60 * PATIENCE, "the letter elsewhere")
+    assert '{"id": 20}' in run(browse)
