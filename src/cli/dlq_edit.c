@@ -213,7 +213,7 @@ static bool save(struct edit *edit, const struct dead_letter *letter, const stru
                                                            .edits = letter->edit_count};
     chunk->sizes[chunk->count] = payload->size;
     memcpy(chunk->ids[chunk->count], letter->id, sizeof letter->id);
-    if (payload->size)
+    if (payload->data)
         buffer_add(&chunk->payloads, payload->data, payload->size);
     chunk->count++;
     return false;
