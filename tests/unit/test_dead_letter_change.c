@@ -406,7 +406,7 @@ static void many_edits_are_one_act(void **state)
                                         {.payload = {"{\"a\":333}", 9}},
                                         {.number = 5, .payload = {"gone", 4}}};
 
-    add(fixture, letters, 3);
+    add_n(fixture, letters, 3);
     for (size_t i = 0; i < 3; i++)
         edits[i].number = letters[i].dead_wall_us;
     assert_int_equal(edit(fixture, edits[1].number, 0, "first", NULL), 1);
