@@ -218,10 +218,10 @@ def test_many_deliveries_are_told(rabbit, sluice, looks):
 
 def test_who_may_not_declare_is_told_the_worst(rabbit, sluice, looks):
     queue = rabbit.queue()
-    rabbit.user("reader", write="none")
-    rabbit.eval('rabbit_auth_backend_internal:set_permissions(<<"reader">>, <<"/">>, <<"none">>, '
+    rabbit.user("onlooker", write="none")
+    rabbit.eval('rabbit_auth_backend_internal:set_permissions(<<"onlooker">>, <<"/">>, <<"none">>, '
                 '<<"none">>, <<".*">>, <<"tests">>)')
-    looks(queue, username="reader", password=PASSWORD)
+    looks(queue, username="onlooker", password=PASSWORD)
     rabbit.produce(queue, numbered(3))
     assert "type cannot be found out" in browse(sluice, "--yes", code=64).stderr
     assert shown(found(sluice, "--yes", "--count-deliveries")) == ids(3)[::-1]
