@@ -13,6 +13,7 @@ static const char *const mechanisms[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-51
 static const char *const assignments[] = {"eager", "cooperative", NULL};
 static const char *const isolations[] = {"read_committed", "read_uncommitted", NULL};
 
+#define FETCH_LEAST 1000000 /* what librdkafka takes beside its own message.max.bytes */
 #define SECOND INT64_C(1000000)
 
 const struct sluice_option kafka_options[] = {
@@ -329,7 +330,8 @@ static int configure_consumer(struct kafka *kafka)
                          number_of(kafka, "commit_interval") / 1000, "commit_interval");
     failed |= set_number(kafka, "queued.max.messages.kbytes", buffer / 1024, "fetch.buffer");
     failed |= set_number(kafka, "queued.min.messages", KAFKA_QUEUE_MESSAGES, "fetch.buffer");
-    failed |= set_number(kafka, "fetch.max.bytes", buffer / 4, "fetch.buffer");
+    failed |= set_number(kafka, "fetch.max.bytes", buffer / 4 > FETCH_LEAST ? buffer / 4 : FETCH_LEAST,
+                         "fetch.buffer");
     kafka->fetch_buffer = buffer;
     /* One that waits at its partitions' ends keeps the others of its broker from being fetched. */
     failed |= set(kafka, "fetch.wait.max.ms", "500", "fetch.buffer");

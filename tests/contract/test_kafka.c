@@ -436,6 +436,20 @@ static void test_more_errors_while_joining_are_states(void **state)
                  SLUICE_STATE_UNAUTHORISED);
 }
 
+/* ---- what is fetched ahead ---- */
+
+static void test_the_least_fetch_buffer_receives(void **state)
+{
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+
+    host_option(host, "fetch.buffer", "1048576");
+    case_produce(source, 0, "m", 10);
+    host_run(host, me);
+    host_wait_messages(host, 10);
+    finish(source, host);
+}
+
 /* ---- pauses ---- */
 
 /* What was taken from the queue when the lane was found paused is not lost, nor told twice, and goes with
@@ -606,6 +620,7 @@ static const struct contract_case kafka_cases[] = {
     CASE(latest_that_cannot_be_committed_waits),
     CASE(errors_while_joining_are_states),
     CASE(more_errors_while_joining_are_states),
+    CASE(the_least_fetch_buffer_receives),
     CASE(a_lane_paused_for_a_moment),
     CASE(threads_of_an_old_library_wake_lazily),
     CASE(publications_outlive_passing_errors),
