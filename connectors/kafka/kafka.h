@@ -33,7 +33,7 @@ struct kafka_lane {
     int32_t partition;
     rd_kafka_queue_t *queue;
     bool paused, closing, drained;
-    bool cut;          /* paused for so long that its partition is forwarded to nowhere */
+    bool cut;          /* paused for so long that its partition is forwarded to nowhere, until nothing is kept */
     int64_t paused_us; /* since when */
     struct kafka_kept kept;
     int64_t settled;   /* offset up to which the host settled, -1: none */
@@ -140,7 +140,7 @@ void kafka_cut_lanes(struct kafka *kafka);
 size_t kafka_kept_bytes(const struct kafka *kafka);
 void kafka_keep(struct kafka_lane *lane, rd_kafka_message_t *message);
 /* NULL: none. */
-rd_kafka_message_t *kafka_take_kept(struct kafka_lane *lane);
+rd_kafka_message_t *kafka_take_kept(struct kafka *kafka, struct kafka_lane *lane);
 void kafka_lane_drained(void *instance, void *lane);
 
 /* lookup.c */

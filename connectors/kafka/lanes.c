@@ -110,7 +110,17 @@ void kafka_keep(struct kafka_lane *lane, rd_kafka_message_t *message)
     kept->bytes += cost(message);
 }
 
-rd_kafka_message_t *kafka_take_kept(struct kafka_lane *lane)
+/* Only once all that is kept of it went to the host: each time that it is cut off what the queue has of it is
+ * kept, and its own queue fills anew. */
+static void rejoin(struct kafka *kafka, struct kafka_lane *lane)
+{
+    if (!lane->cut || lane->paused || lane->kept.count)
+        return;
+    rd_kafka_queue_forward(lane->queue, kafka->messages);
+    lane->cut = false;
+}
+
+rd_kafka_message_t *kafka_take_kept(struct kafka *kafka, struct kafka_lane *lane)
 {
     struct kafka_kept *kept = &lane->kept;
     rd_kafka_message_t *message;
@@ -122,16 +132,19 @@ rd_kafka_message_t *kafka_take_kept(struct kafka_lane *lane)
     if (!--kept->count) {
         free(kept->messages);
         *kept = (struct kafka_kept){0};
+        rejoin(kafka, lane);
     }
     return message;
 }
 
 static void drop_kept(struct kafka_lane *lane)
 {
-    rd_kafka_message_t *message;
+    struct kafka_kept *kept = &lane->kept;
 
-    while ((message = kafka_take_kept(lane)))
-        rd_kafka_message_destroy(message);
+    while (kept->count--)
+        rd_kafka_message_destroy(kept->messages[kept->first++]);
+    free(kept->messages);
+    *kept = (struct kafka_kept){0};
 }
 
 size_t kafka_kept_bytes(const struct kafka *kafka)
@@ -360,7 +373,7 @@ void kafka_rebalance(struct kafka *kafka, rd_kafka_event_t *event)
  * for fetch.wait.max.ms, so that a lane which is full again and again, because it brings more than the
  * function does, would be fetched in small portions. Once half of fetch.buffer is kept the queue is not read
  * on, until the pause ends or, as the others must not wait for long, the lane is cut off. What the queue has
- * of it then is kept too. */
+ * of it then is kept too, and it stays cut off until the host has all of that. */
 
 void kafka_cut_lanes(struct kafka *kafka)
 {
@@ -397,9 +410,8 @@ void kafka_pause_lane(void *instance, void *lane_pointer, bool paused)
         lane->paused_us = kafka_now();
         if (!kafka->cut_us)
             kafka->cut_us = lane->paused_us + PAUSE_SHORT_US;
-    } else if (lane->cut) {
-        rd_kafka_queue_forward(lane->queue, kafka->messages);
-        lane->cut = false;
+    } else {
+        rejoin(kafka, lane);
     }
     /* There is another time to be called at, or something to deliver. */
     if (write(kafka->fd, &one, sizeof one) < 0) {

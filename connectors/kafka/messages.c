@@ -169,7 +169,7 @@ static bool add_kept(struct kafka *kafka, struct portion *portion, const struct 
         while (kafka->lanes[i]->kept.count && !kafka->lanes[i]->paused) {
             if (!has_room(portion, room))
                 return true;
-            add(kafka, portion, kafka->lanes[i], kafka_take_kept(kafka->lanes[i]));
+            add(kafka, portion, kafka->lanes[i], kafka_take_kept(kafka, kafka->lanes[i]));
         }
     return false;
 }
@@ -195,7 +195,7 @@ static bool add_new(struct kafka *kafka, struct portion *portion, const struct s
             if (message->err)
                 tell_message_error(kafka, message);
             rd_kafka_message_destroy(message);
-        } else if (lane->paused) {
+        } else if (lane->paused || lane->kept.count) {
             before = lane->kept.bytes;
             kafka_keep(lane, message);
             kept += lane->cut ? 0 : lane->kept.bytes - before;

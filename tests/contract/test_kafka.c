@@ -484,6 +484,48 @@ static void test_a_lane_paused_for_a_moment(void **state)
     finish(source, host); /* which would wait for ever for a message that is kept */
 }
 
+/* However often it is paused for long, and goes on for a moment, no more is fetched ahead of it than
+ * fetch.buffer says: what the connector has is all that there is while the broker is away. */
+static void test_a_lane_paused_again_and_again_keeps_little(void **state)
+{
+    static char body[20000];
+    struct record records[240];
+    struct source *source = kafka_kind.start();
+    struct sluice_host *host = case_host(source);
+    size_t seen;
+    void *lane;
+
+    memset(body, 'x', sizeof body);
+    for (size_t i = 0; i < 240; i++)
+        records[i] = (struct record){.payload = {body, sizeof body}};
+    host_option(host, "fetch.buffer", "1048576");
+    case_produce(source, 0, "a", 1);
+    host_run(host, me);
+    host_wait_messages(host, 1);
+    lane = host->lanes[host->messages[0].lane].cookie;
+    host->room.messages = 1;
+    host->connector->pause_lane(host->instance, lane, true);
+    kafka_kind.produce(source, 0, records, 240);
+    for (unsigned round = 0; round < 8; round++) {
+        hosts_stay(&host, 1, NULL, NULL, HOST_SECOND / 5, "");
+        seen = host->message_count;
+        host->connector->pause_lane(host->instance, lane, false);
+        host_wait_messages(host, seen + 1);
+        host->connector->pause_lane(host->instance, lane, true);
+    }
+    seen = host->message_count;
+    assert_int_equal(rd_kafka_mock_broker_set_down(kafka_cluster(source), 1), 0);
+    host->room.messages = HOST_FOREVER;
+    host->connector->pause_lane(host->instance, lane, false);
+    hosts_stay(&host, 1, NULL, NULL, HOST_SECOND / 2, "");
+    assert_in_range(host->message_count - seen, 1, ((3 << 20) + 1000000) / sizeof body); /* and a fetch */
+    assert_int_equal(rd_kafka_mock_broker_set_up(kafka_cluster(source), 1), 0);
+    host_wait_messages(host, 241);
+    for (size_t i = 0; i < 241; i++)
+        assert_int_equal(host->messages[i].position, i);
+    finish(source, host);
+}
+
 /* ---- threads ---- */
 
 /* The largest slack of the timers of a thread of that name; 0 where none can be read. */
@@ -622,6 +664,7 @@ static const struct contract_case kafka_cases[] = {
     CASE(more_errors_while_joining_are_states),
     CASE(the_least_fetch_buffer_receives),
     CASE(a_lane_paused_for_a_moment),
+    CASE(a_lane_paused_again_and_again_keeps_little),
     CASE(threads_of_an_old_library_wake_lazily),
     CASE(publications_outlive_passing_errors),
     CASE(a_fatal_producer_error_makes_a_new_producer),
