@@ -91,8 +91,17 @@ static int keep_copy(void *argument, const struct dead_letter *letter)
     return reading->full;
 }
 
-int replay_letters_read(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
-                        size_t bytes, struct fault *fault)
+static void unread(struct replay_pick *picks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(picks[i].letter);
+        picks[i].letter = NULL;
+        picks[i].state = REPLAY_UNREAD;
+    }
+}
+
+static int read_in_order(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
+                         size_t bytes, struct fault *fault)
 {
     struct reading reading = {.count = count, .bytes = bytes};
     int64_t numbers[REPLAY_PICKS];
@@ -102,15 +111,21 @@ int replay_letters_read(struct dead_letter_store *store, struct replay_pick *pic
     qsort(reading.picks, count, sizeof reading.picks[0], by_number);
     for (size_t i = 0; i < count; i++)
         numbers[i] = reading.picks[i]->number;
-    if (store->ops->read_messages(store, numbers, count, keep_copy, &reading, fault) != 0) {
-        for (size_t i = 0; i < count; i++) {
-            free(picks[i].letter);
-            picks[i].letter = NULL;
-            picks[i].state = REPLAY_UNREAD;
-        }
+    if (store->ops->read_messages(store, numbers, count, keep_copy, &reading, fault) != 0)
         return -1;
-    }
     while (!reading.full && reading.at < count)
         reading.picks[reading.at++]->state = REPLAY_GONE;
     return 0;
+}
+
+int replay_letters_read(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
+                        size_t bytes, struct fault *fault)
+{
+    int result = read_in_order(store, picks, count, bytes, fault);
+
+    if (result == 0 && count && picks[0].state == REPLAY_UNREAD)
+        result = read_in_order(store, picks, 1, bytes, fault);
+    if (result != 0)
+        unread(picks, count);
+    return result;
 }

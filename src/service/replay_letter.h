@@ -35,7 +35,7 @@ struct replay_pick {
 #define REPLAY_PICKS 256 /* at once */
 
 /* Reads them in the order in which they lie in the file, until they have so many bytes: the rest stays
- * UNREAD. 0, or -1 with a fault and all UNREAD. */
+ * UNREAD, but the first one, as those read may all have to wait for it. 0, or -1 with a fault and all UNREAD. */
 int replay_letters_read(struct dead_letter_store *store, struct replay_pick *picks, size_t count,
                         size_t bytes, struct fault *fault);
 
