@@ -60,20 +60,28 @@ static uint64_t queue_of_lane(const struct lane *lane)
     return name[0] | LOT_IN_A_ROW;
 }
 
-/* What the message must not overtake has the same. */
-static uint64_t queue_of(const struct poller *poller, const struct message *message)
+static uint64_t queue_of_key(const struct poller *poller, const struct message *message)
 {
     uint64_t key[2], whole[2], lane[2];
 
+    hash_fingerprint(message->source.key.data, message->source.key.size, key);
+    hash_fingerprint(message->lane->name, strlen(message->lane->name), lane);
+    hash_fingerprint((const uint64_t[]){key[0], key[1], lane[0], lane[1]}, 4 * sizeof *key, whole);
+    /* The numbers of rows that an older sluice wrote have 64 bits. */
+    if (lot_queues(poller->park.lot, whole[0] | LOT_IN_A_ROW, false))
+        return whole[0] | LOT_IN_A_ROW;
+    whole[0] &= ~LOT_IN_A_ROW;
+    return whole[0] ? whole[0] : 1;
+}
+
+/* What the message must not overtake has the same. */
+static uint64_t queue_of(const struct poller *poller, const struct message *message)
+{
     if (poller->mapping->rules.order == ORDER_LANE)
         return queue_of_lane(message->lane);
     if (poller->mapping->rules.order != ORDER_KEY || !message->source.key.data)
         return 0;
-    hash_fingerprint(message->source.key.data, message->source.key.size, key);
-    hash_fingerprint(message->lane->name, strlen(message->lane->name), lane);
-    hash_fingerprint((const uint64_t[]){key[0], key[1], lane[0], lane[1]}, 4 * sizeof *key, whole);
-    whole[0] &= ~LOT_IN_A_ROW;
-    return whole[0] ? whole[0] : 1;
+    return queue_of_key(poller, message);
 }
 
 /* Whether what the function is told to be its token names this message wherever it comes from. */

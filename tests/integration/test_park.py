@@ -222,6 +222,32 @@ def test_later_ones_of_its_key_queue_behind_it(cluster, function, sluice, mappin
     assert order == ["a0", "a1", "a2", "a3"]
 
 
+def test_later_ones_queue_behind_rows_of_an_older_sluice(cluster, function, sluice, mapping_for):
+    """Where half of the keys had a number with the bit that now says that a row is of a whole lane."""
+    topic = cluster.topic(1)
+    failing = Failing(function, ["a0"], after=3600)
+    cluster.produce(topic, keyed(("a0", "a"), ("a1", "a")))
+    sluice.mapping("m", mapping_for(topic, PARK, order="key"))
+    sluice.start()
+    wait_parked(sluice, 2)
+    cluster.wait_committed(group_of(topic), topic, 1)
+    assert sluice.terminate() == 0
+    with sqlite3.connect(sluice.state / "parked.sqlite") as database:
+        database.execute("UPDATE parked SET queue = queue | ?", (-2**63,))
+    database.close()
+    sluice.start()
+    cluster.produce(topic, keyed(("a2", "a"), ("b0", "b")))
+    function.wait_done(["b0"], 20)
+    wait_parked(sluice, 3)
+    assert "a2" not in function.seen
+    failing.let_go("a0")
+    assert run_cli("parked", "retry", "m", "--state", sluice.state).returncode == 0
+    function.wait_done(["a0", "a1", "a2"], 20)
+    order = [name for invocation in function.invocations if invocation.answer.success
+             for name in invocation.ids if name[0] == "a"]
+    assert order == ["a0", "a1", "a2"]
+
+
 def test_with_order_lane_nothing_is_parked(cluster, function, sluice, mapping_for):
     topic = cluster.topic(1)
     failing = Failing(function, ["m-0"])
