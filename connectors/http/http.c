@@ -103,6 +103,7 @@ static void http_release(void *instance, void *const *handles, size_t count)
             http_let_go(http, message);
             if (http->config->can.releases)
                 http_settle_add(http, message, HTTP_RELEASE, 0);
+            http_wire_wake(http->wire);
         }
         http_message_done(message);
     }
