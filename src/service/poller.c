@@ -228,13 +228,14 @@ static void take_orders(struct poller *poller, int64_t now_us)
         engine_resume(poller->engine);
 }
 
-static void publish_status(struct poller *poller, int64_t now_us)
+/* Returns when to do it again, so that what others see last is how it ended. */
+static int64_t publish_status(struct poller *poller, int64_t now_us)
 {
     struct poller_status *present = &poller->present;
     const struct gate *gate = engine_gate(poller->engine);
 
     if (now_us < poller->status_us)
-        return;
+        return poller->status_us;
     poller->status_us = now_us + STATUS_US;
     present->counts = *engine_counts(poller->engine);
     present->gate = gate->state;
@@ -258,6 +259,7 @@ static void publish_status(struct poller *poller, int64_t now_us)
         memcpy(poller->lanes, poller->present_lanes,
                (lane_slots_most(poller->context.book->lanes) + 1) * sizeof *poller->lanes);
     pthread_mutex_unlock(&poller->status_lock);
+    return CLOCK_NEVER;
 }
 
 static int64_t earliest(int64_t a_us, int64_t b_us)
@@ -289,7 +291,7 @@ static void turn(struct poller *poller)
     poller_record(poller, now_us);
     poller_release_all(poller);
     poller_memory_tell(poller);
-    publish_status(poller, now_us);
+    until_us = earliest(until_us, publish_status(poller, now_us));
     until_us = earliest(until_us, now_us + POLLER_TURN_MOST_US);
     until_us = earliest(until_us, poller_record_again_us(poller));
     until_us = earliest(until_us, poller_park_again_us(poller, now_us));
