@@ -166,6 +166,8 @@ static int check_operations(const struct sluice_connector *connector, struct fau
         if (operations[i].wanted && !operations[i].there)
             return fault_set(fault, "it has no operation `%s`, which it must have%s",
                              operations[i].name, i < 8 ? "" : " by its capabilities");
+    if ((can & SLUICE_BROWSE_LEAVES_TRACE) && !(can & SLUICE_CAN_BROWSE))
+        return fault_set(fault, "it has SLUICE_BROWSE_LEAVES_TRACE without SLUICE_CAN_BROWSE, of which that tells");
     return 0;
 }
 

@@ -93,6 +93,7 @@ static void test_refusals(void **state)
         {"bad-name", "it calls itself \"good\", but its file is sluice-bad-name.so"},
         {"bad-operation", "it has no operation `settle`, which it must have"},
         {"bad-publish", "it has no operation `publish`, which it must have by its capabilities"},
+        {"bad-trace", "it has SLUICE_BROWSE_LEAVES_TRACE without SLUICE_CAN_BROWSE"},
         {"bad-table", "it has no table of options"},
         {"bad-option-name", "option 1 has the name \"the first\", expected a-z, 0-9, _ and dots"},
         {"bad-option-type", "option first has the type 77, expected 1 to 9"},

@@ -10,6 +10,7 @@
  * BAD name          calls itself otherwise
  * BAD operation     no `settle`
  * BAD publish       can publish, but has no `publish`
+ * BAD trace         tells that looking leaves a trace, but cannot look
  * BAD table         no table of options
  * BAD option-name   an option with a space in its name
  * BAD option-type   an option of an unknown type
@@ -112,6 +113,8 @@ const struct sluice_connector *sluice_connector(void)
         connector->settle = NULL;
     if (is("publish"))
         connector->capabilities = SLUICE_CAN_PUBLISH;
+    if (is("trace"))
+        connector->capabilities = SLUICE_BROWSE_LEAVES_TRACE;
     if (is("table"))
         connector->options = NULL;
     if (is("minor")) {
