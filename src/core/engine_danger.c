@@ -88,7 +88,7 @@ static void lend_witnesses(struct engine *engine, struct lane *lane)
         struct message *message = strand_take(engine, strand);
 
         message->strand = NULL;
-        engine->ops->park(engine->argument, message, 0, true);
+        engine_park_behind(engine, message);
         engine_park_one(engine, message);
     }
 }

@@ -116,6 +116,8 @@ void engine_park_drop_lost(struct engine *engine);
 
 /* Parks all that waits in an ordered strand. */
 void engine_park_strand(struct engine *engine, struct strand *strand);
+/* Gives a message a place behind others of its order, which the host never refuses. */
+void engine_park_behind(struct engine *engine, struct message *message);
 /* Gives a message that has a place and is in no strand its verdict. */
 void engine_park_one(struct engine *engine, struct message *message);
 

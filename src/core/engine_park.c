@@ -9,6 +9,7 @@
  * comes later queues behind them; where one of its suspects is to come back to a place before it, or
  * has, none goes. */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "core/engine_inside.h"
 
@@ -53,6 +54,15 @@ static bool leave_one(struct engine *engine, struct message *message, int64_t de
     return true;
 }
 
+void engine_park_behind(struct engine *engine, struct message *message)
+{
+    bool taken = engine->ops->park(engine->argument, message, 0, true);
+
+    /* Without a place it would be settled and nowhere. */
+    if (!taken)
+        abort();
+}
+
 /* Takes what follows in its order out of the batch. */
 static void take_followers(struct engine *engine, struct batch *batch, struct message_list *leaving)
 {
@@ -62,7 +72,7 @@ static void take_followers(struct engine *engine, struct batch *batch, struct me
     batch->messages = (struct message_list){0};
     while ((message = message_list_take(&messages)))
         if (message->lane && message->strand->leaving) {
-            engine->ops->park(engine->argument, message, 0, true);
+            engine_park_behind(engine, message);
             message_list_append(leaving, message);
         } else {
             message_list_append(&batch->messages, message);
@@ -82,7 +92,7 @@ static void sweep(struct engine *engine, struct strand *strand, struct message_l
     while (strand->waiting.first) {
         message = strand_take(engine, strand);
         message->strand = NULL;
-        engine->ops->park(engine->argument, message, 0, true);
+        engine_park_behind(engine, message);
         message_list_append(leaving, message);
     }
     strand_update(engine, strand);
@@ -108,7 +118,7 @@ void engine_park(struct engine *engine, struct batch *batch, int64_t delay_us, i
         bool follows = message->lane && message->strand->leaving;
 
         if (follows)
-            engine->ops->park(engine->argument, message, 0, true);
+            engine_park_behind(engine, message);
         else
             stays = stays || !leave_one(engine, message, delay_us, now_us);
         message_list_append(stays && !follows ? &batch->messages : &leaving, message);
@@ -158,7 +168,7 @@ bool engine_park_takes(struct engine *engine, struct message *message)
             danger_wait(engine, message->lane);
             return false;
         }
-        engine->ops->park(engine->argument, message, 0, true);
+        engine_park_behind(engine, message);
         engine_park_one(engine, message);
         break;
     }
