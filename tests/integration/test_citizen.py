@@ -210,7 +210,9 @@ def waits_for_the_store(cluster, function, sluice, topic, reason):
     until(lambda: state_of(sluice)[0] == "waiting_for_store", 20 * PATIENCE,
           lambda: f"it waits for the store, not {state_of(sluice)}")
     assert reason in state_of(sluice)[1].lower(), state_of(sluice)
-    # What little found room may have been settled; from now on nothing is.
+    # What little found room may have been settled, and is committed within a second, as often as writing is
+    # tried; from now on nothing is.
+    until(lambda: len(sluice.find_events("record_failed")) > 3, 20 * PATIENCE, "it tries to write")
     before = cluster.committed(group_of(topic), topic)
     assert before[0] < 320
     assert sluice.get("/livez")[0] == 200
