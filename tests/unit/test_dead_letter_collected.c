@@ -1,58 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * What the store remembers of letters that were collected from a place that keeps them. */
 #define _GNU_SOURCE
-#include "io/dead_letter_store.h"
+#include "dead_letter_fixture.h"
 
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
-
-#define T0      (INT64_C(1700000000) * CLOCK_SECOND)
 #define WRITTEN (T0 - CLOCK_HOUR)
 #define MANY    200 /* enough to be removed as runs */
-
-struct fixture {
-    char directory[64];
-    struct dead_letter_store *store;
-    struct fault fault;
-};
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    strcpy(fixture->directory, "/tmp/test-collected-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    fixture->store =
-        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_WRITE, &fixture->fault);
-    assert_non_null(fixture->store);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    fixture->store->ops->close(fixture->store);
-    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fixture);
-    return 0;
-}
 
 static struct dead_letter letter(uint64_t position)
 {

@@ -2,43 +2,14 @@
 #define _GNU_SOURCE
 #include "service/replay_letter.h"
 
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
-
-#define T0 (INT64_C(1700000000) * CLOCK_SECOND)
-
-struct fixture {
-    char directory[64];
-    struct dead_letter_store *store;
-    struct fault fault;
-};
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    return remove(path);
-}
+#include "dead_letter_fixture.h"
 
 /* Letters 1 to 9, each with a payload of as many bytes. */
-static int setup(void **state)
+static int setup_letters(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
     struct dead_letter letters[9];
 
-    strcpy(fixture->directory, "/tmp/test-replay-letter-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    fixture->store =
-        dead_letter_store_sqlite_open(fixture->directory, DEAD_LETTER_WRITE, &fixture->fault);
-    assert_non_null(fixture->store);
+    setup(state);
     for (unsigned i = 0; i < 9; i++)
         letters[i] = (struct dead_letter){.mapping = "orders",
                                           .revision = "r1",
@@ -51,18 +22,7 @@ static int setup(void **state)
                                           .class = DEAD_ATTEMPTS,
                                           .reason = "HTTP 500",
                                           .dead_wall_us = T0 + i + 1};
-    assert_int_equal(fixture->store->ops->add(fixture->store, letters, 9, &fixture->fault), 0);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    fixture->store->ops->close(fixture->store);
-    nftw(fixture->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    free(fixture);
+    add_n(*state, letters, 9);
     return 0;
 }
 
@@ -126,7 +86,7 @@ static void the_first_is_always_read(void **state)
     assert_string_equal(read_picks(fixture, "975", 1), "-?5");
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup_letters, teardown)
 
 int main(void)
 {
