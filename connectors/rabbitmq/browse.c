@@ -236,6 +236,22 @@ struct rabbit_message *browse_message(struct browsing *browsing, uint64_t tag, b
     return NULL;
 }
 
+int browse_delivery(struct browsing *browsing, bool is_stream, struct rabbit_message **ret_message)
+{
+    const amqp_basic_deliver_t *deliver;
+    amqp_frame_t frame;
+    int got = browse_frame(browsing, &frame);
+
+    if (got < 0)
+        return -1;
+    if (!got || frame.frame_type != AMQP_FRAME_METHOD || frame.payload.method.id != AMQP_BASIC_DELIVER_METHOD)
+        return 0;
+    deliver = frame.payload.method.decoded;
+    *ret_message = browse_message(browsing, deliver->delivery_tag, deliver->redelivered, is_stream,
+                                  deliver->exchange, deliver->routing_key);
+    return *ret_message ? 1 : -1;
+}
+
 void browse_show(struct browsing *browsing, const struct rabbit_message *message, bool is_stream)
 {
     const struct sluice_lane lane = {

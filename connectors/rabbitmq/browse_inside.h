@@ -40,6 +40,8 @@ int browse_frame(struct browsing *browsing, amqp_frame_t *ret_frame);
 /* The rest of a delivery that a method began: header and body. NULL: the browsing ends. */
 struct rabbit_message *browse_message(struct browsing *browsing, uint64_t tag, bool redelivered,
                                       bool is_stream, amqp_bytes_t exchange, amqp_bytes_t routing_key);
+/* The next message of a consumer, a moment waited for at most. 1; 0: none came; -1: the browsing ends. */
+int browse_delivery(struct browsing *browsing, bool is_stream, struct rabbit_message **ret_message);
 /* Shows it to the host. */
 void browse_show(struct browsing *browsing, const struct rabbit_message *message, bool is_stream);
 

@@ -269,19 +269,6 @@ static int consume(struct browsing *browsing, uint16_t prefetch)
     return -1;
 }
 
-/* One that was delivered. False: the browsing ends. */
-static bool take_delivered(struct browsing *browsing, struct taking *taking, const amqp_frame_t *frame)
-{
-    const amqp_basic_deliver_t *deliver = frame->payload.method.decoded;
-    struct rabbit_message *message =
-        browse_message(browsing, deliver->delivery_tag, deliver->redelivered, false, deliver->exchange,
-                       deliver->routing_key);
-
-    if (message)
-        take(browsing, taking, message);
-    return message != NULL;
-}
-
 static void read_consuming(struct browsing *browsing, struct taking *taking)
 {
     int64_t silent_us = rabbit_now();
@@ -291,16 +278,14 @@ static void read_consuming(struct browsing *browsing, struct taking *taking)
     if (consume(browsing, (uint16_t)taking->most))
         return;
     while (has_room(browsing, taking) && !browse_ends(browsing) && rabbit_now() - silent_us < SILENT_US) {
-        amqp_frame_t frame;
-        int got = browse_frame(browsing, &frame);
+        struct rabbit_message *message;
+        int got = browse_delivery(browsing, false, &message);
 
         if (got < 0)
             return;
-        if (!got || frame.frame_type != AMQP_FRAME_METHOD ||
-            frame.payload.method.id != AMQP_BASIC_DELIVER_METHOD)
+        if (!got)
             continue;
-        if (!take_delivered(browsing, taking, &frame))
-            return;
+        take(browsing, taking, message);
         silent_us = rabbit_now();
     }
     if (!taking->count && !browsing->enough)

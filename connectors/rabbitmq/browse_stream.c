@@ -15,30 +15,6 @@
 
 /* ---- consuming ---- */
 
-static amqp_field_value_t at_word(const char *word)
-{
-    amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_UTF8};
-
-    value.value.bytes = amqp_cstring_bytes(word);
-    return value;
-}
-
-static amqp_field_value_t at_number(uint64_t number)
-{
-    amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_I64};
-
-    value.value.i64 = (int64_t)number;
-    return value;
-}
-
-static amqp_field_value_t at_time(int64_t ms)
-{
-    amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_TIMESTAMP};
-
-    value.value.u64 = ms > 0 ? (uint64_t)ms / 1000 : 0;
-    return value;
-}
-
 /* On a new channel. 1: it is no stream; -1: told. */
 static int consume(struct browsing *browsing, unsigned prefetch, amqp_field_value_t offset)
 {
@@ -62,13 +38,18 @@ static int consume(struct browsing *browsing, unsigned prefetch, amqp_field_valu
     return -1;
 }
 
-static int acknowledge(struct browsing *browsing, uint64_t tag)
+static int sent(struct browsing *browsing, int status)
 {
-    if (amqp_basic_ack(browsing->link->connection, browsing->number, tag, 1) == AMQP_STATUS_OK)
+    if (status == AMQP_STATUS_OK)
         return 0;
     browsing->broken = true;
     browse_fail(browsing, "the connection to %s is lost", browsing->link->config->servers);
     return -1;
+}
+
+static int acknowledge(struct browsing *browsing, uint64_t tag)
+{
+    return sent(browsing, amqp_basic_ack(browsing->link->connection, browsing->number, tag, 1));
 }
 
 /* ---- its end ---- */
@@ -78,12 +59,8 @@ static int ask(struct browsing *browsing)
 {
     amqp_queue_declare_t declare = {.queue = amqp_cstring_bytes(browsing->queue), .passive = 1};
 
-    if (amqp_send_method(browsing->link->connection, browsing->number, AMQP_QUEUE_DECLARE_METHOD,
-                         &declare) == AMQP_STATUS_OK)
-        return 0;
-    browsing->broken = true;
-    browse_fail(browsing, "the connection to %s is lost", browsing->link->config->servers);
-    return -1;
+    return sent(browsing, amqp_send_method(browsing->link->connection, browsing->number,
+                                           AMQP_QUEUE_DECLARE_METHOD, &declare));
 }
 
 /* The offset behind the newest message; 0: it is empty. 1: it is no stream; -1: told. */
@@ -92,7 +69,7 @@ static int find_end(struct browsing *browsing, uint64_t *ret_end)
     int64_t until_us = rabbit_now() + CHUNK_US;
     uint64_t offset;
     bool asked = false;
-    int got = consume(browsing, UINT16_MAX, at_word("last"));
+    int got = consume(browsing, UINT16_MAX, stream_at_word("last"));
 
     *ret_end = 0;
     if (got)
@@ -167,21 +144,13 @@ static void read_on(struct browsing *browsing, struct reading *reading)
 
     while (!again && reading->next < reading->end && !browse_ends(browsing) &&
            rabbit_now() - silent_us < CHUNK_US << reading->tries) {
-        const amqp_basic_deliver_t *deliver;
         struct rabbit_message *message;
-        amqp_frame_t frame;
-        int got = browse_frame(browsing, &frame);
+        int got = browse_delivery(browsing, true, &message);
 
         if (got < 0)
             return;
-        if (!got || frame.frame_type != AMQP_FRAME_METHOD ||
-            frame.payload.method.id != AMQP_BASIC_DELIVER_METHOD)
+        if (!got)
             continue;
-        deliver = frame.payload.method.decoded;
-        message = browse_message(browsing, deliver->delivery_tag, false, true, deliver->exchange,
-                                 deliver->routing_key);
-        if (!message)
-            return;
         silent_us = rabbit_now();
         again = take(browsing, reading, message);
         free(message);
@@ -205,7 +174,8 @@ bool browse_stream(struct browsing *browsing)
 
         reading.unanswered = 0;
         reading.any = false;
-        if (consume(browsing, PREFETCH, by_time ? at_time(asked->since_ms) : at_number(reading.next)))
+        if (consume(browsing, PREFETCH,
+                    by_time ? stream_at_time((uint64_t)asked->since_ms / 1000) : stream_at_number(reading.next)))
             return true;
         read_on(browsing, &reading);
         if (by_time && reading.by_time)

@@ -204,7 +204,11 @@ void channel_refused(struct rabbit_link *link, struct rabbit_channel *channel, i
 void channel_tell_state(struct rabbit_link *link);
 struct rabbit_channel *channel_of_generation(struct rabbit_link *link, uint64_t generation);
 
-/* link_stream.c; -1: the connection failed */
+/* link_stream.c: values of x-stream-offset: `first`, `last` or `next`; an offset; seconds since 1970 */
+amqp_field_value_t stream_at_word(const char *word);
+amqp_field_value_t stream_at_number(uint64_t number);
+amqp_field_value_t stream_at_time(uint64_t seconds);
+/* -1: the connection failed */
 int stream_declared(struct rabbit_link *link, struct rabbit_channel *channel);
 /* The host's word on where to begin: with `position`, or where the configuration says. */
 int stream_begin(struct rabbit_link *link, struct rabbit_channel *channel, bool known,

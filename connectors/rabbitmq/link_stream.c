@@ -30,7 +30,7 @@ static int consume(struct rabbit_link *link, const struct rabbit_channel *channe
     return channel_request(link, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
 }
 
-static amqp_field_value_t at_word(const char *word)
+amqp_field_value_t stream_at_word(const char *word)
 {
     amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_UTF8};
 
@@ -38,7 +38,7 @@ static amqp_field_value_t at_word(const char *word)
     return value;
 }
 
-static amqp_field_value_t at_number(uint64_t number)
+amqp_field_value_t stream_at_number(uint64_t number)
 {
     amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_I64};
 
@@ -46,7 +46,7 @@ static amqp_field_value_t at_number(uint64_t number)
     return value;
 }
 
-static amqp_field_value_t at_time(uint64_t seconds)
+amqp_field_value_t stream_at_time(uint64_t seconds)
 {
     amqp_field_value_t value = {.kind = AMQP_FIELD_KIND_TIMESTAMP};
 
@@ -58,15 +58,15 @@ static amqp_field_value_t where_told(const struct rabbit_config *config)
 {
     switch (config->begin) {
     case RABBIT_BEGIN_LAST:
-        return at_word("last");
+        return stream_at_word("last");
     case RABBIT_BEGIN_NEXT:
-        return at_word("next");
+        return stream_at_word("next");
     case RABBIT_BEGIN_TIME:
-        return at_time(config->begin_at);
+        return stream_at_time(config->begin_at);
     case RABBIT_BEGIN_NUMBER:
-        return at_number(config->begin_at);
+        return stream_at_number(config->begin_at);
     default:
-        return at_word("first");
+        return stream_at_word("first");
     }
 }
 
@@ -103,10 +103,10 @@ int stream_begin(struct rabbit_link *link, struct rabbit_channel *channel, bool 
     if (!known)
         return consume_for_good(link, channel, where_told(link->config));
     if (!position)
-        return consume_for_good(link, channel, at_number(0));
+        return consume_for_good(link, channel, stream_at_number(0));
     channel->step = RABBIT_STREAM_PROBING;
     channel->answer_us = rabbit_now() + link->config->connect_timeout_us;
-    return consume(link, channel, PROBE_TAG, at_word("last"));
+    return consume(link, channel, PROBE_TAG, stream_at_word("last"));
 }
 
 /* An empty stream is looked at until something comes. */
@@ -133,7 +133,7 @@ static int end_probe(struct rabbit_link *link, struct rabbit_channel *channel)
     }
     /* With the last one that was finished: that it comes shows that nothing is missing. */
     return consume_for_good(link, channel,
-                            at_number(channel->begin ? channel->begin - 1 : 0));
+                            stream_at_number(channel->begin ? channel->begin - 1 : 0));
 }
 
 static void opened(struct rabbit_link *link, struct rabbit_channel *channel)
