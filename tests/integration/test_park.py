@@ -142,11 +142,10 @@ def damage(path, filler):
     path.write_bytes(content)
 
 
-def test_one_that_cannot_be_read_holds_up_no_other(cluster, function, sluice, mapping_for):
-    topic = cluster.topic(1)
-    failing = Failing(function, ["m-0", "m-1"], after=3)
+def park_two_and_damage_one(cluster, sluice, topic, mapping):
+    """The row of m-0 cannot be read, that of m-1 can, and sluice has ended."""
     cluster.produce(topic, [{"value": json.dumps({"id": "m-0", "pad": "x" * 60000})}])
-    sluice.mapping("m", mapping_for(topic, PARK))
+    sluice.mapping("m", mapping)
     sluice.start()
     wait_parked(sluice, 1)
     cluster.produce(topic, [{"value": json.dumps({"id": "m-1"})}])
@@ -154,6 +153,12 @@ def test_one_that_cannot_be_read_holds_up_no_other(cluster, function, sluice, ma
     cluster.wait_committed(group_of(topic), topic, 1)
     assert sluice.terminate() == 0
     damage(sluice.state / "parked.sqlite", b"x")
+
+
+def test_one_that_cannot_be_read_holds_up_no_other(cluster, function, sluice, mapping_for):
+    topic = cluster.topic(1)
+    failing = Failing(function, ["m-0", "m-1"], after=3)
+    park_two_and_damage_one(cluster, sluice, topic, mapping_for(topic, PARK))
     failing.let_go("m-1")
     sluice.start()
     function.wait_done(["m-1"], 20)
@@ -166,15 +171,8 @@ def test_bury_tells_what_cannot_be_read(cluster, function, sluice, mapping_for, 
     """It is not one that waits for its place, and holds up no other."""
     topic, letters = cluster.topic(1), cluster.topic(1)
     Failing(function, ["m-0", "m-1"], after=3600)
-    cluster.produce(topic, [{"value": json.dumps({"id": "m-0", "pad": "x" * 60000})}])
-    sluice.mapping("m", mapping_for(topic, PARK, **({"dead_letter": {"to": letters}} if elsewhere else {})))
-    sluice.start()
-    wait_parked(sluice, 1)
-    cluster.produce(topic, [{"value": json.dumps({"id": "m-1"})}])
-    wait_parked(sluice, 2)
-    cluster.wait_committed(group_of(topic), topic, 1)
-    assert sluice.terminate() == 0
-    damage(sluice.state / "parked.sqlite", b"x")
+    park_two_and_damage_one(cluster, sluice, topic, mapping_for(
+        topic, PARK, **({"dead_letter": {"to": letters}} if elsewhere else {})))
     sluice.start()
     wait_parked(sluice, 2)
     done = bury(sluice)
